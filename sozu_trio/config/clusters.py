@@ -1,0 +1,86 @@
+"""What traffic is sent to: clusters, the frontends that lead to them and the backends that serve them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from sozu_trio.config.addresses import Address
+
+
+class LoadBalancing(StrEnum):
+    ROUND_ROBIN = "ROUND_ROBIN"
+    RANDOM = "RANDOM"
+    LEAST_LOADED = "LEAST_LOADED"
+    POWER_OF_TWO = "POWER_OF_TWO"
+
+
+class LoadMetric(StrEnum):
+    """What LEAST_LOADED and POWER_OF_TWO compare."""
+
+    CONNECTIONS = "connections"
+    REQUESTS = "requests"
+    CONNECTION_TIME = "connection_time"
+
+
+class PathType(StrEnum):
+    PREFIX = "PREFIX"
+    EQUALS = "EQUALS"
+    REGEX = "REGEX"
+
+
+class Position(StrEnum):
+    PRE = "PRE"
+    TREE = "TREE"
+    POST = "POST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """An application: how its backends are chosen and spoken to."""
+
+    cluster_id: str
+    protocol: Literal["http", "tcp"]
+    load_balancing: LoadBalancing = LoadBalancing.ROUND_ROBIN
+    load_metric: LoadMetric = LoadMetric.CONNECTIONS
+    send_proxy: bool = False
+    """tcp: a PROXY v2 header opens each backend connection."""
+    max_idle_connections: int = 64
+    """Backend connections kept for reuse, per backend and worker (http)."""
+    idle_timeout: float = 30
+    """Seconds a backend connection is kept for reuse; 0 = for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpFrontend:
+    """A routing rule of an http listener. Without a cluster it denies (401)."""
+
+    address: Address
+    hostname: str
+    path: str = ""
+    path_type: PathType = PathType.PREFIX
+    method: str | None = None
+    position: Position = Position.TREE
+    cluster_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpFrontend:
+    """Sends all sessions of a tcp listener to one cluster."""
+
+    address: Address
+    cluster_id: str
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One server of a cluster."""
+
+    cluster_id: str
+    backend_id: str
+    address: Address
+    weight: int = 100
+    backup: bool = False

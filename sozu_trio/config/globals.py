@@ -1,0 +1,103 @@
+"""The global keys of the file → `Program`: paths are resolved and defaults that depend on other keys are filled in.
+
+A relative path in the file is relative to the file's directory, that of a log target too; only the default command
+socket lies in the current directory, as in Sōzu.
+"""
+
+import os
+from pathlib import Path
+
+from sozu_trio.config.listeners import Timeouts
+from sozu_trio.config.program import Program
+from sozu_trio.config.report import Report
+from sozu_trio.config.schema import FileTable
+from sozu_trio.config.values import show
+
+UNIX_PATH = 107
+"""Bytes of a path in `sockaddr_un`, its closing NUL not counted."""
+
+
+def resolve_program(file: FileTable, directory: Path, report: Report) -> Program:
+    """`directory` is the file's, absolute. Whatever is wrong goes to `report`; the Program is then of no use."""
+    socket = directory / file.command_socket if file.command_socket else Path.cwd() / "sozu.sock"
+    _check_socket_path("command_socket", socket, report)
+    return Program(
+        command_socket=socket,
+        runtime_directory=directory / (file.runtime_directory or f"{socket}.d"),
+        command_buffer_size=file.command_buffer_size,
+        max_command_buffer_size=file.max_command_buffer_size,
+        command_allowed_uids=file.command_allowed_uids,
+        ctl_command_timeout=file.ctl_command_timeout,
+        worker_count=file.worker_count,
+        worker_automatic_restart=file.worker_automatic_restart,
+        worker_timeout=file.worker_timeout,
+        shutdown_timeout=file.shutdown_timeout,
+        max_connections=file.max_connections,
+        retry_after=file.retry_after,
+        timeouts=_timeouts(file),
+        activate_listeners=file.activate_listeners,
+        pid_file_path=directory / file.pid_file_path if file.pid_file_path else None,
+        saved_state=_saved_state(file, directory, report),
+        automatic_state_save=file.automatic_state_save,
+        log_level=file.log_level,
+        log_target=_target("log_target", file.log_target, directory, report),
+        log_colored=file.log_colored,
+        access_logs_target=_optional_target("access_logs_target", file.access_logs_target, directory, report),
+        access_logs_format="json" if file.access_logs_format == "json" else "ascii",
+        access_logs_colored=file.log_colored if file.access_logs_colored is None else file.access_logs_colored,
+        audit_logs_target=_optional_target("audit_logs_target", file.audit_logs_target, directory, report),
+        audit_logs_json_target=_optional_target(
+            "audit_logs_json_target", file.audit_logs_json_target, directory, report
+        ),
+        disable_cluster_metrics=file.disable_cluster_metrics,
+    )
+
+
+def _timeouts(file: FileTable) -> Timeouts:
+    return Timeouts(
+        front=file.front_timeout, back=file.back_timeout, connect=file.connect_timeout, request=file.request_timeout
+    )
+
+
+def _check_socket_path(where: str, path: Path, report: Report) -> None:
+    length = len(os.fsencode(path))
+    if length > UNIX_PATH:
+        report.wrong(where, f"found {show(path)}, {length} bytes; want at most {UNIX_PATH} for a unix socket")
+
+
+def _optional_target(where: str, target: str | None, directory: Path, report: Report) -> str | None:
+    return None if target is None else _target(where, target, directory, report)
+
+
+def _target(where: str, target: str, directory: Path, report: Report) -> str:
+    scheme, _, rest = target.partition("://")
+    if scheme not in ("file", "unix"):
+        return target
+    path = directory / rest
+    if scheme == "unix":
+        _check_socket_path(where, path, report)
+    return f"{scheme}://{path}"
+
+
+def _saved_state(file: FileTable, directory: Path, report: Report) -> Path | None:
+    """A state file with content adds routes, so leaving it unread would be seen; an empty or absent one holds none."""
+    if file.saved_state is None:
+        if file.automatic_state_save:
+            report.missing("saved_state", "a path, since automatic_state_save = true")
+        return None
+    path = directory / file.saved_state
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        size = 0
+    except OSError as error:
+        report.wrong("saved_state", f"found {show(path)}: {error.strerror}; want a file that can be read, or none")
+        return path
+    if size:
+        want = "a file that is empty or does not exist"
+        report.wrong(
+            "saved_state", f"found {show(path)}, which has content; want {want}; not built yet: loading a state"
+        )
+    else:
+        report.warn("saved_state", "not built yet: loading and saving the state")
+    return path

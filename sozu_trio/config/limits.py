@@ -1,0 +1,45 @@
+"""Limits and deadlines that are not keys of their own, each with its unit and the reason for its value."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadLimits:
+    """What a message head may take. Bytes, except `fields`."""
+
+    head: int = 65536
+    """Request line and fields together: 431 beyond. Chrome stops at 256 KiB, nginx at 32 KiB, Sōzu at one buffer of 16 KiB."""
+    request_line: int = 8192
+    """414 beyond. RFC 9112 §3 asks for at least 8000."""
+    fields: int = 100
+    """431 beyond. As Apache; nginx has none, HAProxy 101."""
+
+
+READ_SIZE = 65536
+"""Bytes asked of a socket for a head and whatever body came with it."""
+RELAY_SIZE = 262144
+"""Bytes per read of a body that is copied: 4 ms of CPU per 10 MiB against 6 with 64 KiB (docs/performance.md)."""
+SPLICE_FROM = 65536
+"""Bytes still to come from which a body of known length is spliced: below it one read and one write are cheaper."""
+HELD_BODY = 65536
+"""Bytes of a request body kept so that the request may be replayed on another connection."""
+CHUNK_LINE = 256
+"""Bytes of a chunk-size line with its extensions (RFC 9112 §7.1.1 asks for a limit)."""
+LINGER = 2.0
+"""Seconds a refused or early-answered client is read from after our FIN, so that no RST eats the answer (RFC 9112 §9.6)."""
+LINGER_BYTES = 1 << 20
+"""Bytes thrown away in that time before the connection is cut."""
+REFUSING_AT_ONCE = 256
+"""Connections over `max_connections` that may linger after their 503; further ones are answered and closed at once."""
+CONNECT_ATTEMPTS = 3
+"""Backends tried for one request or TCP session, as in Sōzu."""
+GOODBYE = 1.0
+"""Seconds a shielded clean-up may take."""
+IMMEDIATE_OPERATIONS = 32
+"""Reads or writes that succeed at once before a session lets others run."""
+EXHAUSTED_PAUSE = 0.1
+"""Seconds without accepting after the kernel refused a descriptor or memory (as trio.serve_listeners)."""
+LOG_LINES = 8192
+"""Lines held for a slow log target; further ones are dropped and counted."""
+LOG_FLUSH = 0.05
+"""Seconds log lines are collected before they are written together."""

@@ -1,0 +1,52 @@
+"""The global keys that live on after loading: what main and its workers are told besides listeners and clusters.
+
+Paths are absolute once they come from a file. The file's listeners have taken over the global timeouts already;
+they are kept for listeners that come later.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sozu_trio.config.listeners import Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What the whole program goes by. Seconds unless said otherwise."""
+
+    command_socket: Path = Path("sozu.sock")
+    runtime_directory: Path = Path("sozu.sock.d")
+    command_buffer_size: int = 1_000_000
+    """Bytes."""
+    max_command_buffer_size: int = 2_000_000
+    """Bytes."""
+    command_allowed_uids: tuple[int, ...] | None = None
+    """None = whoever the file mode of the socket lets in."""
+    ctl_command_timeout: int = 30_000
+    """Milliseconds; 0 = none."""
+    worker_count: int = 2
+    worker_automatic_restart: bool = True
+    worker_timeout: float = 10
+    shutdown_timeout: float = 30
+    """How long a soft stop waits for sessions before it turns hard; 0 = for ever."""
+    max_connections: int = 10_000
+    """Client connections per worker."""
+    retry_after: int = 60
+    """What Retry-After says; 0 = the field is left out."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    activate_listeners: bool = True
+    pid_file_path: Path | None = None
+    saved_state: Path | None = None
+    automatic_state_save: bool = False
+    log_level: str = "info"
+    """Directives, as `telemetry.directives` reads them."""
+    log_target: str = "stdout"
+    log_colored: bool = False
+    access_logs_target: str | None = None
+    """None = where the log goes."""
+    access_logs_format: Literal["ascii", "json"] = "ascii"
+    access_logs_colored: bool = False
+    audit_logs_target: str | None = None
+    audit_logs_json_target: str | None = None
+    disable_cluster_metrics: bool = False

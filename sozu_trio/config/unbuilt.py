@@ -1,0 +1,194 @@
+"""Keys that are known but do nothing: features that are not built yet, and Sōzu's ways that have no counterpart here.
+
+A key is refused where ignoring it would change what a client sees, and accepted with a warning where it would not. A
+key that says no more than its default is never remarked on, so that a file may spell everything out.
+"""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sozu_trio.config import schema
+from sozu_trio.config.report import Report, an, place
+from sozu_trio.config.values import show
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`only` limits it to some values of the key; `want` says what to write instead where the default does not."""
+
+    why: str
+    only: tuple[str, ...] = ()
+    want: str = ""
+
+
+Rule = Refused | str
+"""A string is a warning: what the key does instead of what it says."""
+
+_CONTROL = "not built yet: the control socket"
+_PROCESSES = "not built yet: workers as processes of their own"
+_MEMORY = "has no effect: memory is taken as it is needed and given back"
+_AUDIT = "not built yet: the audit log"
+_TLS = Refused("TLS")
+_ANSWERS = Refused("custom answers")
+_REWRITES = Refused("rewriting")
+_REDIRECT = "has no effect without redirect"
+_PER_IP = Refused("limits per client address")
+
+GLOBAL: Mapping[str, Rule] = {
+    "command_buffer_size": _CONTROL,
+    "max_command_buffer_size": _CONTROL,
+    "command_allowed_uids": _CONTROL,
+    "ctl_command_timeout": _CONTROL,
+    "worker_automatic_restart": _PROCESSES,
+    "worker_timeout": _PROCESSES,
+    "max_connections_per_ip": _PER_IP,
+    "slab_entries_per_connection": _MEMORY,
+    "min_buffers": _MEMORY,
+    "max_buffers": _MEMORY,
+    "buffer_size": _MEMORY,
+    "splice_pipe_capacity_bytes": "has no effect: pipes have the size that measured best",
+    "zombie_check_interval": "has no effect: a session cannot outlive its task, so nothing is swept",
+    "accept_queue_timeout": "has no effect: a connection is served or refused as soon as it is accepted",
+    "evict_on_queue_full": Refused("eviction at capacity"),
+    "basic_auth_max_credential_bytes": "has no effect without required_auth",
+    "automatic_state_save": "not built yet: saving the state",
+    "handle_process_affinity": "has no effect, as in Sōzu",
+    "access_logs_format": Refused("protobuf access logs", only=("protobuf",), want="'ascii' or 'json'"),
+    "audit_logs_target": _AUDIT,
+    "audit_logs_json_target": _AUDIT,
+    "disable_cluster_metrics": "not built yet: metrics",
+    "metrics": "not built yet: metrics",
+}
+
+LISTENER: Mapping[str, Rule] = {
+    "protocol": Refused("https and udp listeners", only=("https", "udp"), want="'http' or 'tcp'"),
+    "answers": _ANSWERS,
+    **dict.fromkeys(schema.LISTENER_ANSWERS, _ANSWERS),
+}
+
+CLUSTER: Mapping[str, Rule] = {
+    "sticky_session": Refused("sticky sessions"),
+    "https_redirect": Refused("redirects"),
+    "https_redirect_port": "has no effect without https_redirect",
+    "load_balancing": Refused(
+        "consistent hashing",
+        only=("HRW", "MAGLEV"),
+        want="'ROUND_ROBIN', 'RANDOM', 'LEAST_LOADED' or 'POWER_OF_TWO'",
+    ),
+    "http2": Refused("HTTP/2"),
+    "answer_503": _ANSWERS,
+    "answers": _ANSWERS,
+    "authorized_hashes": Refused("authentication"),
+    "www_authenticate": "has no effect without required_auth",
+    "max_connections_per_ip": _PER_IP,
+    "retry_after": "has no effect without max_connections_per_ip",
+    "health_check": Refused("health checks"),
+    "udp": Refused("UDP"),
+}
+
+FRONTEND: Mapping[str, Rule] = {
+    "certificate": _TLS,
+    "key": _TLS,
+    "certificate_chain": _TLS,
+    "tls_versions": "has no effect without certificate",
+    "redirect": Refused("redirects"),
+    "redirect_scheme": _REDIRECT,
+    "redirect_template": _REDIRECT,
+    "rewrite_host": _REWRITES,
+    "rewrite_path": _REWRITES,
+    "rewrite_port": _REWRITES,
+    "required_auth": Refused("authentication"),
+    "headers": Refused("header edits"),
+}
+
+BACKEND: Mapping[str, Rule] = {"sticky_id": "has no effect without sticky_session"}
+
+_TLS_KEYS = {
+    *("alpn_protocols", "strict_sni_binding", "disable_http11", "tls_versions", "cipher_list", "cipher_suites"),
+    *("groups_list", "certificate", "certificate_chain", "key", "send_tls13_tickets"),
+}
+_UDP_KEYS = {"max_rx_datagram_size", "max_flows"}
+_HTTP_LISTENER_KEYS = {
+    *("request_timeout", "sticky_name", "sozu_id_header", "elide_x_real_ip", "send_x_real_ip", "answers", "hsts"),
+    *("trusted_proxies", "upgrade_protocols", "via", "max_head_size", "max_request_line", "max_fields"),
+    *schema.LISTENER_ANSWERS,
+}
+_HTTP_CLUSTER_KEYS = {
+    *("sticky_session", "https_redirect", "https_redirect_port", "http2", "answer_503", "answers"),
+    *("authorized_hashes", "www_authenticate", "retry_after", "max_idle_connections", "idle_timeout"),
+}
+_HTTP_FRONTEND_KEYS = {
+    *("path_type", "method", "position", "tls_versions", "redirect", "redirect_scheme", "redirect_template"),
+    *("rewrite_host", "rewrite_path", "rewrite_port", "required_auth", "headers"),
+}
+
+IDLE_ON_LISTENER: Mapping[str | None, Collection[str]] = {
+    "http": {*_TLS_KEYS, *_UDP_KEYS, *schema.H2_KNOBS},
+    "tcp": {*_TLS_KEYS, *_UDP_KEYS, *schema.H2_KNOBS, *_HTTP_LISTENER_KEYS},
+}
+"""Keys that Sōzu reads on any listener and uses on some; by protocol."""
+IDLE_ON_CLUSTER: Mapping[str | None, Collection[str]] = {"http": {"send_proxy"}, "tcp": _HTTP_CLUSTER_KEYS}
+IDLE_ON_FRONTEND: Mapping[str | None, Collection[str]] = {"tcp": _HTTP_FRONTEND_KEYS}
+
+
+def report_unbuilt(file: schema.FileTable, report: Report) -> None:
+    """Say of every key in the file that does nothing why it does nothing, as a problem or as a warning."""
+    _judge(file, "", GLOBAL, report)
+    for index, listener in enumerate(file.listeners):
+        where = place("listeners", index)
+        if listener.protocol in ("https", "udp"):
+            _judge_key("protocol", listener.protocol, None, where, LISTENER["protocol"], report)
+            continue
+        idle = IDLE_ON_LISTENER.get(listener.protocol, ())
+        _judge(listener, where, LISTENER, report, idle, f"on {an(str(listener.protocol))} listener")
+    for cluster_id, cluster in file.clusters.items():
+        _judge_cluster(cluster, place("clusters", cluster_id), report)
+
+
+def changed_keys(table: Any) -> dict[str, tuple[object, object]]:
+    """The keys of a table that say something else than their default: key → (value, default)."""
+    pairs = {each.name: (getattr(table, each.name), _default(each)) for each in dataclasses.fields(table)}
+    return {name: pair for name, pair in pairs.items() if not _says_nothing(*pair)}
+
+
+def _judge_cluster(cluster: schema.ClusterTable, where: str, report: Report) -> None:
+    protocol = cluster.protocol
+    named = an(str(protocol))
+    _judge(cluster, where, CLUSTER, report, IDLE_ON_CLUSTER.get(protocol, ()), f"on {named} cluster")
+    for index, frontend in enumerate(cluster.frontends):
+        at = place(place(where, "frontends"), index)
+        rules = {} if protocol == "tcp" else FRONTEND
+        _judge(frontend, at, rules, report, IDLE_ON_FRONTEND.get(protocol, ()), f"on {named} frontend")
+    for index, backend in enumerate(cluster.backends):
+        _judge(backend, place(place(where, "backends"), index), BACKEND, report)
+
+
+def _judge(
+    table: Any, where: str, rules: Mapping[str, Rule], report: Report, idle: Collection[str] = (), kind: str = ""
+) -> None:
+    for key, (value, default) in changed_keys(table).items():
+        if key in idle:
+            report.warn(place(where, key), f"has no effect {kind}")
+        elif key in rules:
+            _judge_key(key, value, default, where, rules[key], report)
+
+
+def _judge_key(key: str, value: object, default: object, where: str, rule: Rule, report: Report) -> None:
+    if isinstance(rule, str):
+        report.warn(place(where, key), rule)
+    elif not rule.only or value in rule.only:
+        want = rule.want or (show(default) if default or isinstance(default, (bool, int)) else "this key left out")
+        report.wrong(place(where, key), f"found {show(value)}; want {want}; not built yet: {rule.why}")
+
+
+def _default(each: Any) -> object:
+    return each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+
+
+def _says_nothing(value: object, default: object) -> bool:
+    """`false`, 0 and empty switch off what is off unless they are written, and so does a table without a word in it."""
+    if value == default or (default is None and not value):
+        return True
+    return dataclasses.is_dataclass(value) and not changed_keys(value)

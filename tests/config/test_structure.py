@@ -1,0 +1,145 @@
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sozu_trio.config import schema
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import LoadMetric, PathType
+from sozu_trio.config.report import Report
+from sozu_trio.config.structure import keys_of, structure
+
+
+def read(text: str) -> tuple[schema.FileTable, list[str]]:
+    report = Report()
+    return structure(tomllib.loads(text), report), [str(problem) for problem in report.problems]
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    assert read("") == (schema.FileTable(), [])
+
+
+def test_every_shape_of_value() -> None:
+    file, problems = read("""
+        command_allowed_uids = [0, 1000]
+        worker_timeout = 0.5
+        [[listeners]]
+        address = "127.0.0.1:80"
+        answers = { 404 = "x" }
+        [clusters.api]
+        load_metric = "requests"
+        health_check = { uri = "/up" }
+        frontends = [{ path_type = "REGEX", headers = [{ position = "both", key = "a", value = "" }] }]
+        """)
+    assert problems == []
+    assert (file.command_allowed_uids, file.worker_timeout) == ((0, 1000), 0.5)
+    assert (file.listeners[0].address, file.listeners[0].answers) == (Address("127.0.0.1", 80), {"404": "x"})
+    cluster = file.clusters["api"]
+    assert (cluster.load_metric, cluster.health_check) == (LoadMetric.REQUESTS, schema.HealthCheckTable(uri="/up"))
+    assert cluster.frontends[0].path_type is PathType.REGEX
+    assert cluster.frontends[0].headers == (schema.HeaderTable(position="both", key="a", value=""),)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("listeners = 3", "listeners: found 3; want an array"),
+        ("listeners = 'http'", "listeners: found 'http'; want an array"),
+        ("listeners = {}", "listeners: found a table; want an array"),
+        ("listeners = [3]", "listeners[0]: found 3; want a table"),
+        ("clusters = []", "clusters: found an empty array; want a table"),
+        ("clusters.api = 3", "clusters.api: found 3; want a table"),
+        ("metrics = true", "metrics: found true; want a table"),
+        ("clusters.'my app'.backends = [{}, {weight = 999}]",
+         'clusters."my app".backends[1].weight: found 999; want an integer from 0 to 255'),
+        ("clusters.api.authorized_hashes = ['a', 3]", "clusters.api.authorized_hashes[1]: found 3; want a string"),
+        ("clusters.api.frontends = [{tags = {a = 1}}]", "clusters.api.frontends[0].tags.a: found 1; want a string"),
+        ("clusters.api.udp.health.rise = 0",
+         "clusters.api.udp.health.rise: found 0; want an integer from 1 to 4294967295"),
+        ("clusters.api.load_metric = 'cpu'",
+         "clusters.api.load_metric: found 'cpu'; want 'connections', 'requests' or 'connection_time'"),
+        ("clusters.api.protocol = 2", "clusters.api.protocol: found 2; want 'http' or 'tcp'"),
+        ("clusters.api.frontends = [{path_type = 'prefix'}]",
+         "clusters.api.frontends[0].path_type: found 'prefix'; want 'PREFIX', 'EQUALS' or 'REGEX'"),
+        ("max_connections = 1979-05-27", "max_connections: found 1979-05-27; want an integer from 1 to 4294967295"),
+        ("worker_cout = 2", "worker_cout: unknown key; did you mean 'worker_count'?"),
+        ("zzz = 2", "zzz: unknown key"),
+        ("clusters.api.backends = [{adress = 'x'}]",
+         "clusters.api.backends[0].adress: unknown key; did you mean 'address'?"),
+        ("metrics.worker_count = 2",
+         "metrics.worker_count: unknown key; 'worker_count' is a global key and belongs before the first [header]"),
+        ("expect_proxy = true", "expect_proxy: unknown key; 'expect_proxy' is a key of a listener"),
+        ("rise = 2", "rise: unknown key; 'rise' is a key of a udp health"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_at_its_place(text: str, problem: str) -> None:
+    assert read(text)[1] == [problem]
+
+
+def test_what_is_not_at_fault_is_read_all_the_same() -> None:
+    file, problems = read("""
+        worker_count = "many"
+        max_connections = 3
+        [[listeners]]
+        address = "127.0.0.1:80"
+        protocl = "http"
+        [[listeners]]
+        address = "here"
+        protocol = "tcp"
+        """)
+    assert len(problems) == 3
+    assert (file.worker_count, file.max_connections) == (2, 3)
+    assert file.listeners == (
+        schema.ListenerTable(address=Address("127.0.0.1", 80)),
+        schema.ListenerTable(protocol="tcp"),
+    )
+
+
+def test_two_faults_in_one_list_take_it_out_once() -> None:
+    file, problems = read("command_allowed_uids = [-1, 'root']")
+    assert len(problems) == 2
+    assert file.command_allowed_uids is None
+
+
+def test_a_fault_within_what_is_taken_out_already() -> None:
+    file, problems = read("listeners = [3, {address = 'x'}]")
+    assert [problem.split(":")[0] for problem in problems] == ["listeners[0]", "listeners[1].address"]
+    assert file.listeners == ()
+
+
+def all_keys() -> list[str]:
+    tables = [kind for name, kind in vars(schema).items() if name.endswith("Table")]
+    return sorted({key for table in tables for key in keys_of(table)})
+
+
+SCALARS: st.SearchStrategy[Any] = st.one_of(
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.dates(),
+    st.times(),
+    st.sampled_from(["http", "tcp", "127.0.0.1:80", "REGEX", "HRW", "*", "/a", "/(/.x", "[::1]:0"]),
+)
+KEYS = st.one_of(st.sampled_from(all_keys()), st.text(max_size=5))
+
+
+def tables(children: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(KEYS, children, max_size=4)
+
+
+NESTED = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), tables(inner)), max_leaves=12)
+
+
+@given(tables(NESTED))
+@settings(max_examples=150, deadline=None)
+def test_no_document_is_too_odd(document: dict[str, Any]) -> None:
+    report = Report()
+    file = structure(document, report)
+    assert isinstance(file, schema.FileTable)
+    assert all(str(problem).isprintable() for problem in report.problems)
+    again = Report()
+    structure(document, again)
+    assert again.problems == report.problems, "the document was changed"
