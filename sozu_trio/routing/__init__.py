@@ -1,0 +1,12 @@
+"""Where a request goes: rules in, decisions out. Pure; a clock's reading and random numbers are parameters.
+
+    State      what we have been told: listeners, clusters, frontends, backends. Immutable; `state.py`.
+    Table      a State compiled for look-up, with a generation; immutable, swapped whole; `table.py`.
+    Rule       an HTTP frontend together with the Decision it leads to.
+    Decision   forward to a cluster, deny, or not found; made once, when the Table is; `decisions.py`.
+    HttpRoutes all rules of one address; `http_routes.py`, made of `hosts.py`, `paths.py` and `ordered.py`.
+    Balancer   chooses among the backends of a cluster that may be used now; `balancing.py`.
+    BackOff    for how long a backend that could not be reached is left alone; `backoff.py`.
+
+The order in which rules are tried is written down for users in `docs/routing.md`.
+"""

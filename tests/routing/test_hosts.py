@@ -1,0 +1,98 @@
+"""Host patterns of one address: which of them a host finds, and in which order they are asked."""
+
+import pytest
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import HttpFrontend
+from sozu_trio.config.patterns import parse_host
+from sozu_trio.routing.decisions import Decision, Outcome
+from sozu_trio.routing.hosts import HostRules, host_matches, plain_name, split_host
+from sozu_trio.routing.paths import PathRules
+
+
+def path_rules(hostname: str, path: str = "", method: str | None = None) -> PathRules:
+    frontend = HttpFrontend(address=Address("127.0.0.1", 80), hostname=hostname, path=path, method=method)
+    return PathRules([(frontend, Decision(Outcome.DENY, None, frontend, frontend.tags))])
+
+
+def found(hostnames: list[str], host: bytes, path: bytes = b"/") -> str | None:
+    """The hostname found; one written `host path` has a rule for that path only."""
+    groups = {}
+    for hostname in hostnames:
+        name, _, only = hostname.partition(" ")
+        groups[parse_host(name)] = path_rules(hostname, only)
+    decision = HostRules(groups).find(host, path, b"GET")
+    return decision.frontend.hostname if decision and decision.frontend else None
+
+
+FORMS: list[tuple[str, list[bytes], list[bytes]]] = [
+    ("example.com", [b"example.com"], [b"www.example.com", b"com", b"example.org", b""]),
+    ("*.example.com", [b"a.example.com", b"xn--a.example.com"], [b"example.com", b"a.b.example.com", b".example.com"]),
+    ("*", [b"example.com", b"[::1]", b"127.0.0.1", b"", b"\xff..\x00"], []),
+    (
+        "/cdn[0-9]+/.example.com",
+        [b"cdn1.example.com"],
+        [b"cdn.example.com", b"xcdn1.example.com", b"cdn1x.example.com"],
+    ),
+    ("/CDN/.example.com", [b"cdn.example.com"], [b"cdn.example.org"]),
+    ("/a|b/.com", [b"a.com", b"b.com"], [b"ab.com", b"axb.com", b"a.b.com"]),
+    ("/.*/.com", [b"a.com"], [b".com", b"a.b.com", b"com"]),
+    ("www./.+/.com", [b"www.a.com"], [b"a.a.com", b"www..com", b"www.com"]),
+    ("*./b+/.com", [b"a.b.com", b"a.bb.com"], [b"b.com", b"a.c.com", b"x.a.b.com", b".b.com"]),
+    ("127.0.0.1", [b"127.0.0.1"], [b"127.0.0.2", b"x.127.0.0.1"]),
+    ("[::1]", [b"[::1]"], [b"[::2]", b"::1"]),
+    ("/.*/", [b"localhost", b"[::1]", b"[::ffff:1.2.3.4]"], [b"", b"a.b"]),
+]
+
+
+@pytest.mark.parametrize(("hostname", "matching", "others"), FORMS)
+def test_a_pattern_matches(hostname: str, matching: list[bytes], others: list[bytes]) -> None:
+    assert [host for host in matching + others if found([hostname], host)] == matching
+    assert [host for host in matching + others if host_matches(parse_host(hostname), host)] == matching
+
+
+BEST_FIRST = ["a.b.com", "*.b.com", "/a/.b.com", "/.*/.b.com", "a./b|c/.com", "*./b/.com", "/.*/./b/.com", "*"]
+
+
+@pytest.mark.parametrize("without", range(len(BEST_FIRST)))
+def test_the_most_specific_is_found(without: int) -> None:
+    rest = BEST_FIRST[without:]
+    assert found(rest, b"a.b.com") == rest[0]
+
+
+@pytest.mark.parametrize("without", range(len(BEST_FIRST)))
+def test_one_without_a_rule_for_the_path_is_passed_over(without: int) -> None:
+    blind = [f"{hostname} /other" for hostname in BEST_FIRST[:without]]
+    assert found(blind + BEST_FIRST[without:], b"a.b.com") == BEST_FIRST[without]
+    assert found(blind, b"a.b.com") is None
+
+
+def test_names_go_first_however_late_they_are_declared() -> None:
+    assert found(["*", "*.b.com", "a.b.com"], b"a.b.com") == "a.b.com"
+    assert found(["/.*/.b.com", "*.b.com"], b"a.b.com") == "*.b.com"
+
+
+def test_the_label_nearest_the_root_decides_first() -> None:
+    assert found(["a./b/.com", "*.b.com"], b"a.b.com") == "*.b.com"
+    assert found(["a./b/.com", "/.*/.b.com"], b"a.b.com") == "/.*/.b.com"
+    assert found(["*./b/.com", "/a/./b/.com", "a./b/.com"], b"a.b.com") == "a./b/.com"
+
+
+def test_regexes_of_one_place_are_tried_as_declared() -> None:
+    assert found(["/a.*/.com", "/.*b/.com"], b"ab.com") == "/a.*/.com"
+    assert found(["/.*b/.com", "/a.*/.com"], b"ab.com") == "/.*b/.com"
+
+
+def test_a_regex_keeps_the_place_of_its_first_pattern() -> None:
+    assert found(["x./a/.com", "*./.*/.com", "y./a/.com"], b"y.a.com") == "y./a/.com"
+
+
+def test_no_hosts() -> None:
+    assert found([], b"example.com") is None
+
+
+def test_splitting() -> None:
+    assert split_host(b"a.b.com") == [b"com", b"b", b"a"]
+    assert split_host(b"[::ffff:1.2.3.4]") == [b"[::ffff:1.2.3.4]"]
+    assert plain_name(parse_host("a.b")) == b"a.b"
+    assert plain_name(parse_host("*.b")) is None

@@ -1,0 +1,90 @@
+"""A State compiled: what each address leads to."""
+
+from dataclasses import replace
+
+import pytest
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
+from sozu_trio.config.listeners import HttpListener, TcpListener
+from sozu_trio.routing.state import EMPTY, declare
+from sozu_trio.routing.table import Outcome, Table, compile_table
+
+WEB, MAIL, IDLE_WEB, IDLE_MAIL = (Address("127.0.0.1", port) for port in (80, 25, 81, 26))
+API, DENIED = (
+    HttpFrontend(address=WEB, hostname="example.com", path="/api", cluster_id="api", tags={"team": "blue"}),
+    HttpFrontend(address=WEB, hostname="example.com"),
+)
+BACKENDS = [
+    Backend(cluster_id="api", backend_id="api-1", address=Address("127.0.0.1", 9001)),
+    Backend(cluster_id="api", backend_id="api-0", address=Address("127.0.0.1", 9000)),
+    Backend(cluster_id="gone", backend_id="gone-0", address=Address("127.0.0.1", 9009)),
+]
+STATE = declare(
+    listeners=[
+        HttpListener(address=WEB),
+        HttpListener(address=IDLE_WEB),
+        TcpListener(address=MAIL),
+        TcpListener(address=IDLE_MAIL),
+    ],
+    clusters=[Cluster(cluster_id="api", protocol="http"), Cluster(cluster_id="mail", protocol="tcp")],
+    http_frontends=[DENIED, API],
+    tcp_frontends=[TcpFrontend(address=MAIL, cluster_id="mail", tags={"team": "red"})],
+    backends=BACKENDS,
+)
+
+
+@pytest.fixture
+def table() -> Table:
+    return compile_table(STATE, 7)
+
+
+def test_a_frontend_forwards_to_its_cluster(table: Table) -> None:
+    decision = table.http[WEB].find(b"example.com", b"/api/users", b"GET")
+    assert (decision.outcome, decision.cluster, decision.frontend) == (Outcome.FORWARD, table.clusters["api"], API)
+    assert decision.tags == {"team": "blue"}
+
+
+def test_a_frontend_without_cluster_denies(table: Table) -> None:
+    decision = table.http[WEB].find(b"example.com", b"/", b"GET")
+    assert (decision.outcome, decision.cluster, decision.frontend) == (Outcome.DENY, None, DENIED)
+
+
+def test_a_tcp_frontend_forwards_to_its_cluster(table: Table) -> None:
+    decision = table.tcp[MAIL]
+    assert (decision.outcome, decision.cluster, decision.frontend) == (Outcome.FORWARD, table.clusters["mail"], None)
+    assert decision.tags == {"team": "red"}
+
+
+def test_a_listener_without_frontends_leads_nowhere(table: Table) -> None:
+    assert table.http[IDLE_WEB].find(b"example.com", b"/", b"GET").outcome is Outcome.NOT_FOUND
+    assert table.tcp[IDLE_MAIL].outcome is Outcome.NOT_FOUND
+    assert (set(table.http), set(table.tcp)) == ({WEB, IDLE_WEB}, {MAIL, IDLE_MAIL})
+
+
+def test_clusters_have_their_backends_as_declared(table: Table) -> None:
+    assert [backend.backend_id for backend in table.clusters["api"].backends] == ["api-1", "api-0"]
+    assert table.clusters["mail"].backends == ()
+    assert "gone" not in table.clusters
+
+
+def test_what_is_not_compiled_is_carried_over(table: Table) -> None:
+    assert table.generation == 7
+    assert table.listeners is STATE.listeners
+
+
+def test_a_frontend_needs_no_listener() -> None:
+    table = compile_table(replace(STATE, listeners={}), 1)
+    assert table.http[WEB].find(b"example.com", b"/", b"GET").frontend is DENIED
+    assert table.tcp[MAIL].outcome is Outcome.FORWARD
+
+
+def test_an_unknown_cluster_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"http frontend 127\.0\.0\.1:80 example\.com: there is no cluster 'api'"):
+        compile_table(declare([], [], [API], [], []), 1)
+    with pytest.raises(ValueError, match=r"tcp frontend 127\.0\.0\.1:25: there is no cluster 'mail'"):
+        compile_table(declare([], [], [], STATE.tcp_frontends.values(), []), 1)
+
+
+def test_the_empty_state() -> None:
+    assert compile_table(EMPTY, 0) == Table(0, {}, {}, {}, {})
