@@ -1,0 +1,167 @@
+"""One record per HTTP request or TCP session, and the two ways to write it: Sōzu's line of text, or a JSON document.
+
+The proxy fills a record as it goes and hands it over once, at the end; bytes stay bytes until here. Everything that
+peers had a hand in is escaped. Whether lines are wanted is asked of the logger `sozu_trio.access`, at info for what
+went well and error for what did not, so log directives hold for access logs as they do in Sōzu. docs/logs.md is the
+reference for users.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sozu_trio.telemetry.escape import ascii_text, one_word, printable
+from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.telemetry.stamp import Stamp
+
+LOGGER = "sozu_trio.access"
+_NO_TAGS: Mapping[str, str] = {}
+_ONE_WORD = str.maketrans(" []", "_{}")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(slots=True)
+class AccessRecord:
+    """What there is to say about one request or TCP session. None, b"" and status 0: unknown. Times in seconds."""
+
+    session_id: str
+    client: str
+    """Address of the client, that of the PROXY header where there was one."""
+    protocol: Literal["HTTP", "TCP", "WS"]
+    start: float
+    """Unix time of the request's first byte; of accepting, for TCP."""
+    request_id: str | None = None
+    cluster_id: str | None = None
+    backend_id: str | None = None
+    backend: str | None = None
+    request_time: float = 0.0
+    """From `start` until the last byte of the answer was written or it failed; the whole session for TCP and WS."""
+    service_time: float | None = None
+    """From `start` until a backend had the head (TCP: was connected): reading it, routing, connecting, other tries."""
+    response_time: float | None = None
+    """From then until the first byte of the backend's answer."""
+    bytes_in: int = 0
+    """Read from the client, heads included."""
+    bytes_out: int = 0
+    """Written to the client, heads included."""
+    tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS)
+    user_agent: bytes = b""
+    x_request_id: bytes = b""
+    """As the backend saw it."""
+    xff_chain: bytes = b""
+    """X-Forwarded-For as the client sent it."""
+    method: bytes = b""
+    host: bytes = b""
+    path: bytes = b""
+    """The request target as forwarded, query included."""
+    status: int = 0
+    """Of the answer the client got."""
+    message: str = ""
+    """Why it ended, in few words."""
+    failed: bool = False
+    """It ended otherwise than both sides meant: refused, cut, timed out, or answered by us for want of a backend."""
+
+
+class AccessLog:
+    """Turns records into lines of one format and appends them to a buffer; never waits."""
+
+    def __init__(self, buffer: LineBuffer, form: Literal["ascii", "json"], *, tag: str, colored: bool = False) -> None:
+        self._buffer = buffer
+        self._stamp = Stamp(tag, colored=colored and form == "ascii")
+        self._format = format_ascii if form == "ascii" else format_json
+        self._lost = _lost_ascii if form == "ascii" else _lost_json
+        self._logger = logging.getLogger(LOGGER)
+
+    def write(self, record: AccessRecord) -> None:
+        """Append the record's line, if the log directives want it."""
+        if self._logger.isEnabledFor(logging.ERROR if record.failed else logging.INFO):
+            self._buffer.append(self._format(record, self._stamp))
+
+    def lost(self, count: int) -> str:
+        """The line that says how many are missing, in this log's format; any thread may ask."""
+        return self._lost(count, time.time(), self._stamp)
+
+
+def format_ascii(record: AccessRecord, stamp: Stamp) -> str:
+    """Stamp, `[ids] client backend times bytes [tags] x-request-id protocol host method path status | message`."""
+    body = (
+        f"[{record.session_id} {record.request_id or '-'} {record.cluster_id or '-'} {record.backend_id or '-'}] "
+        f"{record.client} {record.backend or '-'} "
+        f"{duration(record.request_time)}/{duration(record.service_time)}/{duration(record.response_time)} "
+        f"{record.bytes_in} {record.bytes_out} [{_tags(record)}] {one_word(record.x_request_id)} {record.protocol} "
+        f"{ascii_text(record.host)} {ascii_text(record.method)} {ascii_text(record.path)} "
+        f"{record.status or '-'} | {record.message}"
+    )
+    level = "ERROR-ACCESS" if record.failed else "INFO-ACCESS"
+    return stamp.line(record.start + record.request_time, level, printable(body))
+
+
+def format_json(record: AccessRecord, stamp: Stamp) -> str:
+    """One JSON object with every key always there; null for what is unknown, numbers as numbers, times in seconds."""
+    return _encode(
+        {
+            "time": stamp.time(record.start + record.request_time),
+            "level": "ERROR-ACCESS" if record.failed else "INFO-ACCESS",
+            "pid": stamp.pid,
+            "tag": stamp.tag,
+            "session_id": record.session_id,
+            "request_id": record.request_id,
+            "cluster_id": record.cluster_id,
+            "backend_id": record.backend_id,
+            "client": record.client,
+            "backend": record.backend,
+            "protocol": record.protocol,
+            "start": round(record.start, 6),
+            "request_time": _rounded(record.request_time),
+            "service_time": _rounded(record.service_time),
+            "response_time": _rounded(record.response_time),
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+            "tags": dict(record.tags),
+            "user_agent": _text(record.user_agent),
+            "x_request_id": _text(record.x_request_id),
+            "xff_chain": _text(record.xff_chain),
+            "host": _text(record.host),
+            "method": _text(record.method),
+            "path": _text(record.path),
+            "status": record.status or None,
+            "message": record.message,
+        }
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """`420µs`, `3.1ms`, `12.05s`, or `-` for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f}µs"
+    return f"{seconds * 1e3:.1f}ms" if seconds < 1 else f"{seconds:.2f}s"
+
+
+def _tags(record: AccessRecord) -> str:
+    words = [f"{name}={value}".translate(_ONE_WORD) for name, value in record.tags.items()] if record.tags else []
+    if record.user_agent:
+        words.append(f"user-agent={one_word(record.user_agent)}")
+    return ", ".join(words) or "-"
+
+
+def _text(raw: bytes) -> str | None:
+    return raw.decode("utf-8", "backslashreplace") if raw else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def _lost_ascii(count: int, moment: float, stamp: Stamp) -> str:
+    return stamp.line(moment, "ERROR-ACCESS", f"{count} lines are missing here: the log target failed or was too slow")
+
+
+def _lost_json(count: int, moment: float, stamp: Stamp) -> str:
+    return _encode(
+        {"time": stamp.time(moment), "level": "ERROR-ACCESS", "pid": stamp.pid, "tag": stamp.tag, "lost": count}
+    )

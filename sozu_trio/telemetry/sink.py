@@ -1,0 +1,116 @@
+"""Takes lines out of a LineBuffer and has them written, batch by batch, by a worker thread.
+
+A target may be as slow or as stuck as it likes: the thread waits, the buffer fills, lines are dropped and counted,
+and the loop never notices. What was lost is said in the log itself with the next batch that gets through. The batch
+is taken *in* the thread, and only by the one whose turn it is: so lines keep their order, and none is lost between a
+cancellation and a thread that never started.
+"""
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+from sozu_trio.config.limits import GOODBYE, LOG_FLUSH
+from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.telemetry.stamp import Stamp
+from sozu_trio.telemetry.targets import Target
+
+COMPLAIN_EVERY = 60.0
+"""Seconds between two complaints on standard error about the same target."""
+
+
+class Writes(Protocol):
+    """What a sink asks of `telemetry.writers.Writer`."""
+
+    target: Target
+
+    def write(self, lines: list[str]) -> None: ...
+    def reopen(self) -> None: ...
+
+
+def lost_lines(count: int) -> str:
+    """The line that says how many lines are missing from a log of text."""
+    return Stamp("LOG").line(
+        time.time(), "WARN", f"{count} lines are missing here: this log's target failed or was too slow"
+    )
+
+
+async def serve_sink(
+    buffer: LineBuffer,
+    writer: Writes,
+    *,
+    lost: Callable[[int], str] = lost_lines,
+    task_status: trio.TaskStatus[Callable[[], None]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Write what comes into `buffer` until cancelled, then what is left, for at most GOODBYE seconds.
+
+    `task_status` gets a function that has the target reopened, also when there is nothing to write; it does not block.
+    `lost` makes the line for a number of missing ones. The writer stays open: close it after the sink has ended.
+    """
+    batches = _Batches(buffer, writer, lost)
+    task_status.started(batches.reopen)
+    try:
+        while True:
+            await buffer.wait()
+            await trio.sleep(LOG_FLUSH)
+            await _in_thread(batches)
+    finally:
+        with trio.move_on_after(GOODBYE, shield=True):
+            await _in_thread(batches)
+
+
+async def _in_thread(batches: "_Batches") -> None:
+    await trio.to_thread.run_sync(batches.write_one, trio.current_time(), abandon_on_cancel=True)
+
+
+class _Batches:
+    """Writes one batch at a time and remembers which losses it has told of. `write_one` is for worker threads."""
+
+    def __init__(self, buffer: LineBuffer, writer: Writes, lost: Callable[[int], str]) -> None:
+        self._buffer = buffer
+        self._writer = writer
+        self._lost = lost
+        self._told = 0
+        self._asked = False
+        self._quiet_until = float("-inf")
+        self._turn = threading.Lock()
+
+    def reopen(self) -> None:
+        self._writer.reopen()
+        self._asked = True
+        self._buffer.wake()
+
+    def write_one(self, now: float) -> None:
+        """Write everything there is. An error is told on standard error and its lines are counted as dropped."""
+        with self._turn:
+            dropped = self._buffer.dropped
+            lines = self._buffer.take(self._buffer.capacity)
+            told = [self._lost(dropped - self._told)] if dropped > self._told else []
+            if not (lines or told or self._asked):
+                return
+            self._asked = False
+            try:
+                self._writer.write(lines + told)
+            except OSError as error:
+                self._buffer.drop(len(lines))
+                self._complain(error, now)
+            else:
+                self._told = dropped
+
+    def _complain(self, error: OSError, now: float) -> None:
+        if now >= self._quiet_until:
+            self._quiet_until = now + COMPLAIN_EVERY
+            complain(f"sozu_trio: log target {self._writer.target}: {error}; lines are dropped until it works again")
+
+
+def complain(message: str) -> None:
+    """One line on standard error, if it can be written without waiting."""
+    with suppress(OSError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{message}\n".encode())

@@ -1,0 +1,43 @@
+from dataclasses import fields
+
+from sozu_trio.telemetry.counters import NAMES, Counters
+
+
+def test_every_counter_has_a_name_of_its_own() -> None:
+    assert {field.name for field in fields(Counters)} == {*NAMES, "by_status"}
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+def test_a_snapshot_has_every_name_from_the_start() -> None:
+    snapshot = Counters().snapshot()
+    assert set(snapshot.values()) == {0}
+    assert set(NAMES.values()) < set(snapshot)
+
+
+def test_a_snapshot_shows_what_was_counted() -> None:
+    counters = Counters(sessions=2, refused=1, requests=7, bytes_in=100)
+    for status in (0, 100, 200, 204, 301, 404, 503, 999):
+        counters.by_status[status // 100] += 1
+    shown = {name: value for name, value in counters.snapshot().items() if value}
+    assert shown == {
+        "client.connections": 2,
+        "listener.connection_capped": 1,
+        "http.requests": 7,
+        "bytes_in": 100,
+        "http.status.none": 1,
+        "http.status.1xx": 1,
+        "http.status.2xx": 2,
+        "http.status.3xx": 1,
+        "http.status.4xx": 1,
+        "http.status.5xx": 1,
+        "http.status.other": 1,
+    }
+
+
+def test_counters_of_several_workers_add_up() -> None:
+    total, one, two = Counters(), Counters(requests=3, sessions=1), Counters(requests=4, crashes=1)
+    one.by_status[2], two.by_status[2] = 3, 4
+    total.add(one)
+    total.add(two)
+    assert (total.requests, total.sessions, total.crashes, total.by_status[2]) == (7, 1, 1, 7)
+    assert (one.requests, one.by_status[2]) == (3, 3)

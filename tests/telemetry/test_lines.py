@@ -1,0 +1,98 @@
+import threading
+
+import trio
+import trio.testing
+
+from sozu_trio.telemetry.lines import LineBuffer
+
+
+def test_lines_come_out_in_order_and_as_many_as_asked_for() -> None:
+    buffer = LineBuffer(10)
+    for line in "abcd":
+        buffer.append(line)
+    assert [buffer.take(3), buffer.take(3), buffer.take(3)] == [["a", "b", "c"], ["d"], []]
+
+
+def test_over_capacity_the_newest_are_dropped_and_counted() -> None:
+    buffer = LineBuffer(2)
+    for line in "abcd":
+        buffer.append(line)
+    buffer.drop(5)
+    assert buffer.take(10) == ["a", "b"]
+    assert buffer.dropped == 7
+
+
+def test_a_line_from_before_the_loop_is_there_at_once() -> None:
+    buffer = LineBuffer(2)
+    buffer.append("early")
+
+    async def main() -> list[str]:
+        with trio.fail_after(1):
+            await buffer.wait()
+        return buffer.take(1)
+
+    assert trio.run(main) == ["early"]
+
+
+def test_a_line_after_the_loop_ended_disturbs_nobody() -> None:
+    buffer = LineBuffer(2)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(buffer.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel(reason="the end")
+
+    trio.run(main)
+    buffer.append("late")
+    assert buffer.take(1) == ["late"]
+
+
+def test_a_loop_that_ended_while_someone_waited_is_no_trouble() -> None:
+    buffer = LineBuffer(2)
+
+    async def main() -> None:
+        # As `wait` leaves it for as long as it waits.
+        buffer._sleeper = trio.lowlevel.current_trio_token(), trio.Event()
+        await trio.lowlevel.checkpoint()
+
+    trio.run(main)
+    buffer.append("late")
+    assert buffer.take(1) == ["late"]
+
+
+async def test_waiting_ends_with_a_line(autojump_clock: trio.testing.MockClock) -> None:
+    buffer = LineBuffer(2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(buffer.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        buffer.append("now")
+    assert buffer.take(1) == ["now"]
+
+
+async def test_waiting_ends_when_woken_without_a_line(autojump_clock: trio.testing.MockClock) -> None:
+    buffer = LineBuffer(2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(buffer.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        buffer.wake()
+    assert buffer.take(1) == []
+
+
+async def test_another_thread_wakes_the_one_who_waits() -> None:
+    buffer = LineBuffer(2)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(buffer.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            thread = threading.Thread(target=buffer.append, args=["elsewhere"])
+            thread.start()
+    thread.join()
+    assert buffer.take(1) == ["elsewhere"]
+
+
+async def test_waiting_is_a_checkpoint_even_with_lines() -> None:
+    buffer = LineBuffer(2)
+    buffer.append("there")
+    with trio.testing.assert_checkpoints():
+        await buffer.wait()
