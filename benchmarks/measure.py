@@ -1,0 +1,147 @@
+"""One measurement: is the answer right, load it with wrk, is the answer still right.
+
+CPU is read from /proc right before and after the load, so the figure does not depend on what else the machine does.
+A wrong status, length or content anywhere raises: a relay that answers wrongly has no speed.
+"""
+
+import hashlib
+import http.client
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+from benchmarks.processes import Process
+
+WARM_UP = 1
+"""Seconds of load before the measured one: connections, caches, specialised byte code."""
+SCALES = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3, "": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+
+
+class WrongAnswer(Exception):
+    """What came back is not what the backend sent, or did not come at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is asked for: `path`, by `connections` clients that go through `hosts`; `body` is the right answer."""
+
+    path: str
+    connections: int
+    body: bytes
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One measurement: CPU in µs per request over all processes, requests/s, latencies in ms, RSS in bytes."""
+
+    requests: int
+    cpu: float
+    rate: float
+    p50: float
+    p99: float
+    rss: int
+
+
+def measure(process: Process, port: int, work: Work, seconds: int) -> Figures:
+    """Load the relay at 127.0.0.1:`port`. Raises WrongAnswer."""
+    check(port, work)
+    load(port, work, WARM_UP)
+    before = process.cpu_seconds()
+    report = load(port, work, seconds)
+    spent = process.cpu_seconds() - before
+    rss = process.rss()
+    check(port, work)
+    requests = int(found(r"(\d+) requests in", report))
+    return Figures(
+        requests=requests,
+        cpu=1e6 * spent / requests,
+        rate=float(found(r"Requests/sec:\s+([\d.]+)", report)),
+        p50=scaled(found(r"\s50%\s+(\S+)", report)),
+        p99=scaled(found(r"\s99%\s+(\S+)", report)),
+        rss=rss,
+    )
+
+
+def check(port: int, work: Work) -> None:
+    """Ask once for each host. Raises WrongAnswer."""
+    for host in work.hosts:
+        try:
+            status, body = fetch(port, work.path, host)
+        except (OSError, http.client.HTTPException) as error:
+            raise WrongAnswer(f"{host}{work.path}: {error!r}") from error
+        if status != 200 or len(body) != len(work.body):
+            raise WrongAnswer(
+                f"{host}{work.path}: status {status} and {len(body)} bytes, want 200 and {len(work.body)}"
+            )
+        if hashlib.sha256(body).digest() != hashlib.sha256(work.body).digest():
+            raise WrongAnswer(f"{host}{work.path}: the right length, another content")
+
+
+def fetch(port: int, path: str, host: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def load(port: int, work: Work, seconds: int) -> str:
+    """Run wrk and return its report. Raises WrongAnswer when any answer was missing, short or not 2xx."""
+    with tempfile.NamedTemporaryFile(
+        "w", suffix=".lua"
+    ) as script:  # a file, as wrk reads it once per thread and once more
+        script.write(requests_in_turn(work.hosts))
+        script.flush()
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{work.connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "--latency",
+            "-s",
+            script.name,
+        ]
+        done = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}{work.path}"], capture_output=True, text=True, check=False
+        )
+    trouble = re.search(r"Socket errors.*|Non-2xx.*", done.stdout)
+    if done.returncode or trouble:
+        raise WrongAnswer(f"wrk: {trouble[0] if trouble else done.stderr or done.stdout}")
+    requests, read = int(found(r"(\d+) requests in", done.stdout)), scaled(found(r", (\S+)B read", done.stdout))
+    if not requests or read < 0.99 * requests * len(work.body):  # wrk rounds what it prints
+        raise WrongAnswer(f"wrk: {requests} answers of {len(work.body)} bytes, but {read:.0f} bytes read")
+    return done.stdout
+
+
+def requests_in_turn(hosts: tuple[str, ...]) -> str:
+    """A wrk script that asks one host after the other; the requests are made once."""
+    names = ", ".join(f'"{host}"' for host in hosts)
+    return f"""
+local requests, turn = {{}}, 0
+function init(args)
+  for at, host in ipairs({{{names}}}) do requests[at] = wrk.format(nil, nil, {{Host = host}}) end
+end
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+"""
+
+
+def found(pattern: str, report: str) -> str:
+    match = re.search(pattern, report)
+    if not match:
+        raise WrongAnswer(f"wrk printed no {pattern!r}:\n{report}")
+    return match[1]
+
+
+def scaled(text: str) -> float:
+    """`1.5ms` in ms, `2.0M` in units: wrk's way to print both."""
+    number = text.rstrip("umsKMGT")
+    return float(number) * SCALES[text[len(number) :]]

@@ -1,0 +1,98 @@
+"""From the rounds of a run to what is printed: medians, ratios with their spread, a table for people, Markdown or JSON.
+
+A ratio divides the CPU per request of the subject by that of the other in the same round, so that a slow minute hits
+both: below 1 the subject is cheaper.
+"""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from benchmarks.measure import Figures, Work
+
+Rounds = Mapping[str, Sequence[Figures]]
+
+HEADINGS = ("relay", "CPU µs/request", "{subject} ÷ it", "min–max", "requests/s", "p50 ms", "p99 ms", "RSS MiB")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """CPU per request of the subject divided by another's: median, smallest and largest of the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+def ratio(rounds: Rounds, subject: str, other: str) -> Ratio | None:
+    """None when the subject was not measured."""
+    pairs = list(zip(rounds.get(subject, ()), rounds[other], strict=False))
+    if not pairs:
+        return None
+    ratios = [ours.cpu / theirs.cpu for ours, theirs in pairs]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
+def table(rounds: Rounds, subject: str) -> list[tuple[str, ...]]:
+    """Headings, then a row for each relay, its median of each figure."""
+    return [
+        tuple(heading.format(subject=subject) for heading in HEADINGS),
+        *(row(rounds, subject, name) for name in rounds),
+    ]
+
+
+def row(rounds: Rounds, subject: str, name: str) -> tuple[str, ...]:
+    figures, against = rounds[name], ratio(rounds, subject, name)
+    return (
+        name,
+        f"{statistics.median(f.cpu for f in figures):,.1f}",
+        f"{against.median:.2f}" if against else "–",
+        f"{against.low:.2f}–{against.high:.2f}" if against else "–",
+        f"{statistics.median(f.rate for f in figures):,.0f}",
+        f"{statistics.median(f.p50 for f in figures):.2f}",
+        f"{statistics.median(f.p99 for f in figures):.2f}",
+        f"{statistics.median(f.rss for f in figures) / 2**20:.1f}",
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns for a terminal: names to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cells(row, widths)).rstrip() for row in rows)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """The same as a Markdown table."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    head, *body = (cells(row, widths) for row in rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+
+
+def cells(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+
+
+def machine() -> str:
+    """What the figures were measured on, without which they say little."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{os.cpu_count()} cores, Linux {platform.release()}, {python}, trio {version('trio')}"
+
+
+def as_json(rounds: Rounds, subject: str, work: Work, seconds: int) -> str:
+    """Everything measured, round by round, and the ratios."""
+    ratios = {name: ratio(rounds, subject, name) for name in rounds}
+    return json.dumps(
+        {
+            "machine": machine(),
+            "work": {"path": work.path, "bytes": len(work.body), "connections": work.connections, "seconds": seconds},
+            "rounds": {name: [asdict(figures) for figures in measured] for name, measured in rounds.items()},
+            "ratios": {name: asdict(found) for name, found in ratios.items() if found},
+            "ratios_of": subject,
+        },
+        indent=2,
+    )

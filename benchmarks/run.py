@@ -1,0 +1,139 @@
+"""run.py small|bulk|routes [options] — the command line of the benchmarks; `scripts/bench` calls it.
+
+Rounds are interleaved: each relay once, then each once more, so that a machine that slows down does so for all of them.
+Progress goes to standard error, the result to standard output. Exit code 1: wrong answer, failed relay, missed bar.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.measure import Figures, Work, WrongAnswer, measure
+from benchmarks.peers import HERE, HOST, PEERS, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
+from benchmarks.processes import ProcessTrouble
+
+SMALL = b"hello world, this is a small body\n"
+BIG = 10 << 20
+OURS = "sozu_trio"
+COMPARED = {
+    "small": (OURS, "floor", "h11", "nginx", "haproxy"),
+    "bulk": (OURS, "splice", "copy", "nginx", "nginx-tuned", "haproxy", "haproxy-tuned"),
+}
+FEW, MANY = "10 hosts", "10,000 hosts"
+HOSTS_BAR = 1.1
+"""CPU per request among 10,000 hosts may be this many times that among 10 (docs/performance.md)."""
+
+
+def main() -> None:
+    options = command_line()
+    installed("wrk")
+    try:
+        if options.work == "routes":
+            routes(options)
+        else:
+            compare(options)
+    except (ProcessTrouble, WrongAnswer) as error:
+        raise SystemExit(f"benchmark failed: {error}") from error
+
+
+def command_line() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="CPU per request, beside references in the same run."
+    )
+    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|routes")
+    works.add_parser("small", help="34-byte answers, 64 keep-alive connections")
+    works.add_parser("bulk", help="10 MiB answers, 4 connections")
+    works.add_parser("routes", help="look-up among many hosts: by itself, then through the proxy")
+    for name, work in works.choices.items():
+        work.add_argument("--rounds", type=positive, default=3, help="how often each is measured (3)")
+        work.add_argument("--seconds", type=positive, default=4, help="length of one measurement (4)")
+        work.add_argument("--markdown", action="store_true", help="print a Markdown table")
+        work.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
+        if name in COMPARED:
+            known = COMPARED[name]
+            work.add_argument(
+                "--only", type=names_among(known), default=known, metavar="A,B", help=f"of {', '.join(known)}"
+            )
+            work.add_argument("--without", type=names_among(known), default=(), metavar="A,B", help="leave these out")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def names_among(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def names(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        for name in chosen:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return chosen
+
+    return names
+
+
+def compare(options: argparse.Namespace) -> None:
+    """small and bulk: the proxy beside its references."""
+    peers = {name: PEERS[name] for name in options.only if name not in options.without}
+    big = os.urandom(BIG)
+    small_or_bulk = {
+        "small": Work(path="/", connections=64, body=SMALL, hosts=(HOST,)),
+        "bulk": Work(path="/big", connections=4, body=big, hosts=(HOST,)),
+    }
+    work = small_or_bulk[options.work]
+    show(measured(peers, work, big, options), OURS, work, options)
+
+
+def routes(options: argparse.Namespace) -> None:
+    """The look-up by itself, then the proxy among few and among many hosts, ten of which are asked for in turn."""
+    if subprocess.run([sys.executable, str(HERE / "routes.py")], check=False).returncode:
+        raise SystemExit("benchmark failed: routes.py")
+    asked = many_hosts(10)
+    peers = {FEW: sozu_trio(asked), MANY: sozu_trio(many_hosts(10_000))}
+    work = Work(path="/", connections=64, body=SMALL, hosts=asked)
+    rounds = measured(peers, work, b"", options)
+    show(rounds, MANY, work, options)
+    found = report.ratio(rounds, MANY, FEW)
+    if found and found.median > HOSTS_BAR:
+        raise SystemExit(
+            f"bar missed: CPU among {MANY} is {found.median:.2f} × that among {FEW}, want at most {HOSTS_BAR}"
+        )
+
+
+def measured(peers: Mapping[str, Peer], work: Work, big: bytes, options: argparse.Namespace) -> report.Rounds:
+    """Every peer's figures, round by round. Raises ProcessTrouble, WrongAnswer."""
+    rounds: dict[str, list[Figures]] = {name: [] for name in peers}
+    with tempfile.TemporaryDirectory(prefix="sozu_trio-bench-") as home, backend_serving(Path(home), big) as backend:
+        for number in range(1, options.rounds + 1):
+            for name, peer in peers.items():
+                with serving(peer, Path(home, f"{number}-{name}".replace(" ", "-")), backend) as (process, port):
+                    figures = measure(process, port, work, options.seconds)
+                say(f"round {number} of {options.rounds}: {name}: {figures.cpu:,.1f} µs CPU per request")
+                rounds[name].append(figures)
+    return rounds
+
+
+def show(rounds: report.Rounds, subject: str, work: Work, options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(report.as_json(rounds, subject, work, options.seconds))
+    rows = report.table(rounds, subject)
+    print(f"{len(work.body):,} bytes, {work.connections} connections, {options.rounds} × {options.seconds} s")
+    print(report.machine())
+    print()
+    print(report.markdown(rows) if options.markdown else report.aligned(rows))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The shape of the project: scripts that run, modules that say what they are, small files, pages that exist."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted([*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"])
+OURS = sorted((ROOT / "sozu_trio").rglob("*.py"))
+PYTHON = sorted([*OURS, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LONGEST = 400
+"""Lines: beyond that a file holds two ideas."""
+VERBS = {"bench", "check", "drill", "format", "run", "test", "venv"}
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def test_every_verb_has_its_script() -> None:
+    assert {script.name for script in SCRIPTS} >= VERBS
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_scripts_run(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    assert script.read_text().startswith("#!/usr/bin/env ")
+
+
+@pytest.mark.parametrize("file", PYTHON, ids=name_of)
+def test_modules_say_what_they_are(file: Path) -> None:
+    text = file.read_text()
+    assert not text or ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("file", OURS, ids=name_of)
+def test_files_hold_one_idea(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "LICENSE"])
+def test_pages_exist(name: str) -> None:
+    assert (ROOT / name).read_text().strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
