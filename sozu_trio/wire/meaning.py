@@ -1,0 +1,173 @@
+"""What the fields of a head mean: the only place where Host, Connection, Expect, Upgrade, TE and Max-Forwards are read.
+
+Both the recogniser's and the judge's way end here. Each field is looked at once: it is kept for the next hop, set
+apart as forwarding, or collected for the questions below. Which of the client's claims to believe is left to the
+proxy.
+"""
+
+from sozu_trio.errors import RequestRefused
+from sozu_trio.wire.authority import host_of, read_target
+from sozu_trio.wire.field_names import FORWARDING, FORWARDING_PREFIX, HOP_BY_HOP, NOT_AN_OPTION, ORDINARY, is_lookalike
+from sozu_trio.wire.framing import request_framing, response_framing
+from sozu_trio.wire.heads import Field, Framing, RequestHead, ResponseHead
+from sozu_trio.wire.recognise import RequestParts, ResponseParts
+
+Special = dict[bytes, list[bytes]]
+"""Lower-case name → values, of the fields that we read and do not pass on."""
+
+READ_OF_REQUESTS = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+READ_OF_RESPONSES = HOP_BY_HOP | {b"content-length"}
+NO_OPTIONS: frozenset[bytes] = frozenset()
+ONLY_ABOUT_US = HOP_BY_HOP | {b"close"}
+"""Connection options that name no field which could still be there."""
+
+
+def understand_request(parts: RequestParts) -> RequestHead:
+    """Give a request its meaning. Raises RequestRefused: 400, 405, 417 or 501."""
+    method, target, minor, fields, size = parts
+    target, authority = read_target(method, target)
+    kept, forwarding, special, user_agent = _sort_request_fields(fields)
+    authority, host = _read_host(authority, special.get(b"host"), minor)
+    framing, length = request_framing(special.get(b"content-length"), special.get(b"transfer-encoding"), minor)
+    options = read_list(special[b"connection"]) if b"connection" in special else NO_OPTIONS
+    if not options <= ONLY_ABOUT_US:
+        kept = _without(kept, options)
+    max_forwards = -1
+    if method == b"OPTIONS" or method == b"TRACE":
+        kept, max_forwards = _take_max_forwards(kept)
+    question = target.find(b"?")
+    path = target if question < 0 else target[:question]
+    keep_alive = persists(options, minor)
+    expects_continue = b"expect" in special and _expects_continue(special[b"expect"], minor, framing, length)
+    upgrade = _upgrade(special, options) if minor and b"upgrade" in options else b""
+    te_trailers = minor == 1 and b"te" in special and b"trailers" in read_list(special[b"te"])
+    # In the order of the record: by keyword it would take 0.5 µs longer, a sixth of a small head.
+    return RequestHead(
+        method,
+        target,
+        authority,
+        host,
+        path,
+        minor,
+        kept,
+        forwarding,
+        framing,
+        length,
+        keep_alive,
+        expects_continue,
+        upgrade,
+        te_trailers,
+        user_agent,
+        max_forwards,
+        size,
+    )
+
+
+def understand_response(parts: ResponseParts, method: bytes) -> ResponseHead:
+    """Give the response to a `method` request its meaning. Raises BadResponse."""
+    minor, status, reason, fields, size = parts
+    kept, special = _sort_response_fields(fields)
+    never_a_body = status < 200 or status == 204
+    framing, length = response_framing(
+        special.get(b"content-length"),
+        special.get(b"transfer-encoding"),
+        minor,
+        bodiless=never_a_body or status == 304 or method == b"HEAD",
+    )
+    options = read_list(special[b"connection"]) if b"connection" in special else NO_OPTIONS
+    if not options <= ONLY_ABOUT_US:
+        kept = _without(kept, options)
+    # Whoever declares a body where none can be may also send it; it must not be read as the next response.
+    unsure = never_a_body and (length > 0 or b"transfer-encoding" in special)
+    keep_alive = persists(options, minor) and framing is not Framing.CLOSE and not unsure
+    upgrade = _upgrade(special, options)
+    return ResponseHead(status, reason, minor, kept, framing, length, keep_alive, upgrade, size)
+
+
+def persists(options: frozenset[bytes], minor: int) -> bool:
+    """Whether the connection outlives the message (RFC 9112 §9.3); a gateway is no proxy (RFC 9110 §3.7)."""
+    if b"close" in options:
+        return False
+    return minor == 1 or b"keep-alive" in options
+
+
+def read_list(values: list[bytes]) -> frozenset[bytes]:
+    """The elements of comma-separated lists in lower case, empty ones left out."""
+    if len(values) == 1 and b"," not in values[0]:
+        return frozenset((values[0].lower(),)) if values[0] else NO_OPTIONS
+    return frozenset(element.strip(b" \t").lower() for value in values for element in value.split(b",")) - {b""}
+
+
+def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field], Special, bytes]:
+    """Fields to keep, forwarding fields, those we read, and User-Agent."""
+    kept: list[Field] = []
+    forwarding: list[Field] = []
+    special: Special = {}
+    user_agent = b""
+    for field in fields:
+        if field[0] in ORDINARY:
+            kept.append(field)
+            continue
+        name = field[0].lower()
+        if name in READ_OF_REQUESTS:
+            special.setdefault(name, []).append(field[1])
+        elif name.startswith(FORWARDING_PREFIX) or name in FORWARDING:
+            forwarding.append((name, field[1]))
+        elif b"_" not in name or not is_lookalike(name):
+            kept.append(field)
+            if name == b"user-agent":
+                user_agent = field[1]
+    return kept, forwarding, special, user_agent
+
+
+def _sort_response_fields(fields: list[Field]) -> tuple[list[Field], Special]:
+    kept: list[Field] = []
+    special: Special = {}
+    for field in fields:
+        if field[0] in ORDINARY:
+            kept.append(field)
+            continue
+        name = field[0].lower()
+        if name in READ_OF_RESPONSES:
+            special.setdefault(name, []).append(field[1])
+        else:
+            kept.append(field)
+    return kept, special
+
+
+def _read_host(named: bytes, values: list[bytes] | None, minor: int) -> tuple[bytes, bytes]:
+    """Authority and host; `named` is the target's own authority, which wins over Host (RFC 9112 §3.2.2)."""
+    if values is None:
+        if minor == 1:
+            raise RequestRefused(400, "no Host")
+        return named, host_of(named) if named else b""
+    if len(values) > 1:
+        raise RequestRefused(400, "more than one Host")
+    host = host_of(values[0])
+    return (named, host_of(named)) if named else (values[0], host)
+
+
+def _without(kept: list[Field], options: frozenset[bytes]) -> list[Field]:
+    """The fields that Connection does not name (RFC 9110 §7.6.1)."""
+    return [field for field in kept if (name := field[0].lower()) not in options or name in NOT_AN_OPTION]
+
+
+def _take_max_forwards(kept: list[Field]) -> tuple[list[Field], int]:
+    """The fields without Max-Forwards, and its number; -1 where it is not one number (RFC 9110 §7.6.2)."""
+    values = [value for name, value in kept if name.lower() == b"max-forwards"]
+    if len(values) != 1 or not values[0].isdigit() or len(values[0]) > 9:
+        return kept, -1
+    return [field for field in kept if field[0].lower() != b"max-forwards"], int(values[0])
+
+
+def _expects_continue(values: list[bytes], minor: int, framing: Framing, length: int) -> bool:
+    """Whether the client waits for 100. Raises RequestRefused (417) for any other expectation (RFC 9110 §10.1.1)."""
+    if minor == 0:
+        return False
+    if read_list(values) != {b"100-continue"}:
+        raise RequestRefused(417, "an expectation other than 100-continue")
+    return framing is Framing.CHUNKED or length > 0
+
+
+def _upgrade(special: Special, options: frozenset[bytes]) -> bytes:
+    return b", ".join(special[b"upgrade"]) if b"upgrade" in options and b"upgrade" in special else b""

@@ -1,0 +1,68 @@
+"""One regular expression each for an ordinary request head and an ordinary response head.
+
+It only accepts: whatever it does not match (incomplete, unusual, wrong or over a limit) is for the line judge, so a
+refusal is worded in one place. Possessive quantifiers keep every match linear: no input makes it try twice.
+"""
+
+import re
+from typing import NamedTuple
+
+from sozu_trio.config.limits import HeadLimits
+from sozu_trio.wire.heads import Field
+
+TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
+VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
+# A value that ends in white space is left to the judge, so that trimming it costs the others nothing.
+FIELDS = rb"((?:" + TOKEN + rb":" + VALUE + rb"(?<![ \t])\r\n)*+)\r\n"
+
+REQUEST = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + FIELDS)
+RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) (" + VALUE + rb")\r\n" + FIELDS)
+# Only ever run over what FIELDS matched, so it need not look at characters again.
+FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
+
+
+class RequestParts(NamedTuple):
+    """A request head as written: nothing in it has been given a meaning yet."""
+
+    method: bytes
+    target: bytes
+    minor: int
+    fields: list[Field]
+    size: int
+
+
+class ResponseParts(NamedTuple):
+    """A response head as written."""
+
+    minor: int
+    status: int
+    reason: bytes
+    fields: list[Field]
+    size: int
+
+
+def recognise_request(buffer: bytes, limits: HeadLimits) -> RequestParts | None:
+    """The head at the start of `buffer`, or None where it is not an ordinary one within `limits`."""
+    found = REQUEST.match(buffer)
+    if found is None:
+        return None
+    method, target, minor, block = found.groups()
+    fields: list[Field] = FIELD.findall(block)
+    size = found.end()
+    line = found.end(3)
+    if size > limits.head or line > limits.request_line or len(fields) > limits.fields:
+        return None
+    return RequestParts(method, target, 1 if minor == b"1" else 0, fields, size)
+
+
+def recognise_response(buffer: bytes, limits: HeadLimits) -> ResponseParts | None:
+    """The head at the start of `buffer`, or None where it is not an ordinary one within `limits`."""
+    found = RESPONSE.match(buffer)
+    if found is None:
+        return None
+    minor, status, reason, block = found.groups()
+    fields: list[Field] = FIELD.findall(block)
+    size = found.end()
+    if size > limits.head or len(fields) > limits.fields:
+        return None
+    return ResponseParts(1 if minor == b"1" else 0, int(status), reason, fields, size)

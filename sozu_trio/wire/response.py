@@ -1,0 +1,90 @@
+"""Reads response heads: the recogniser first, the line judge for whatever it does not know, as request.py does.
+
+A backend is trusted no more than a client: what could be read in two ways is no response, the client gets 502 and the
+connection is not used again. Only white space before a colon is mended, as RFC 9112 §5.1 asks of a proxy.
+"""
+
+import re
+
+from sozu_trio.config.limits import HeadLimits
+from sozu_trio.errors import BadResponse
+from sozu_trio.wire.heads import ResponseHead
+from sozu_trio.wire.lines import LineJudge, split_field
+from sozu_trio.wire.meaning import understand_response
+from sozu_trio.wire.recognise import ResponseParts, recognise_response
+from sozu_trio.wire.second_opinion import confirm_response
+
+# Servers that leave out the reason also leave out the space before it, which RFC 9112 §4 wants.
+STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
+
+
+class ResponseParser:
+    """Reads the responses of one connection, one head after the other."""
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._judge: LineJudge | None = None
+        self._searched = 0  # up to where the buffer was searched for the end of the head
+
+    def parse(self, buffer: bytes, method: bytes) -> ResponseHead | None:
+        """Read the head at the start of `buffer`, which holds every byte since the message began; None = need more.
+
+        `method` is the request's: an answer to HEAD has no body. After a head, an interim one (1xx) too, the parser is
+        ready for the next, after a refusal it is of no further use. Raises BadResponse.
+        """
+        if buffer.find(b"\r\n\r\n", self._searched) >= 0 and (parts := recognise_response(buffer, self._limits)):
+            self._forget()
+            return understand_response(parts, method)
+        self._searched = max(0, len(buffer) - 3)
+        return self.parse_strictly(buffer, method)
+
+    def parse_strictly(self, buffer: bytes, method: bytes) -> ResponseHead | None:
+        """As `parse`, but without the recogniser, which must never come to another result."""
+        judge = self._judge or self._new_judge()
+        size = judge.judge(buffer)
+        if size is None:
+            return None
+        parts = read_response_lines(judge.lines, size)
+        head = understand_response(parts, method)
+        confirm_response(mended(judge.lines[0], parts), parts, method)
+        self._forget()
+        return head
+
+    def _new_judge(self) -> LineJudge:
+        self._judge = LineJudge(
+            refuse_response,
+            first=judge_status_line,
+            head_limit=self._limits.head,
+            field_limit=self._limits.fields,
+            opening=b"H",
+            loose_colon=True,
+        )
+        return self._judge
+
+    def _forget(self) -> None:
+        self._judge = None
+        self._searched = 0
+
+
+def refuse_response(status: int, reason: str) -> BadResponse:
+    """To the client every fault of a backend is the same, whatever `status` a request would get for it."""
+    return BadResponse(reason)
+
+
+def judge_status_line(line: bytes) -> None:
+    """Raises BadResponse for what is no status line of HTTP/1 (RFC 9112 §4) or a status below 100."""
+    if STATUS_LINE.fullmatch(line) is None:
+        raise BadResponse("the status line is malformed")
+
+
+def read_response_lines(lines: list[bytes], size: int) -> ResponseParts:
+    """The parts of a head that the judge let pass; HTTP/1.2 and above are read as 1.1 (RFC 9110 §2.5)."""
+    version, status, *reason = lines[0].split(b" ", 2)
+    minor = 0 if version == b"HTTP/1.0" else 1
+    fields = [split_field(line) for line in lines[1:]]
+    return ResponseParts(minor, int(status), reason[0] if reason else b"", fields, size)
+
+
+def mended(status_line: bytes, parts: ResponseParts) -> bytes:
+    """The head as it should have been written, without white space before colons."""
+    return b"\r\n".join([status_line, *(b"%b: %b" % field for field in parts.fields), b"", b""])
