@@ -14,12 +14,30 @@ AUTHORITY = re.compile(
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
 
+LONGEST_KNOWN = 261
+"""Bytes of a name at its longest (RFC 1035 §2.3.4) and a port: what is longer is not worth memory."""
+MOST_KNOWN = 1024
+_known: dict[bytes, bytes] = {}
+"""Valid authorities seen lately and their hosts, because a proxy is asked for the same few all day long."""
+
 
 def host_of(authority: bytes) -> bytes:
     """The host in lower case without port and trailing dot, an IPv6 literal bracketed and in canonical form.
 
     Raises RequestRefused (400): no host, a port outside 1–65535 or left empty, characters no host has.
     """
+    host = _known.get(authority)
+    if host is None:
+        host = _read_host(authority)
+        if len(authority) <= LONGEST_KNOWN:
+            # All at once: a client that makes names up costs the others one reading each, and no order is kept.
+            if len(_known) >= MOST_KNOWN:
+                _known.clear()
+            _known[authority] = host
+    return host
+
+
+def _read_host(authority: bytes) -> bytes:
     found = AUTHORITY.fullmatch(authority)
     if found is None:
         raise RequestRefused(400, "the host is not valid")
@@ -51,7 +69,7 @@ def read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         raise RequestRefused(405, "CONNECT is not supported")
     if b"#" in target:
         raise RequestRefused(400, "a fragment in the target")
-    if target.startswith(b"/"):
+    if target[:1] == b"/":
         return target, b""
     if target == b"*" and method == b"OPTIONS":
         return target, b""

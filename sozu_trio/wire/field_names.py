@@ -15,6 +15,13 @@ FORWARDING_PREFIX = b"x-forwarded-"
 NOT_AN_OPTION = frozenset({b"host", b"content-length", b"via"})
 """What Connection cannot remove, beside forwarding fields: a backend must see them whatever the client lists."""
 
+_SPECIAL = (
+    b"Host", b"Connection", b"Content-Length", b"Transfer-Encoding", b"User-Agent", b"Expect", b"Upgrade", b"TE",
+    b"Keep-Alive", b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Real-IP", b"X-Request-ID",
+)  # fmt: skip
+LOWERED = {spelling: name.lower() for name in _SPECIAL for spelling in (name, name.title(), name.lower())}
+"""Usual spellings of fields that do need a look, to their names in lower case: found faster than made."""
+
 _COMMON = (
     "Accept Accept-Encoding Accept-Language Accept-Ranges Age Authorization Cache-Control Content-Encoding "
     "Content-Type Cookie DNT Date ETag Expires If-Modified-Since If-None-Match Last-Modified Location Origin "

@@ -3,14 +3,12 @@
 Whatever two recipients could read in two ways is refused, which is all there is to request smuggling.
 """
 
-import re
-
 from sozu_trio.errors import BadResponse, RequestRefused
-from sozu_trio.wire.heads import Framing
+from sozu_trio.wire.heads import CHUNKED, CLOSE, LENGTH, NO_BODY, Framing
 
-DIGITS = re.compile(rb"[0-9]{1,18}")  # 18 digits fit 63 bits, so every recipient counts alike
+MOST_DIGITS = 18  # they fit 63 bits, so every recipient counts alike
 KNOWN_CODINGS = frozenset({b"chunked", b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"})
-CHUNKED = b"chunked"
+CHUNKED_CODING = b"chunked"
 
 
 def request_framing(lengths: list[bytes] | None, codings: list[bytes] | None, minor: int) -> tuple[Framing, int]:
@@ -21,18 +19,18 @@ def request_framing(lengths: list[bytes] | None, codings: list[bytes] | None, mi
     """
     if codings is None:
         if lengths is None:
-            return Framing.NONE, -1
+            return NO_BODY, -1
         length = read_length(lengths)
         if length < 0:
             raise RequestRefused(400, "Content-Length is not one number")
-        return Framing.LENGTH, length
+        return LENGTH, length
     if lengths is not None:
         raise RequestRefused(400, "both Transfer-Encoding and Content-Length")
     if minor == 0:
         raise RequestRefused(400, "Transfer-Encoding in HTTP/1.0")
     if not is_chunked(codings):
         raise _refuse_codings(b",".join(codings).lower().split(b","))
-    return Framing.CHUNKED, -1
+    return CHUNKED, -1
 
 
 def response_framing(
@@ -54,24 +52,28 @@ def response_framing(
         if not is_chunked(codings):
             raise BadResponse("a transfer coding other than chunked")
     if bodiless:
-        return Framing.NONE, length
+        return NO_BODY, length
     if codings is not None:
-        return Framing.CHUNKED, -1
-    return (Framing.CLOSE, -1) if lengths is None else (Framing.LENGTH, length)
+        return CHUNKED, -1
+    return (CLOSE, -1) if lengths is None else (LENGTH, length)
 
 
 def read_length(values: list[bytes]) -> int:
     """The one number that all `values`, lists too, agree on (RFC 9110 §8.6 lets equal ones be merged); -1 if none."""
-    if len(values) == 1 and DIGITS.fullmatch(values[0]):
+    if len(values) == 1 and _is_number(values[0]):
         return int(values[0])
     numbers = {number.strip(b" \t") for value in values for number in value.split(b",")}
     number = numbers.pop()
-    return -1 if numbers or DIGITS.fullmatch(number) is None else int(number)
+    return int(number) if not numbers and _is_number(number) else -1
+
+
+def _is_number(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= MOST_DIGITS  # of bytes, isdigit takes ASCII digits only
 
 
 def is_chunked(values: list[bytes]) -> bool:
     """Whether the only transfer coding is `chunked`, once and without parameters."""
-    return len(values) == 1 and values[0].lower() == CHUNKED
+    return len(values) == 1 and values[0].lower() == CHUNKED_CODING
 
 
 def _refuse_codings(codings: list[bytes]) -> RequestRefused:
@@ -80,8 +82,8 @@ def _refuse_codings(codings: list[bytes]) -> RequestRefused:
     names = [coding.partition(b";")[0].rstrip(b" \t") for coding in codings]
     if b"" in names:
         return RequestRefused(400, "an empty transfer coding")
-    if CHUNKED in names and (codings[-1] != CHUNKED or names.count(CHUNKED) > 1):
+    if CHUNKED_CODING in names and (codings[-1] != CHUNKED_CODING or names.count(CHUNKED_CODING) > 1):
         return RequestRefused(400, "chunked is not the last transfer coding, or not alone in its place")
-    if CHUNKED not in names and KNOWN_CODINGS.issuperset(names):
+    if CHUNKED_CODING not in names and KNOWN_CODINGS.issuperset(names):
         return RequestRefused(400, "the last transfer coding is not chunked")
     return RequestRefused(501, "a transfer coding that is not implemented")

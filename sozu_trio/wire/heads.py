@@ -21,6 +21,10 @@ class Framing(enum.Enum):
     """Responses only: the body ends with the connection."""
 
 
+# To look a member up in its enum takes 50 ns in Python 3.11, and every head would do it several times.
+NO_BODY, LENGTH, CHUNKED, CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
+
+
 @dataclass(slots=True)
 class RequestHead:
     """What a client asks for."""

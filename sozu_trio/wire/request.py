@@ -21,6 +21,8 @@ REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]++) ([\x21-\x7e]++) HTTP
 class RequestParser:
     """Reads the requests of one connection, one head after the other."""
 
+    __slots__ = ("_judge", "_limits", "_searched")
+
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._judge: LineJudge | None = None
@@ -32,9 +34,13 @@ class RequestParser:
         After a head the parser is ready for the next message, after a refusal it is of no further use.
         Raises RequestRefused: 400, 405, 414, 417, 431, 501 or 505.
         """
-        if buffer.find(b"\r\n\r\n", self._searched) >= 0 and (parts := recognise_request(buffer, self._limits)):
-            self._forget()
-            return understand_request(parts)
+        # A head that comes whole, as nearly all do, needs no search for its end: the recogniser finds it or fails.
+        if self._judge is None or buffer.find(b"\r\n\r\n", self._searched) >= 0:
+            parts = recognise_request(buffer, self._limits)
+            if parts is not None:
+                if self._judge is not None:
+                    self._forget()
+                return understand_request(parts)
         self._searched = max(0, len(buffer) - 3)
         return self.parse_strictly(buffer)
 

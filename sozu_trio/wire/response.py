@@ -21,6 +21,8 @@ STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x
 class ResponseParser:
     """Reads the responses of one connection, one head after the other."""
 
+    __slots__ = ("_judge", "_limits", "_searched")
+
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._judge: LineJudge | None = None
@@ -32,9 +34,13 @@ class ResponseParser:
         `method` is the request's: an answer to HEAD has no body. After a head, an interim one (1xx) too, the parser is
         ready for the next, after a refusal it is of no further use. Raises BadResponse.
         """
-        if buffer.find(b"\r\n\r\n", self._searched) >= 0 and (parts := recognise_response(buffer, self._limits)):
-            self._forget()
-            return understand_response(parts, method)
+        # A head that comes whole, as nearly all do, needs no search for its end: the recogniser finds it or fails.
+        if self._judge is None or buffer.find(b"\r\n\r\n", self._searched) >= 0:
+            parts = recognise_response(buffer, self._limits)
+            if parts is not None:
+                if self._judge is not None:
+                    self._forget()
+                return understand_response(parts, method)
         self._searched = max(0, len(buffer) - 3)
         return self.parse_strictly(buffer, method)
 

@@ -4,21 +4,27 @@ Nothing is checked on the way out: a head that was parsed cannot hold a line end
 it.
 """
 
-from sozu_trio.wire.heads import Field, Framing, RequestHead, ResponseHead
+from sozu_trio.wire.heads import CHUNKED, CLOSE, LENGTH, Framing, RequestHead, ResponseHead
+
+_line = b": ".join
+"""A field as it is written. The methods of a constant are looked up once, not for every head."""
+_head = b"\r\n".join
 
 
-def write_request(head: RequestHead, extra: list[Field], *, upgrade: bytes = b"") -> bytes:
+def write_request(head: RequestHead, extra: bytes = b"", *, upgrade: bytes = b"") -> bytes:
     """The request as HTTP/1.1, Host first (RFC 9110 §7.2), then its fields, `extra`, framing and hop-by-hop fields.
 
+    `extra` is field lines, ready made and joined by CRLF: most of them are the same for a whole connection.
     `head.forwarding` is not written; what of it is to be believed belongs in `extra`. `upgrade` is what to ask the
     backend for, empty to leave the client's Upgrade out. Max-Forwards is written one less than it came.
     """
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, head.authority)]
-    lines += map(b": ".join, head.fields)
-    lines += map(b": ".join, extra)
-    if head.framing is Framing.LENGTH:
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, head.authority), *map(_line, head.fields)]
+    if extra:
+        lines.append(extra)
+    framing = head.framing
+    if framing is LENGTH:
         lines.append(b"Content-Length: %d" % head.length)
-    elif head.framing is Framing.CHUNKED:
+    elif framing is CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     if head.expects_continue:
         lines.append(b"Expect: 100-continue")
@@ -31,7 +37,7 @@ def write_request(head: RequestHead, extra: list[Field], *, upgrade: bytes = b""
     if upgrade or head.te_trailers:
         lines.append(b"Connection: " + _options(upgrade=bool(upgrade), te=head.te_trailers))
     lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    return _head(lines)
 
 
 def _options(*, upgrade: bool, te: bool) -> bytes:
@@ -42,7 +48,7 @@ def _options(*, upgrade: bool, te: bool) -> bytes:
 
 def write_response(
     head: ResponseHead,
-    extra: list[Field],
+    extra: bytes = b"",
     *,
     framing: Framing,
     connection: bytes = b"",
@@ -54,20 +60,17 @@ def write_response(
     `NONE` where the backend declared one, unless `send_length` is False, and never for 1xx and 204 (RFC 9110 §8.6). A
     101 names what `head.upgrade` switches to; for others `connection` is written where it is not empty.
     """
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
-    lines += map(b": ".join, head.fields)
-    lines += map(b": ".join, extra)
-    if framing is Framing.CHUNKED:
+    status, length = head.status, head.length
+    lines = [b"HTTP/1.1 %d %b" % (status, head.reason), *map(_line, head.fields)]
+    if extra:
+        lines.append(extra)
+    if framing is CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
-    elif framing is not Framing.CLOSE and send_length and _may_declare_length(head):
-        lines.append(b"Content-Length: %d" % head.length)
-    if head.status == 101:
+    elif length >= 0 and send_length and framing is not CLOSE and status >= 200 and status != 204:
+        lines.append(b"Content-Length: %d" % length)
+    if status == 101:
         lines.append(b"Upgrade: %b\r\nConnection: upgrade" % head.upgrade)
     elif connection:
         lines.append(b"Connection: " + connection)
     lines.append(b"\r\n")
-    return b"\r\n".join(lines)
-
-
-def _may_declare_length(head: ResponseHead) -> bool:
-    return head.length >= 0 and head.status >= 200 and head.status != 204
+    return _head(lines)

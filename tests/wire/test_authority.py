@@ -3,7 +3,8 @@
 import pytest
 
 from sozu_trio.errors import RequestRefused
-from sozu_trio.wire.authority import host_of, read_target
+from sozu_trio.wire import authority as module
+from sozu_trio.wire.authority import LONGEST_KNOWN, MOST_KNOWN, host_of, read_target
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,20 @@ def test_no_hosts(authority: bytes) -> None:
     with pytest.raises(RequestRefused, match="host") as refused:
         host_of(authority)
     assert refused.value.status == 400
+
+
+def test_only_a_bounded_number_of_short_hosts_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[bytes, bytes] = {}
+    monkeypatch.setattr(module, "_known", known)
+    for number in range(MOST_KNOWN):
+        assert host_of(b"A%d:80" % number) == host_of(b"A%d:80" % number) == b"a%d" % number
+    assert len(known) == MOST_KNOWN
+    assert host_of(b"B") == b"b"
+    assert known == {b"B": b"b"}
+    assert host_of(b"c" * (LONGEST_KNOWN + 1)) == b"c" * (LONGEST_KNOWN + 1)
+    with pytest.raises(RequestRefused):
+        host_of(b"a:0")
+    assert known == {b"B": b"b"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from sozu_trio.errors import RequestRefused
-from sozu_trio.wire.field_names import FORWARDING, HOP_BY_HOP, NOT_AN_OPTION, ORDINARY, is_forwarding
+from sozu_trio.wire.field_names import FORWARDING, HOP_BY_HOP, LOWERED, NOT_AN_OPTION, ORDINARY, is_forwarding
 from sozu_trio.wire.heads import Field, Framing, RequestHead, ResponseHead
 from sozu_trio.wire.meaning import understand_request, understand_response
 from sozu_trio.wire.recognise import RequestParts, ResponseParts
@@ -104,6 +104,11 @@ def test_ordinary_names_have_no_meaning_of_their_own() -> None:
     names = {name.lower() for name in ORDINARY}
     assert not names & (HOP_BY_HOP | FORWARDING | NOT_AN_OPTION | {b"expect", b"user-agent"})
     assert not any(is_forwarding(name) or b"_" in name for name in names)
+
+
+def test_ready_made_names_are_the_names_in_lower_case() -> None:
+    assert all(name == spelling.lower() for spelling, name in LOWERED.items())
+    assert not LOWERED.keys() & ORDINARY
 
 
 def test_user_agent_is_noted_and_kept() -> None:

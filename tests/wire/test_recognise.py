@@ -41,6 +41,10 @@ def test_requests_left_to_the_judge(buffer: bytes) -> None:
     assert recognise_request(buffer, LIMITS) is None
 
 
+def test_the_head_s_limit_holds_below_the_request_line_s() -> None:
+    assert recognise_request(b"GET /aaa HTTP/1.1\r\n\r\n", HeadLimits(head=20, request_line=30)) is None
+
+
 def test_an_ordinary_response() -> None:
     buffer = b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nrest"
     parts = ResponseParts(1, 404, b"Not Found", [(b"A", b"b")], len(buffer) - 4)
