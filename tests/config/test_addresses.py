@@ -1,3 +1,5 @@
+"""Addresses: what is one, and what is said of what is none."""
+
 import pytest
 
 from sozu_trio.config.addresses import Address, parse_address

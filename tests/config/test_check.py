@@ -1,3 +1,5 @@
+"""Rules that hold between tables of a configuration."""
+
 from collections.abc import Callable
 
 from sozu_trio.config.addresses import Address

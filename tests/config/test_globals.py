@@ -1,3 +1,5 @@
+"""Global keys to the Program."""
+
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Files and texts to a Config, with every mistake at once."""
+
 from pathlib import Path
 from typing import Any
 

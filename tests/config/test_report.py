@@ -1,3 +1,5 @@
+"""Problems and notices as lines."""
+
 import pytest
 
 from sozu_trio.config.report import Notice, Report, an, place

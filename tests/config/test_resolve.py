@@ -1,3 +1,5 @@
+"""Tables to records, with their defaults."""
+
 from collections.abc import Callable
 
 import pytest

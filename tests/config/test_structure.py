@@ -1,3 +1,5 @@
+"""TOML values to tables, strictly."""
+
 import tomllib
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Keys of features that do not exist yet: accepted with a warning, or refused."""
+
 import dataclasses
 from collections.abc import Callable
 

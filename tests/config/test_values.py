@@ -1,3 +1,5 @@
+"""Readers of single values, and what they say of a wrong one."""
+
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
