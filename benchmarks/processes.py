@@ -84,10 +84,14 @@ class Process:
     def end(self, sent: signal.Signals = signal.SIGTERM, seconds: float = 10) -> int:
         """Send a signal and wait for the exit code. Raises ProcessTrouble after `seconds`."""
         self._process.send_signal(sent)
+        return self.wait(seconds, f" of {sent.name}")
+
+    def wait(self, seconds: float = 10, since: str = "") -> int:
+        """Wait for the exit code. Raises ProcessTrouble after `seconds`; `since` ends its sentence."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise self.trouble(f"did not end within {seconds} s of {sent.name}") from None
+            raise self.trouble(f"did not end within {seconds} s{since}") from None
 
     def kill(self) -> None:
         """End it and its children at once; nothing happens when they have ended."""

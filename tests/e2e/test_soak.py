@@ -1,0 +1,153 @@
+"""A drill: everything at once for a while. Nothing fails, and memory and descriptors are what they were."""
+
+import collections
+import contextlib
+import http.client
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Self
+
+import pytest
+
+from benchmarks.processes import free_port
+from tests.e2e.clients import PATIENCE, connect
+from tests.e2e.parts import Nginx, Proxy, Redis, StartProxy, wait_until
+from tests.e2e.servers import serving
+from tests.e2e.websocket import open_websocket, serve_echo
+
+MEBIBYTE = 1 << 20
+ROUNDS = 20
+"""Things each client does on one connection before it opens another."""
+LEFT_OVER = 16 + 8
+"""Descriptors that may have come: pipes kept for splicing, and connections to backends kept for reuse."""
+
+CONFIG = """
+access_logs_target = "file:///dev/null"
+[[listeners]]
+protocol = "http"
+address = "127.0.0.1:{http}"
+[[listeners]]
+protocol = "tcp"
+address = "127.0.0.1:{tcp}"
+[clusters.web]
+protocol = "http"
+frontends = [{{ address = "127.0.0.1:{http}", hostname = "*" }}]
+backends = [{{ address = "127.0.0.1:{nginx}" }}]
+[clusters.echo]
+protocol = "http"
+frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/echo" }}]
+backends = [{{ address = "127.0.0.1:{echo}" }}]
+[clusters.redis]
+protocol = "tcp"
+frontends = [{{ address = "127.0.0.1:{tcp}" }}]
+backends = [{{ address = "127.0.0.1:{redis}" }}]
+"""
+
+
+@pytest.mark.drill
+def test_soak(nginx: Nginx, redis_server: Redis, start_proxy: StartProxy, *, full_drill: bool) -> None:
+    seconds, growth = (60, 8 * MEBIBYTE) if full_drill else (3, 16 * MEBIBYTE)
+    nginx.files.joinpath("page").write_bytes(bytes(20_000))
+    with serving(serve_echo) as echo:
+        ports = {"http": free_port(), "tcp": free_port()}
+        proxy = start_proxy(CONFIG.format(**ports, nginx=nginx.port, echo=echo, redis=redis_server.port))
+        resting = proxy.descriptors()
+        with Clients(proxy) as clients:
+            time.sleep(seconds / 3)  # how long it runs is the drill
+            warm = proxy.rss()
+            time.sleep(seconds * 2 / 3)
+        grown = proxy.rss() - warm
+        print(f"\nsoak of {seconds} s: {dict(clients.done)}")
+        print(f"{warm >> 20} MiB after a third of it, {grown / MEBIBYTE:+.1f} since; {proxy.descriptors()} descriptors")
+        assert clients.failures == []
+        assert min(clients.done[name] for name in ("get", "upload", "websocket", "tcp")) > 0
+        assert grown < growth
+        wait_until(lambda: proxy.descriptors() <= resting + LEFT_OVER)
+
+
+class Clients:
+    """Clients of every kind, each in a thread, while the body runs; then what they did, and what failed."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        http, tcp = proxy.ports
+        kinds = {
+            "get": (4, lambda number: get_pages(http)),
+            "upload": (2, lambda number: upload(http, f"/upload-{number}")),
+            "websocket": (2, lambda number: exchange_messages(http)),
+            "tcp": (2, lambda number: set_and_get(tcp, number)),
+        }
+        self.done: collections.Counter[str] = collections.Counter()
+        self.failures: list[str] = []
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(name, work, number))
+            for name, (count, work) in kinds.items()
+            for number in range(count)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, name: str, work: Callable[[int], Iterator[None]], number: int) -> None:
+        while not self._over.is_set():
+            try:
+                for _ in work(number):
+                    self.done[name] += 1
+            except Exception as error:
+                self.failures.append(f"{name}: {error!r}")
+
+
+def get_pages(port: int) -> Iterator[None]:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as client:
+        for _ in range(ROUNDS):
+            client.request("GET", "/page")
+            response = client.getresponse()
+            assert (response.status, len(response.read())) == (200, 20_000)
+            yield
+
+
+def upload(port: int, target: str) -> Iterator[None]:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as client:
+        for chunked in (False, True) * 2:
+            body = random.randbytes(MEBIBYTE)
+            client.request("PUT", target, iter([body[:1000], body[1000:]]) if chunked else body, encode_chunked=chunked)
+            response = client.getresponse()
+            response.read()
+            assert response.status in {201, 204}
+            client.request("GET", target)
+            assert client.getresponse().read() == body
+            yield
+
+
+def exchange_messages(port: int) -> Iterator[None]:
+    with open_websocket(port, "/echo") as client:
+        for _ in range(ROUNDS):
+            message = random.randbytes(random.randrange(65536))
+            client.send_message(message)
+            assert client.receive() == message
+            yield
+        client.close(1000, "enough")
+        assert client.receive() is None
+
+
+def set_and_get(port: int, number: int) -> Iterator[None]:
+    with connect(port) as client:
+        for _ in range(ROUNDS):
+            value = random.randbytes(random.randrange(1, 262144))
+            client.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\n%d\r\n$%d\r\n%b\r\n" % (number, len(value), value))
+            client.sendall(b"*2\r\n$3\r\nGET\r\n$1\r\n%d\r\n" % number)
+            wanted = b"+OK\r\n$%d\r\n%b\r\n" % (len(value), value)
+            received = bytearray()
+            while len(received) < len(wanted) and (data := client.recv(MEBIBYTE)):
+                received += data
+            assert received == wanted
+            yield
