@@ -5,7 +5,7 @@
      │   └─ ConfigError          every problem of a configuration at once
      ├─ ExchangeError            one exchange ends, with an HTTP answer where one can still be given
      │   ├─ RequestRefused       blame: client    400, 405, 408, 414, 417, 431, 501, 505 …
-     │   ├─ ClientGone           blame: client    nobody is left to answer
+     │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
      │   ├─ NoBackend            blame: backend   503, nothing was reached
      │   ├─ BackendClosed        blame: backend   502, or another try
      │   ├─ BadResponse          blame: backend   502
@@ -13,8 +13,8 @@
      ├─ ProxyHeaderError         blame: client    a PROXY protocol header that is none
      └─ ChannelError             main and a worker do not understand each other
 
-Raise where you notice, with `from`. One place turns an exception into an answer (`proxy/http1.py`), one place logs what nobody
-caught (`nursery/guard.py`).
+Raise where you notice, with `from`. One place turns an exception into an answer (`proxy/exchange.py`), one place logs
+what nobody caught (`nursery/guard.py`).
 """
 
 from dataclasses import dataclass
@@ -56,14 +56,18 @@ class ConfigError(OperatorError):
 
 
 class ExchangeError(SozuTrioError):
-    """One exchange ends here. `status` is the answer while none has begun; `retry` says whether another backend may be tried."""
+    """One exchange ends here. `status` is the answer while none has begun; `retry` says whether another backend may be
+    tried.
+    """
 
     status: int = 500
     retry: bool = False
 
 
 class RequestRefused(ExchangeError):
-    """The request is not one we forward: nothing of it reaches a backend, the answer is `status`, the connection closes."""
+    """The request is not one we forward: nothing of it reaches a backend, the answer is `status`, the connection
+    closes.
+    """
 
     blame: ClassVar[Blame] = "client"
 
@@ -73,10 +77,9 @@ class RequestRefused(ExchangeError):
 
 
 class ClientGone(ExchangeError):
-    """The client closed or reset its connection; `status` is what the access log shows, as nginx does."""
+    """The client closed or reset its connection, or reads no more: nothing is answered, and the log shows no status."""
 
     blame: ClassVar[Blame] = "client"
-    status = 499
 
 
 class NoBackend(ExchangeError):

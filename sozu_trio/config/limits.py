@@ -8,7 +8,9 @@ class HeadLimits:
     """What a message head may take. Bytes, except `fields`."""
 
     head: int = 65536
-    """Request line and fields together: 431 beyond. Chrome stops at 256 KiB, nginx at 32 KiB, Sōzu at one buffer of 16 KiB."""
+    """Request line and fields together: 431 beyond. Chrome stops at 256 KiB, nginx at 32 KiB, Sōzu at one buffer of 16
+    KiB.
+    """
     request_line: int = 8192
     """414 beyond. RFC 9112 §3 asks for at least 8000."""
     fields: int = 100
@@ -26,11 +28,15 @@ HELD_BODY = 65536
 CHUNK_LINE = 256
 """Bytes of a chunk-size line with its extensions (RFC 9112 §7.1.1 asks for a limit)."""
 LINGER = 2.0
-"""Seconds a refused or early-answered client is read from after our FIN, so that no RST eats the answer (RFC 9112 §9.6)."""
+"""Seconds a refused or early-answered client is read from after our FIN, so that no RST eats the answer (RFC 9112
+§9.6).
+"""
 LINGER_BYTES = 1 << 20
 """Bytes thrown away in that time before the connection is cut."""
 REFUSING_AT_ONCE = 256
 """Connections over `max_connections` that may linger after their 503; further ones are answered and closed at once."""
+LAST_CALL = 1.0
+"""Seconds for the first byte of a request on a connection that its listener found in its queue when it stopped."""
 CONNECT_ATTEMPTS = 3
 """Backends tried for one request or TCP session, as in Sōzu."""
 GOODBYE = 1.0

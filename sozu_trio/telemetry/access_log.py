@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from sozu_trio.telemetry.escape import ascii_text, one_word, printable
@@ -18,8 +18,8 @@ from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.stamp import Stamp
 
 LOGGER = "sozu_trio.access"
-_NO_TAGS: Mapping[str, str] = {}
-_ONE_WORD = str.maketrans(" []", "_{}")
+_TENTHS = tuple(f"{number / 10:.1f}ms" for number in range(1000))
+"""Formatting a float costs three times as much, and there are three in a line."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -47,7 +47,7 @@ class AccessRecord:
     """Read from the client, heads included."""
     bytes_out: int = 0
     """Written to the client, heads included."""
-    tags: Mapping[str, str] = field(default_factory=lambda: _NO_TAGS)
+    tags: Mapping[str, str] | None = None
     user_agent: bytes = b""
     x_request_id: bytes = b""
     """As the backend saw it."""
@@ -87,16 +87,21 @@ class AccessLog:
 
 def format_ascii(record: AccessRecord, stamp: Stamp) -> str:
     """Stamp, `[ids] client backend times bytes [tags] x-request-id protocol host method path status | message`."""
+    # Identifiers, addresses and numbers are our own making; looking at the rest only takes half the time.
+    names = f"{record.cluster_id or '-'} {record.backend_id or '-'}"
+    tags = _tags(record) if record.tags or record.user_agent else "-"
+    passed_on = one_word(record.x_request_id)
+    target = _target(record.host or b"-", record.method or b"-", record.path or b"-")
     body = (
-        f"[{record.session_id} {record.request_id or '-'} {record.cluster_id or '-'} {record.backend_id or '-'}] "
-        f"{record.client} {record.backend or '-'} "
+        f"[{record.session_id} {record.request_id or '-'} {names}] {record.client} {record.backend or '-'} "
         f"{duration(record.request_time)}/{duration(record.service_time)}/{duration(record.response_time)} "
-        f"{record.bytes_in} {record.bytes_out} [{_tags(record)}] {one_word(record.x_request_id)} {record.protocol} "
-        f"{ascii_text(record.host)} {ascii_text(record.method)} {ascii_text(record.path)} "
+        f"{record.bytes_in} {record.bytes_out} [{tags}] {passed_on} {record.protocol} {target} "
         f"{record.status or '-'} | {record.message}"
     )
+    if not f"{names}{tags}{passed_on}{target}{record.message}".isprintable():
+        body = printable(body)
     level = "ERROR-ACCESS" if record.failed else "INFO-ACCESS"
-    return stamp.line(record.start + record.request_time, level, printable(body))
+    return stamp.line(record.start + record.request_time, level, body)
 
 
 def format_json(record: AccessRecord, stamp: Stamp) -> str:
@@ -120,7 +125,7 @@ def format_json(record: AccessRecord, stamp: Stamp) -> str:
             "response_time": _rounded(record.response_time),
             "bytes_in": record.bytes_in,
             "bytes_out": record.bytes_out,
-            "tags": dict(record.tags),
+            "tags": dict(record.tags or {}),
             "user_agent": _text(record.user_agent),
             "x_request_id": _text(record.x_request_id),
             "xff_chain": _text(record.xff_chain),
@@ -138,15 +143,28 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     if seconds < 0.001:
-        return f"{seconds * 1e6:.0f}µs"
+        return f"{round(seconds * 1e6)}µs"
+    if seconds < 0.0999:
+        return _TENTHS[round(seconds * 1e4)]
     return f"{seconds * 1e3:.1f}ms" if seconds < 1 else f"{seconds:.2f}s"
 
 
+def _target(host: bytes, method: bytes, path: bytes) -> str:
+    words = b" ".join((host, method, path))
+    if words.isascii() and words.count(b" ") == 2 and method != b"|":
+        return words.decode("ascii")
+    return f"{ascii_text(host)} {ascii_text(method)} {ascii_text(path)}"
+
+
 def _tags(record: AccessRecord) -> str:
-    words = [f"{name}={value}".translate(_ONE_WORD) for name, value in record.tags.items()] if record.tags else []
+    words = [_tag(name, value) for name, value in record.tags.items()] if record.tags else []
     if record.user_agent:
         words.append(f"user-agent={one_word(record.user_agent)}")
-    return ", ".join(words) or "-"
+    return ", ".join(words)
+
+
+def _tag(name: str, value: str) -> str:
+    return f"{name}={value}".replace(" ", "_").replace("[", "{").replace("]", "}")
 
 
 def _text(raw: bytes) -> str | None:

@@ -31,24 +31,18 @@ class Counters:
     """Bytes read from clients."""
     bytes_out: int = 0
     """Bytes written to clients."""
-    back_bytes_in: int = 0
-    """Bytes read from backends."""
-    back_bytes_out: int = 0
-    """Bytes written to backends."""
     client_errors: int = 0
     """Request heads and bodies that could not be understood or were refused."""
     unrouted: int = 0
     """Requests that no frontend wanted."""
     retries: int = 0
     """Tries after the first one of a request or TCP session."""
-    backend_connections: int = 0
-    """Gauge: connections to backends, pooled ones among them."""
     backend_errors: int = 0
     """Connections to backends that could not be made."""
     backend_down: int = 0
-    """Times a backend went into back-off."""
+    """Times a backend was found down: six failed connections in a row."""
     backend_up: int = 0
-    """Times one came back."""
+    """Times one that was down could be connected to again."""
     bad_responses: int = 0
     """Answers of backends that could not be understood or were cut short."""
     exhausted: int = 0
@@ -57,12 +51,8 @@ class Counters:
     """Requests that found a pooled connection."""
     pool_misses: int = 0
     """Requests that needed a new one."""
-    pooled: int = 0
-    """Gauge: idle connections in the pool."""
     access_lines: int = 0
     """Access lines handed to their log."""
-    crashes: int = 0
-    """Sessions ended by a fault of ours."""
 
     def snapshot(self) -> dict[str, int]:
         """Name → value, every name always there."""
@@ -88,12 +78,9 @@ NAMES = {
     "tunnels": "websocket.active_requests",
     "bytes_in": "bytes_in",
     "bytes_out": "bytes_out",
-    "back_bytes_in": "back_bytes_in",
-    "back_bytes_out": "back_bytes_out",
     "client_errors": "http.frontend_parse_errors",
     "unrouted": "http.failed_backend_matching",
     "retries": "backend.retries",
-    "backend_connections": "backend.connections",
     "backend_errors": "backend.connections.error",
     "backend_down": "backend.down",
     "backend_up": "backend.up",
@@ -101,8 +88,6 @@ NAMES = {
     "exhausted": "backend.connect.retries_exhausted",
     "pool_hits": "backend.pool.hit",
     "pool_misses": "backend.pool.miss",
-    "pooled": "backend.pool.size",
     "access_lines": "access_logs.count",
-    "crashes": "panic",
 }
 """Attribute → the name it is shown under, after Sōzu's; `backend.retries` is ours."""

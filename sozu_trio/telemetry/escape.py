@@ -25,4 +25,6 @@ def ascii_text(raw: bytes) -> str:
 
 def one_word(raw: bytes) -> str:
     """As `ascii_text`, spaces as `_`, brackets as braces, as in Sōzu's user agents, bars as `!`; `-` for nothing."""
+    if raw.isalnum():
+        return raw.decode("ascii")
     return raw.translate(_AS_ONE_WORD).decode("ascii", "backslashreplace") if raw else "-"

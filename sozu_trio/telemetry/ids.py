@@ -15,35 +15,45 @@ _RANDOM_BYTES = 10
 class IdSource:
     """Makes ULIDs. `now` gives seconds since the epoch, `random_bytes` that many random bytes."""
 
-    __slots__ = ("_last", "_low", "_millisecond", "_now", "_random_bytes", "_text")
+    __slots__ = ("_early", "_early_text", "_high", "_low", "_millisecond", "_now", "_random_bytes", "_text")
 
     def __init__(self, now: Callable[[], float], random_bytes: Callable[[int], bytes]) -> None:
         self._now = now
         self._random_bytes = random_bytes
         self._millisecond = -1
-        self._last = 0
+        self._high = 0
         self._low = 0
         self._text = ""
+        self._early = -1
+        self._early_text = ""
 
     def next(self) -> str:
         """An identifier greater than all before it."""
         # The last 20 bits count in place; the 22 characters above them are kept until they change.
         millisecond = int(self._now() * 1000)
         if millisecond > self._millisecond:
-            self._millisecond = millisecond
-            self._start((millisecond << 80) | int.from_bytes(self._random_bytes(_RANDOM_BYTES)))
+            random = int.from_bytes(self._random_bytes(_RANDOM_BYTES))
+            self._start(millisecond, random >> 20, random & 0xFFFFF)
         elif self._low < 0xFFFFF:
             self._low += 1
         else:
             # Carries into the random part, and from its very end into the time, which is then ahead of the clock.
-            self._start((self._last + 1) << 20)
-            self._millisecond = self._last >> 60
+            carried, high = divmod(self._high + 1, 1 << 60)
+            self._start(self._millisecond + carried, high, 0)
         low = self._low
         return self._text + _PAIRS[low >> 10] + _PAIRS[low & 1023]
 
-    def _start(self, value: int) -> None:
-        self._last, self._low = value >> 20, value & 0xFFFFF
-        self._text = "".join(_PAIRS[(self._last >> shift) & 1023] for shift in range(100, -1, -10))
+    def _start(self, millisecond: int, high: int, low: int) -> None:
+        self._millisecond, self._high, self._low = millisecond, high, low
+        # All but the last ten bits of the time hold for a second, so their text is kept as well.
+        if millisecond >> 10 != self._early:
+            self._early = millisecond >> 10
+            self._early_text = "".join([_PAIRS[(millisecond >> shift) & 1023] for shift in (40, 30, 20, 10)])
+        self._text = (
+            f"{self._early_text}{_PAIRS[millisecond & 1023]}"
+            f"{_PAIRS[high >> 50]}{_PAIRS[(high >> 40) & 1023]}{_PAIRS[(high >> 30) & 1023]}"
+            f"{_PAIRS[(high >> 20) & 1023]}{_PAIRS[(high >> 10) & 1023]}{_PAIRS[high & 1023]}"
+        )
 
 
 def milliseconds_of(ulid: str) -> int:

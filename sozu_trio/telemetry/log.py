@@ -16,6 +16,9 @@ from sozu_trio.telemetry.stamp import Stamp
 
 logging.addLevelName(TRACE, "TRACE")
 _NAMES = {logging.CRITICAL: "ERROR", logging.WARNING: "WARN"}
+_handlers: list["LineHandler"] = []
+_first: list["_Logging"] = []
+"""How logging was before any of them; empty while there are none. Logging is one per process, and so is this."""
 _with_own_level: set[str] = set()
 """Loggers that the directives in force gave a level; logging is one per process, and so is this."""
 
@@ -40,21 +43,43 @@ def apply_directives(directives: Directives) -> None:
 
 @contextmanager
 def log_to(buffer: LineBuffer, *, tag: str, colored: bool = False) -> Iterator[None]:
-    """Send our packages' records to `buffer` while the block runs; afterwards logging is as it was, levels included."""
-    loggers = [logging.getLogger(name) for name in PACKAGES]
-    propagate = [logger.propagate for logger in loggers]
-    levels = {name: logging.getLogger(name).level for name in _with_own_level.union(PACKAGES)}
+    """Send our packages' records to `buffer` while the block runs.
+
+    Blocks may overlap in any order, as two proxies in one test do. The levels in force are those of the block entered
+    last; after the last one has ended logging is as it was.
+    """
     handler = LineHandler(buffer, Stamp(tag, colored=colored))
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.propagate = False
+    before = _Logging()
+    if not _handlers:
+        _first.append(before)
+    _handlers.append(handler)
+    for name in PACKAGES:
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).propagate = False
     try:
         yield
     finally:
-        _set_levels(levels)
-        for logger, before in zip(loggers, propagate, strict=True):
-            logger.removeHandler(handler)
-            logger.propagate = before
+        newest = _handlers[-1] is handler
+        _handlers.remove(handler)
+        for name in PACKAGES:
+            logging.getLogger(name).removeHandler(handler)
+        if not _handlers:
+            _first.pop().restore()
+        elif newest:
+            before.restore()
+
+
+class _Logging:
+    """How logging was when a block was entered."""
+
+    def __init__(self) -> None:
+        self._propagate = {name: logging.getLogger(name).propagate for name in PACKAGES}
+        self._levels = {name: logging.getLogger(name).level for name in _with_own_level.union(PACKAGES)}
+
+    def restore(self) -> None:
+        _set_levels(self._levels)
+        for name, propagate in self._propagate.items():
+            logging.getLogger(name).propagate = propagate
 
 
 class LineHandler(logging.Handler):

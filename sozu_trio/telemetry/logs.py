@@ -1,4 +1,6 @@
-"""Where a process's lines go: a buffer and a writer for its log and for its access log, or one of each where the targets are the same."""
+"""Where a process's lines go: a buffer and a writer for its log and for its access log, or one of each where the
+targets are the same.
+"""
 
 import contextlib
 import os
@@ -35,10 +37,9 @@ class Logs:
             lost = AccessLog(self._access, program.access_logs_format, tag="MAIN").lost
             self._sinks.append((self._access, access_target, lost))
 
-    def take(self, lines: list[str], dropped: int) -> None:
-        """Access-log lines from a worker, and how many it had to drop."""
-        for line in lines:
-            self._access.append(line)
+    def take(self, lines: str, dropped: int) -> None:
+        """Access-log lines from a worker, separated by line feeds, and how many it had to drop."""
+        self._access.append_block(lines)
         if dropped:
             self._access.drop(dropped)
 
@@ -49,7 +50,9 @@ class Logs:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
-        """Write lines while the body runs, and what is left when it ends. Raises OperatorError when a target cannot be opened."""
+        """Write lines while the body runs, and what is left when it ends. Raises OperatorError when a target cannot be
+        opened.
+        """
         with contextlib.ExitStack() as writers:
             opened = [writers.enter_context(contextlib.closing(open_target(target))) for _, target, _ in self._sinks]
             writers.enter_context(log_to(self._lines, tag="MAIN", colored=self._program.log_colored))

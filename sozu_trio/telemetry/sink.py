@@ -17,7 +17,7 @@ from typing import Protocol
 import trio
 
 from sozu_trio.config.limits import GOODBYE, LOG_FLUSH
-from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.telemetry.lines import LineBuffer, lines_in
 from sozu_trio.telemetry.stamp import Stamp
 from sozu_trio.telemetry.targets import Target
 
@@ -98,7 +98,7 @@ class _Batches:
             try:
                 self._writer.write(lines + told)
             except OSError as error:
-                self._buffer.drop(len(lines))
+                self._buffer.drop(sum(map(lines_in, lines)))
                 self._complain(error, now)
             else:
                 self._told = dropped

@@ -6,6 +6,7 @@ file that was moved can be reopened.
 """
 
 import os
+import re
 import select
 import socket
 import threading
@@ -19,6 +20,8 @@ PATIENCE = 5.0
 """Seconds a socket target may take to accept a connection or a line before the batch is given up."""
 DATAGRAM = 8192
 """Bytes of one datagram; longer lines are cut. What rsyslog takes by default, and far from the 64 KiB of UDP."""
+_LINE_END = re.compile(r"\n(?!\t)")
+"""A traceback belongs to the line it follows."""
 FILE_MODE = 0o640
 """Of a log file we create: access lines name people's addresses."""
 
@@ -42,7 +45,10 @@ class Writer:
         self._busy = threading.Lock()
 
     def write(self, lines: list[str]) -> None:
-        """Write lines (without their line feeds). May block. Raises OSError; how much was written is then unknown."""
+        """Write lines and blocks of lines (without the last line feed). May block.
+
+        Raises OSError; how much was written is then unknown.
+        """
         with self._busy:
             outlet = self._open()
             try:
@@ -159,8 +165,9 @@ class Datagrams:
         return True
 
     def send(self, lines: list[str]) -> None:
-        for line in lines:
-            self._sock.send(_cut(_encoded(line)))
+        for text in lines:
+            for line in _LINE_END.split(text):
+                self._sock.send(_cut(_encoded(line)))
 
     def close(self) -> None:
         self._sock.close()
@@ -190,7 +197,7 @@ def _encoded(line: str) -> bytes:
 
 
 def _joined(lines: list[str]) -> bytes:
-    return b"".join(_encoded(line) + b"\n" for line in lines)
+    return _encoded("\n".join([*lines, ""]))
 
 
 def _cut(data: bytes) -> bytes:

@@ -1,3 +1,5 @@
+"""Access-log lines of both formats."""
+
 import json
 import logging
 import os
@@ -103,6 +105,7 @@ def test_hostile_bytes_are_escaped() -> None:
     record = replace(HTTP, path=b"/\x1b[2J\n \xff", user_agent=b"a\tb\r\nc", message="no\nthing")
     line = format_ascii(record, STAMP)
     assert "/\\x1b[2J\\n\\x20\\xff 200 | no\\nthing" in line
+    assert "[a=b\\nc]" in format_ascii(replace(HTTP, tags={"a": "b\nc"}, user_agent=b""), STAMP)
     assert "user-agent=a\\tb\\r\\nc]" in line
     document = json.loads(format_json(record, STAMP))
     assert (document["path"], document["message"]) == ("/\x1b[2J\n \\xff", "no\nthing")
@@ -129,7 +132,10 @@ def test_no_bytes_make_two_records_of_one_or_move_a_column(path: bytes, agent: b
         (0.0, "0µs"),
         (0.000_42, "420µs"),
         (0.001, "1.0ms"),
+        (0.000_999_6, "1000µs"),
         (0.0314, "31.4ms"),
+        (0.0999, "99.9ms"),
+        (0.25, "250.0ms"),
         (1.0, "1.00s"),
         (3600.0, "3600.00s"),
     ],

@@ -1,3 +1,5 @@
+"""Counters: names, snapshot and sum."""
+
 from dataclasses import fields
 
 from sozu_trio.telemetry.counters import NAMES, Counters
@@ -35,9 +37,9 @@ def test_a_snapshot_shows_what_was_counted() -> None:
 
 
 def test_counters_of_several_workers_add_up() -> None:
-    total, one, two = Counters(), Counters(requests=3, sessions=1), Counters(requests=4, crashes=1)
+    total, one, two = Counters(), Counters(requests=3, sessions=1), Counters(requests=4, retries=1)
     one.by_status[2], two.by_status[2] = 3, 4
     total.add(one)
     total.add(two)
-    assert (total.requests, total.sessions, total.crashes, total.by_status[2]) == (7, 1, 1, 7)
+    assert (total.requests, total.sessions, total.retries, total.by_status[2]) == (7, 1, 1, 7)
     assert (one.requests, one.by_status[2]) == (3, 3)

@@ -1,3 +1,5 @@
+"""Log directives: the most specific module wins, a typo is an error."""
+
 import itertools
 import logging
 

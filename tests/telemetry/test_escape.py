@@ -1,3 +1,5 @@
+"""What peers had a hand in cannot break a line."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

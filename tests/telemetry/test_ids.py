@@ -1,3 +1,5 @@
+"""ULIDs ascend, are unique and tell their time."""
+
 import os
 import time
 from random import Random

@@ -1,9 +1,11 @@
+"""The bounded buffer of lines."""
+
 import threading
 
 import trio
 import trio.testing
 
-from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.telemetry.lines import LineBuffer, lines_in
 
 
 def test_lines_come_out_in_order_and_as_many_as_asked_for() -> None:
@@ -20,6 +22,31 @@ def test_over_capacity_the_newest_are_dropped_and_counted() -> None:
     buffer.drop(5)
     assert buffer.take(10) == ["a", "b"]
     assert buffer.dropped == 7
+
+
+def test_a_block_comes_out_whole_and_in_order() -> None:
+    buffer = LineBuffer(4)
+    buffer.append("a")
+    buffer.append_block("b\nc")
+    buffer.append("d")
+    assert buffer.take(2) == ["a", "b\nc"]
+    buffer.append_block("e\nf\ng")
+    assert buffer.take(10) == ["d", "e\nf\ng"]
+    assert buffer.dropped == 0
+
+
+def test_lines_of_a_block_count_one_by_one() -> None:
+    buffer = LineBuffer(4)
+    buffer.append_block("a\nb\nc")
+    buffer.append_block("d\ne\nf")
+    buffer.append_block("g\nh")
+    buffer.append("i")
+    assert buffer.take(10) == ["a\nb\nc", "d"]
+    assert buffer.dropped == 5
+
+
+def test_a_traceback_belongs_to_its_line() -> None:
+    assert [lines_in(text) for text in ("a", "a\nb", "a\n\tb\n\tc", "a\n\tb\nc")] == [1, 2, 1, 2]
 
 
 def test_a_line_from_before_the_loop_is_there_at_once() -> None:

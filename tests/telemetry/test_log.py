@@ -1,3 +1,5 @@
+"""Loggers, levels and the handler that makes lines."""
+
 import logging
 import os
 import re
@@ -138,3 +140,18 @@ def test_directives_from_before_come_back(buffer: LineBuffer) -> None:
         apply_directives(parse_directives("off"))
     log.debug("still")
     assert said(buffer) == ["DEBUG MAIN\tstill"]
+
+
+def test_blocks_may_overlap_in_any_order() -> None:
+    first, second = LineBuffer(9), LineBuffer(9)
+    one, two = log_to(first, tag="ONE"), log_to(second, tag="TWO")
+    ours = logging.getLogger("sozu_trio")
+    before = (ours.propagate, ours.level)
+    one.__enter__()
+    two.__enter__()
+    log.error("both")
+    one.__exit__(None, None, None)
+    log.error("one")
+    two.__exit__(None, None, None)
+    assert [len(first.take(9)), len(second.take(9))] == [1, 2]
+    assert (ours.propagate, ours.level) == before

@@ -1,3 +1,5 @@
+"""The nearest known word for a typo."""
+
 from sozu_trio.telemetry.nearest import nearest
 
 

@@ -1,3 +1,5 @@
+"""Lines reach a slow, stuck or failing target without holding anybody up."""
+
 import errno
 import os
 import threading
@@ -115,12 +117,14 @@ async def test_a_failing_target_costs_its_lines_and_nothing_else(capfd: pytest.C
         for line in ("one", "two"):
             buffer.append(line)
             await paper.batch()
+        buffer.append_block("in\na\nblock")
+        await paper.batch()
         paper.failing = None
         buffer.append("three")
         await paper.batch()
         nursery.cancel_scope.cancel(reason="the end")
-    assert paper.batches == [["three", "2 lost"]]
-    assert buffer.dropped == 2
+    assert paper.batches == [["three", "5 lost"]]
+    assert buffer.dropped == 5
     assert capfd.readouterr().err == (
         "sozu_trio: log target stdout: [Errno 28] No space left on device; lines are dropped until it works again\n"
     )

@@ -1,3 +1,5 @@
+"""What every line begins with."""
+
 import os
 
 from hypothesis import given

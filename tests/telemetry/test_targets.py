@@ -1,3 +1,5 @@
+"""Log targets as text and value."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Real files, pipes and sockets written to."""
+
 import os
 import socket
 import stat
@@ -100,7 +102,9 @@ def test_a_unix_datagram_per_line(tmp_path: Path) -> None:
         log.bind(str(path))
         writer.write(["one"])
         writer.write(["two", "three"])
+        writer.write(["four\nfive\n\ta traceback\nsix"])
         assert [log.recv(100) for _ in range(3)] == [b"one", b"two", b"three"]
+        assert [log.recv(100) for _ in range(3)] == [b"four", b"five\n\ta traceback", b"six"]
 
 
 def test_a_udp_datagram_per_line_cut_between_characters() -> None:
