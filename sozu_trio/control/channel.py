@@ -1,0 +1,134 @@
+"""How messages travel between main and a worker: one SOCK_SEQPACKET socket.
+
+A stream would glue a message to the one before it and leave open to which its descriptors belong; a packet keeps both
+boundaries. The kernel takes packets up to the send buffer (212,960 bytes by default), so what is larger goes into a
+memfd that is passed along. `socket.recv_fds` ignores its flags (cpython #107898), hence `recvmsg` with
+MSG_CMSG_CLOEXEC here.
+"""
+
+import array
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import trio
+
+from sozu_trio.control.codec import decode, encode
+from sozu_trio.control.messages import ASKS, REPORTS, Ask, Report
+from sozu_trio.errors import ChannelError
+
+INLINE_SIZE = 65536
+"""Bytes of a message that goes into the packet itself."""
+LARGEST = 1 << 30
+"""Bytes of the largest message taken from a memfd."""
+MOST_DESCRIPTORS = 253
+"""SCM_MAX_FD: one more and sendmsg fails with EINVAL."""
+INLINE, IN_MEMFD = b"i", b"m"
+
+In = TypeVar("In")
+
+
+def channel_pair() -> tuple["Channel[Report]", "Channel[Ask]"]:
+    """Both ends of a new channel: (main's, the worker's)."""
+    main, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Channel(main, REPORTS), Channel(worker, ASKS)
+
+
+class Channel(Generic[In]):
+    """One end; `In` is what the other end says. One task sends at a time and one receives."""
+
+    def __init__(self, sock: socket.socket, kinds: dict[str, type[In]]) -> None:
+        self._sock = trio.socket.from_stdlib_socket(sock)
+        self._kinds = kinds
+        self._sending = trio.Lock()
+
+    async def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
+        """Send one message with copies of `descriptors`. Raises OSError when the other end is gone."""
+        document = encode(message)
+        if len(document) <= INLINE_SIZE:
+            await self._send_packet(INLINE + document, descriptors)
+            return
+        memory = os.memfd_create("sozu_trio message", os.MFD_CLOEXEC)
+        try:
+            _write_memory(memory, document)
+            await self._send_packet(IN_MEMFD, [*descriptors, memory])
+        finally:
+            os.close(memory)
+
+    async def _send_packet(self, packet: bytes, descriptors: Sequence[int]) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        async with self._sending:
+            await self._sock.sendmsg([packet], rights)
+
+    async def receive(self) -> tuple[In, list[int]] | None:
+        """The next message with its descriptors, which are the caller's to close; None when the other end has closed.
+
+        Raises ChannelError for what is no message of ours; no descriptor stays open then.
+        """
+        packet, descriptors = await self._receive_packet()
+        try:
+            if not packet and not descriptors:
+                return None
+            return decode(_document(packet, descriptors), self._kinds), descriptors
+        except BaseException:
+            _close_all(descriptors)
+            raise
+
+    async def _receive_packet(self) -> tuple[bytes, list[int]]:
+        try:
+            packet, extra, flags = await self._receive_message()
+        except ConnectionResetError:
+            # The other end closed with messages of ours unread. That is told once, and before what it had still said.
+            packet, extra, flags = await self._receive_message()
+        received = array.array("i")
+        for level, kind, payload in extra:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+            _close_all(received)
+            raise ChannelError("a message was cut short")
+        return packet, list(received)
+
+    async def _receive_message(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
+        space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
+        packet, extra, flags, _ = await self._sock.recvmsg(INLINE_SIZE + 1, space, socket.MSG_CMSG_CLOEXEC)
+        return packet, extra, flags
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def _document(packet: bytes, descriptors: list[int]) -> bytes:
+    """The message itself, which may be in the last of `descriptors`."""
+    if packet[:1] == INLINE:
+        return packet[1:]
+    if packet != IN_MEMFD or not descriptors:
+        raise ChannelError(f"neither a message nor where one is: {packet[:80]!r}")
+    return _read_memory(descriptors.pop())
+
+
+def _write_memory(descriptor: int, document: bytes) -> None:
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(document)
+
+
+def _read_memory(descriptor: int) -> bytes:
+    """All of the file behind `descriptor`, which is closed."""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ChannelError(f"no file, or one of more than {LARGEST} bytes: {status}")
+        with open(descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            return file.read(status.st_size)
+    except OSError as error:
+        raise ChannelError(f"a message that cannot be read: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

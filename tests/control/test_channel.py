@@ -1,0 +1,266 @@
+"""The channel: messages with their descriptors, whole or not at all, and no descriptor left behind."""
+
+import array
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import trio
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import Backend, Cluster
+from sozu_trio.control import channel as channel_module
+from sozu_trio.control.channel import INLINE_SIZE, MOST_DESCRIPTORS, Channel, channel_pair
+from sozu_trio.control.messages import ASKS, Ask, Commit, Lines, Listen, Prepare, Reply
+from sozu_trio.errors import ChannelError
+from sozu_trio.routing.state import declare
+
+pytestmark = pytest.mark.virtual_time
+
+LISTEN = Listen(serial=1, transport="tcp", address=Address("127.0.0.1", 80))
+COMMIT = Commit(serial=2, generation=3)
+
+
+@pytest.fixture
+def descriptors() -> Iterator[set[int]]:
+    """Those open before the test; the same ones must be open after it."""
+    before = open_now()
+    yield before
+    assert open_now() - before == set()
+
+
+def open_now() -> set[int]:
+    numbers = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.fstat(int(name))
+        except OSError:
+            continue  # The one that listed them.
+        numbers.add(int(name))
+    return numbers
+
+
+class Raw:
+    """The worker's channel, and a socket that sends it anything."""
+
+    def __init__(self) -> None:
+        self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel: Channel[Ask] = Channel(theirs, ASKS)
+
+    def send(self, packet: bytes, descriptors: list[int] | None = None) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        self.sock.sendmsg([packet], rights)
+
+    def close(self) -> None:
+        self.sock.close()
+        self.channel.close()
+
+
+@pytest.fixture
+async def raw(descriptors: set[int]) -> AsyncIterator[Raw]:
+    raw = Raw()
+    yield raw
+    raw.close()
+
+
+async def test_both_ends_speak(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    await main.send(COMMIT)
+    await main.send(LISTEN)
+    assert await worker.receive() == (COMMIT, [])
+    assert await worker.receive() == (LISTEN, [])
+    await worker.send(Reply(serial=2, failure="no"))
+    assert await main.receive() == (Reply(serial=2, failure="no"), [])
+    main.close()
+    worker.close()
+
+
+async def test_the_end_of_one_side_is_none_for_the_other(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    await main.send(COMMIT)
+    main.close()
+    assert await worker.receive() == (COMMIT, [])
+    assert await worker.receive() is None
+    with pytest.raises(OSError, match="Broken pipe"):
+        await worker.send(Reply(serial=1))
+    worker.close()
+
+
+async def test_what_was_said_before_the_end_is_heard_though_the_other_side_did_not_listen(
+    descriptors: set[int],
+) -> None:
+    main, worker = channel_pair()
+    await main.send(COMMIT)
+    await worker.send(Reply(serial=1))
+    worker.close()
+    assert await main.receive() == (Reply(serial=1), [])
+    assert await main.receive() is None
+    main.close()
+
+
+async def test_descriptors_arrive_with_their_message(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        await main.send(COMMIT)
+        await main.send(LISTEN, [server.fileno()])
+        address = server.getsockname()
+    assert await worker.receive() == (COMMIT, [])
+    received = await worker.receive()
+    assert received is not None
+    message, (descriptor,) = received
+    assert message == LISTEN
+    assert not os.get_inheritable(descriptor)
+    with socket.socket(fileno=descriptor) as same:
+        assert same.getsockname() == address
+    main.close()
+    worker.close()
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1, 10 * INLINE_SIZE])
+async def test_messages_of_any_size(extra: int, descriptors: set[int]) -> None:
+    """In the packet up to a size, in a memfd beyond it; a descriptor beside it stays apart."""
+    empty = len(b'{"Reply":{"serial":1,"failure":""}}')
+    reply = Reply(serial=1, failure="x" * (INLINE_SIZE - empty + extra))
+    main, worker = channel_pair()
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        await worker.send(reply, [file.fileno()])
+    received = await main.receive()
+    assert received is not None
+    message, passed = received
+    assert (message, len(passed)) == (reply, 1)
+    os.close(passed[0])
+    main.close()
+    worker.close()
+
+
+async def test_a_state_of_ten_thousand_backends(descriptors: set[int]) -> None:
+    clusters = [Cluster(cluster_id=f"c{n}", protocol="http") for n in range(1000)]
+    backends = [
+        Backend(cluster_id=cluster.cluster_id, backend_id=f"b{n}", address=Address("10.0.0.1", n))
+        for cluster in clusters
+        for n in range(10)
+    ]
+    message = Prepare(serial=1, generation=1, state=declare([], clusters, [], [], backends))
+    main, worker = channel_pair()
+    await main.send(message)
+    assert await worker.receive() == (message, [])
+    main.close()
+    worker.close()
+
+
+async def test_a_slow_receiver_makes_the_sender_wait_and_gets_everything_in_order(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    sent = [Lines(lines=f"{n} " + "x" * 10_000, dropped=n) for n in range(100)]
+
+    async def send() -> None:
+        for lines in sent:
+            await worker.send(lines)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        for lines in sent:
+            assert await main.receive() == (lines, [])
+    main.close()
+    worker.close()
+
+
+async def test_a_cancelled_send_has_sent_all_or_nothing(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    sent = 0
+    with trio.move_on_after(1):
+        while True:
+            await worker.send(Lines(lines="x" * 10_000, dropped=sent))
+            sent += 1
+    worker.close()
+    numbers = []
+    while received := await main.receive():
+        assert isinstance(received[0], Lines)
+        numbers.append(received[0].dropped)
+    assert numbers == list(range(sent))
+    main.close()
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        *(b"i", b"inot json", b"i{}", b"i[1]", b"i\xff", b"i" + b"[" * 60000),
+        *(b'i{"Commit":{}}', b'i{"Reply":{"serial":1}}'),
+        *(b"x", b"m", b"m{}"),
+    ],
+)
+async def test_garbage_is_an_error_and_its_descriptors_are_closed(packet: bytes, raw: Raw) -> None:
+    raw.send(packet)
+    with pytest.raises(ChannelError):
+        await raw.channel.receive()
+    before = open_now()
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        raw.send(packet, [file.fileno()] * 3)
+    with pytest.raises(ChannelError):
+        await raw.channel.receive()
+    assert open_now() == before
+
+
+async def test_an_empty_packet_with_descriptors_is_no_end(raw: Raw) -> None:
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        raw.send(b"", [file.fileno()])
+    with pytest.raises(ChannelError):
+        await raw.channel.receive()
+
+
+async def test_after_garbage_the_next_message_is_understood(raw: Raw) -> None:
+    raw.send(b"garbage")
+    raw.send(b'i{"Commit":{"serial":2,"generation":3}}')
+    with pytest.raises(ChannelError):
+        await raw.channel.receive()
+    assert await raw.channel.receive() == (COMMIT, [])
+
+
+async def test_a_packet_larger_than_any_of_ours_is_cut_and_refused(raw: Raw) -> None:
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        raw.send(b"i" + b"x" * (INLINE_SIZE + 1), [file.fileno()] * 5)
+    with pytest.raises(ChannelError, match="cut short"):
+        await raw.channel.receive()
+
+
+async def test_as_many_descriptors_as_the_kernel_passes(raw: Raw) -> None:
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        raw.send(b'i{"Commit":{"serial":2,"generation":3}}', [file.fileno()] * MOST_DESCRIPTORS)
+    received = await raw.channel.receive()
+    assert received is not None
+    assert len(received[1]) == MOST_DESCRIPTORS
+    for descriptor in received[1]:
+        os.close(descriptor)
+
+
+async def test_more_descriptors_than_expected_are_refused(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_module, "MOST_DESCRIPTORS", 2)
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        raw.send(b'i{"Commit":{"serial":2,"generation":3}}', [file.fileno()] * 9)
+    with pytest.raises(ChannelError, match="cut short"):
+        await raw.channel.receive()
+
+
+@pytest.mark.parametrize("what", ["pipe", "socket", "folder", "write-only", "too large"])
+async def test_what_is_no_memory_is_not_read(what: str, raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_module, "LARGEST", 100)
+    opened = {
+        "pipe": lambda: os.pipe()[0],
+        "socket": lambda: socket.socket().detach(),
+        "folder": lambda: os.open("/", os.O_RDONLY),
+        "write-only": lambda: os.open("/tmp", os.O_WRONLY | os.O_TMPFILE),
+        "too large": lambda: _memory(b'{"Commit":{"serial":2,"generation":3}}' + b" " * 100),
+    }
+    before = open_now()
+    descriptor = opened[what]()
+    raw.send(b"m", [descriptor])
+    for number in open_now() - before:
+        os.close(number)
+    with pytest.raises(ChannelError):
+        await raw.channel.receive()
+
+
+def _memory(document: bytes) -> int:
+    descriptor = os.memfd_create("test")
+    os.write(descriptor, document)
+    return descriptor
