@@ -1,0 +1,89 @@
+"""Connections out of a listening socket.
+
+What `accept` may raise on Linux has three sorts. A connection that died in the queue reports its own death (accept(2):
+"network errors of the new socket"), so those are passed over. The kernel may be out of something (descriptors,
+memory): accepting rests a moment, and who owns descriptors that nobody uses is asked to give them back; without the
+rest the loop would spin, because the listening socket stays readable. Everything else is a programming error and is
+raised.
+
+What others do: trio.serve_listeners has the same three sorts but no limit, no relief, and logs a traceback ten times a
+second; nginx switches accepting off for 500 ms; HAProxy counts sockets beforehand and stops at its maxconn. Beyond
+`max_connections` we go on accepting, to refuse: a kernel queue that fills tells clients nothing.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import trio
+
+from sozu_trio.config.limits import EXHAUSTED_PAUSE
+from sozu_trio.nursery.bind import BACKLOG
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+DEAD_IN_THE_QUEUE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,  # a firewall rule
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+    },
+)
+BATCH = 16
+"""Connections taken per wake-up: enough to empty a burst, few enough that established sessions are not kept waiting."""
+
+Take = Callable[[socket.socket, Any], None]
+Relieve = Callable[[OSError], None]
+
+
+async def accept_forever(listening: socket.socket, take: Take, relieve: Relieve) -> NoReturn:
+    """Hand every connection to `take(sock, peer)`, non-blocking and without Nagle's delay (44 ms per TLS handshake
+    with it).
+
+    `relieve(error)` is called when the kernel is out of descriptors or memory. Raises OSError for what is no such case.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(listening)
+        for _ in range(BATCH):
+            try:
+                sock, peer = listening.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in DEAD_IN_THE_QUEUE:
+                    continue
+                if error.errno not in EXHAUSTED:
+                    raise
+                relieve(error)
+                await trio.sleep(EXHAUSTED_PAUSE)
+                break
+            _hand_over(sock, peer, take)
+
+
+def accept_queued(listening: socket.socket, take: Take) -> None:
+    """Hand over who has connected already, without waiting: the socket is about to be closed, which would reset
+    them.
+    """
+    for _ in range(BACKLOG):
+        try:
+            sock, peer = listening.accept()
+        except OSError as error:
+            if error.errno in DEAD_IN_THE_QUEUE:
+                continue
+            return
+        _hand_over(sock, peer, take)
+
+
+def _hand_over(sock: socket.socket, peer: Any, take: Take) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    take(sock, peer)

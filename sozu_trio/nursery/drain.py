@@ -1,0 +1,64 @@
+"""Soft stop as data: a latch from running to draining that wakes whoever is merely waiting.
+
+A session that waits for the first byte of a request loses nothing when it is woken; one in the middle of something
+looks at `started` when it is done. Stopping by cancellation instead would need a shield around everything that should
+finish.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterable
+from typing import Protocol
+
+_turns = itertools.count()
+"""Says which of two scopes has waited longer, also across drains."""
+
+
+class Waiter(Protocol):
+    """Whoever only waits: a cancel scope, or what keeps one."""
+
+    def cancel(self, reason: str | None = None) -> None: ...
+
+
+class Drain:
+    """Latch with the scopes of those who only wait, oldest first."""
+
+    __slots__ = ("_idle", "started")
+
+    def __init__(self) -> None:
+        self.started = False
+        self._idle: dict[Waiter, int] = {}
+
+    def enter_idle(self, scope: Waiter) -> None:
+        """Have `scope` cancelled when the drain starts, or now if it has started. Pair with `leave_idle`."""
+        if self.started:
+            scope.cancel(reason="draining")
+        self._idle[scope] = next(_turns)
+
+    def leave_idle(self, scope: Waiter) -> None:
+        self._idle.pop(scope, None)
+
+    @property
+    def idle_count(self) -> int:
+        return len(self._idle)
+
+    def start(self) -> None:
+        self.started = True
+        for scope in self._idle:
+            scope.cancel(reason="draining")
+
+    def oldest(self, count: int) -> list[tuple[int, Waiter]]:
+        """The `count` that have waited longest, each with its turn."""
+        return [(turn, scope) for scope, turn in itertools.islice(self._idle.items(), count)]
+
+
+def release_idle(drains: Iterable[Drain], count: int) -> int:
+    """Wake the `count` that have waited longest in any of `drains`, to get their descriptors back. Returns how many
+    were woken.
+    """
+    waiting = [(turn, scope, drain) for drain in drains for turn, scope in drain.oldest(count)]
+    chosen = heapq.nsmallest(count, waiting, key=lambda entry: entry[0])
+    for _, scope, drain in chosen:
+        drain.leave_idle(scope)
+        scope.cancel(reason="descriptors are needed")
+    return len(chosen)

@@ -1,0 +1,42 @@
+"""What tests of all packages share: virtual time without a word in each test, `pytestmark =
+pytest.mark.virtual_time`.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+LONG = 20_000.0
+"""Virtual seconds a test may take. A proxy looks after itself once a second, so much more would be a real wait."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "virtual_time: async tests run in virtual time, so that one that hangs fails at once"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("virtual_time") and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
+
+
+def run_in_virtual_time(
+    test: Callable[[], Awaitable[None]],
+    *,
+    clock: trio.abc.Clock | None,
+    instruments: Sequence[trio.abc.Instrument],
+) -> Any:
+    """Run `test` with its fixtures; time jumps to the next deadline when nothing else is left to do."""
+
+    async def bounded() -> None:
+        with trio.fail_after(LONG):
+            await test()
+
+    return trio.run(bounded, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)

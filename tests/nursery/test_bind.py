@@ -1,0 +1,78 @@
+"""Listening sockets: as they should be, or a line that says why not."""
+
+import socket
+
+import pytest
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.errors import OperatorError
+from sozu_trio.nursery.bind import bound_address, open_listening_socket
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with open_listening_socket(Address(host, 0)) as sock:
+        return bound_address(sock).port
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_listens(host: str) -> None:
+    with open_listening_socket(Address(host, 0)) as sock:
+        address = bound_address(sock)
+        assert (address.host, address.port > 0, sock.getblocking()) == (host, True, False)
+        assert not sock.get_inheritable()
+        with socket.create_connection((address.host, address.port)):
+            pass
+
+
+def test_a_port_another_program_has_is_refused_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = bound_address(other)
+        with pytest.raises(OperatorError) as refused:
+            open_listening_socket(address)
+    assert str(refused.value) == f"cannot listen on {address}: the address is in use by another program"
+
+
+def test_a_second_proxy_does_not_take_half_of_the_firsts_connections() -> None:
+    with open_listening_socket(Address("127.0.0.1", 0)) as first, pytest.raises(OperatorError, match="is in use"):
+        open_listening_socket(bound_address(first))
+
+
+def test_both_families_have_a_port_of_their_own() -> None:
+    with open_listening_socket(Address("::", 0)) as first:
+        port = bound_address(first).port
+        with open_listening_socket(Address("0.0.0.0", port)) as second:
+            assert bound_address(second).port == port
+
+
+def test_a_port_just_left_can_be_had_again() -> None:
+    address = Address("127.0.0.1", free_port())
+    with open_listening_socket(address) as sock:
+        client = socket.create_connection((address.host, address.port))
+        sock.setblocking(True)
+        ours, _ = sock.accept()
+        ours.close()  # The side that closes first holds the port in TIME_WAIT.
+        client.close()
+    open_listening_socket(address).close()
+
+
+def test_an_address_nobody_here_has() -> None:
+    with pytest.raises(OperatorError, match=r"cannot listen on 203\.0\.113\.1:80\d\d: no interface of this machine"):
+        open_listening_socket(Address("203.0.113.1", 8080))
+
+
+def test_permission_denied_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: socket.socket, address: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", bind)
+    with pytest.raises(OperatorError, match="CAP_NET_BIND_SERVICE"):
+        open_listening_socket(Address("127.0.0.1", 80))
+
+
+def test_any_other_error_is_told_as_the_system_words_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listen(self: socket.socket, backlog: int) -> None:
+        raise OSError(105, "No buffer space available")
+
+    monkeypatch.setattr("socket.socket.listen", listen)
+    with pytest.raises(OperatorError, match="No buffer space available"):
+        open_listening_socket(Address("127.0.0.1", 0))

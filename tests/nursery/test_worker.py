@@ -1,0 +1,434 @@
+"""A worker, as main meets it on its channel."""
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import HttpFrontend
+from sozu_trio.config.program import Program
+from sozu_trio.control.channel import Channel, channel_pair
+from sozu_trio.control.messages import (
+    Ask,
+    Begin,
+    Commit,
+    Lines,
+    Listen,
+    Prepare,
+    Reply,
+    Report,
+    Stop,
+    Stopped,
+    Unlisten,
+)
+from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.accept import Relieve, Take, accept_forever
+from sozu_trio.nursery.worker import RELIEF, grace_of, serve_worker
+from sozu_trio.routing.state import EMPTY, declare
+from tests.nursery.parts import FakeHandler, connected, listening
+
+pytestmark = pytest.mark.virtual_time
+
+ADDRESS = Address("127.0.0.1", 8080)
+LISTEN = Listen(serial=0, transport="tcp", address=ADDRESS)
+UNROUTABLE = declare([], [], [HttpFrontend(address=ADDRESS, hostname="*", cluster_id="nobody")], [], [])
+
+
+class Main:
+    """Main's end of a worker that runs, and what the worker has said unasked."""
+
+    def __init__(self, channel: Channel[Report]) -> None:
+        self.channel = channel
+        self.handlers: list[FakeHandler] = []
+        self.lines: list[str] = []
+        self.dropped = 0
+
+    @property
+    def handler(self) -> FakeHandler:
+        return self.handlers[0]
+
+    def make_handler(self, program: Program, worker_id: int) -> FakeHandler:
+        self.handlers.append(FakeHandler(program, worker_id))
+        return self.handler
+
+    async def says(self) -> Reply | Stopped | None:
+        """The next thing the worker says that is no line."""
+        while received := await self.channel.receive():
+            report, descriptors = received
+            assert not descriptors
+            if not isinstance(report, Lines):
+                return report
+            self.lines += report.lines.split("\n")
+            self.dropped += report.dropped
+        return None
+
+    async def ask(self, message: Ask, *descriptors: int) -> str | None:
+        """What `message` failed with; None when it was obeyed."""
+        await self.channel.send(message, descriptors)
+        reply = await self.says()
+        assert isinstance(reply, Reply)
+        assert reply.serial == message.serial
+        return reply.failure
+
+    async def listen(self, sock: socket.socket, address: Address = ADDRESS) -> str | None:
+        return await self.ask(Listen(serial=7, transport="tcp", address=address), sock.fileno())
+
+
+@asynccontextmanager
+async def started(program: Program = Program()) -> AsyncIterator[Main]:  # noqa: B008 - it is frozen
+    """A worker that has begun; the test ends it."""
+    ours, theirs = channel_pair()
+    main = Main(ours)
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await serve_worker(theirs, main.make_handler)
+            theirs.close()
+
+        nursery.start_soon(run)
+        assert await main.ask(Begin(serial=1, worker_id=3, program=program)) is None
+        yield main
+    ours.close()
+
+
+async def test_the_first_message_makes_the_handler() -> None:
+    async with started(Program(max_connections=5)) as main:
+        assert (main.handler.worker_id, main.handler.program.max_connections) == (3, 5)
+        assert await main.ask(Begin(serial=2, worker_id=3, program=Program())) == "Begin comes once"
+        await main.channel.send(Stop(serial=9, grace=None))
+        while not isinstance(await main.says(), Stopped):
+            pass
+
+
+async def test_no_first_message_no_worker() -> None:
+    ours, theirs = channel_pair()
+    ours.close()
+    await serve_worker(theirs, FakeHandler)
+    theirs.close()
+
+
+async def test_a_wrong_first_message_is_an_error() -> None:
+    ours, theirs = channel_pair()
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        await ours.send(Commit(serial=1, generation=1), [file.fileno()])
+    with pytest.raises(ChannelError, match="was Commit, not Begin"):
+        await serve_worker(theirs, FakeHandler)
+    ours.close()
+    theirs.close()
+
+
+async def test_a_table_is_swapped_in_by_commit_and_not_before() -> None:
+    async with started() as main:
+        assert await main.ask(Prepare(serial=2, generation=5, state=EMPTY)) is None
+        assert main.handler.generations == []
+        assert await main.ask(Commit(serial=3, generation=5)) is None
+        assert main.handler.generations == [5]
+        main.channel.close()
+
+
+async def test_what_cannot_be_prepared_leaves_everything_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    async with started() as main:
+        failure = await main.ask(Prepare(serial=2, generation=5, state=UNROUTABLE))
+        assert failure == "http frontend 127.0.0.1:8080 *: there is no cluster 'nobody'"
+        assert await main.ask(Commit(serial=3, generation=5)) == "generation 5 was not prepared"
+        assert main.handler.generations == []
+        main.channel.close()
+    assert "Prepare refused: http frontend" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_only_what_was_prepared_last_is_committed_and_once() -> None:
+    async with started() as main:
+        await main.ask(Prepare(serial=2, generation=5, state=EMPTY))
+        await main.ask(Prepare(serial=3, generation=6, state=EMPTY))
+        assert await main.ask(Commit(serial=4, generation=5)) == "generation 5 was not prepared"
+        assert await main.ask(Commit(serial=5, generation=6)) is None
+        assert await main.ask(Commit(serial=6, generation=6)) == "generation 6 was not prepared"
+        assert main.handler.generations == [6]
+        main.channel.close()
+
+
+async def test_a_mistake_of_ours_is_told_and_the_worker_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def compile_table(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    async with started() as main:
+        with monkeypatch.context() as patched:
+            patched.setattr("sozu_trio.nursery.worker.compile_table", compile_table)
+            assert await main.ask(Prepare(serial=2, generation=5, state=EMPTY)) == "ZeroDivisionError: ours"
+        assert await main.ask(Prepare(serial=3, generation=5, state=EMPTY)) is None
+        main.channel.close()
+    assert "Prepare failed" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+async def test_it_accepts_from_listen_to_unlisten() -> None:
+    async with started() as main:
+        with listening() as sock:
+            address = sock.getsockname()
+            assert await main.listen(sock) is None
+        with socket.create_connection(address) as client:
+            await wait_all_tasks_blocked()
+            assert main.handler.names == ["session-1"]
+            assert await main.ask(Unlisten(serial=3, transport="tcp", address=ADDRESS, grace=None)) is None
+            await wait_all_tasks_blocked()
+            assert client.recv(1) == b""  # It was idle.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        main.channel.close()
+
+
+async def test_the_address_may_be_listened_to_again_while_old_sessions_drain() -> None:
+    async with started() as main:
+        with listening() as sock:
+            first = sock.getsockname()
+            await main.listen(sock)
+        with socket.create_connection(first) as old:
+            old.sendall(b"busy")
+            await wait_all_tasks_blocked()
+            await main.ask(Unlisten(serial=3, transport="tcp", address=ADDRESS, grace=None))
+            with listening() as sock:
+                second = sock.getsockname()
+                assert await main.listen(sock) is None
+            with socket.create_connection(second):
+                await wait_all_tasks_blocked()
+                assert main.handler.names == ["session-1", "session-2"]
+                old.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    old.recv(1)
+        main.channel.close()
+
+
+async def test_what_is_listened_on_is_refused_where_it_makes_no_sense() -> None:
+    async with started() as main:
+        with listening() as sock, socket.create_server(("127.0.0.1", 0)) as other:
+            assert await main.ask(LISTEN) == "Listen came with 0 descriptors"
+            assert await main.ask(LISTEN, sock.fileno(), other.fileno()) == "Listen came with 2 descriptors"
+            assert await main.listen(sock) is None
+            assert await main.listen(other) == "already listening at 127.0.0.1:8080"
+            read, write = os.pipe()
+            failure = await main.ask(Listen(serial=1, transport="tcp", address=Address("::1", 80)), read)
+            assert failure == "OSError: [Errno 88] Socket operation on non-socket"
+            os.close(read)
+            with pytest.raises(BrokenPipeError):
+                os.write(write, b"x")  # The worker holds no end of it.
+            os.close(write)
+        main.channel.close()
+
+
+async def test_unlisten_of_an_address_nobody_listens_to() -> None:
+    async with started() as main:
+        unknown = Unlisten(serial=2, transport="tcp", address=ADDRESS, grace=0)
+        assert await main.ask(unknown) == "not listening at 127.0.0.1:8080"
+        main.channel.close()
+
+
+async def test_descriptors_nobody_asked_for_are_closed() -> None:
+    async with started() as main:
+        read, write = os.pipe()
+        assert await main.ask(Commit(serial=2, generation=1), read) is not None
+        os.close(read)
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"x")
+        os.close(write)
+        main.channel.close()
+
+
+async def test_stop_lets_the_busy_finish_then_the_worker_says_its_last() -> None:
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock, 2) as (busy, _):
+                busy.sendall(b"busy")
+                await wait_all_tasks_blocked()
+                assert await main.ask(Stop(serial=4, grace=60)) is None
+                await trio.sleep(59)
+                assert main.handler.service_ended_at is None
+                assert await main.listen(sock) == "the worker is stopping"
+                main.handler.release.set()
+                assert await main.says() == Stopped(cut=0)
+                assert main.handler.service_ended_at == trio.current_time()
+                assert await main.says() is None
+    assert sorted(main.lines) == ["session-1 is over", "session-2 is over"]
+
+
+async def test_what_the_grace_did_not_suffice_for_is_cut_and_counted() -> None:
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock, 3) as clients:
+                for client in clients:
+                    client.sendall(b"busy")
+                await wait_all_tasks_blocked()
+                await main.ask(Stop(serial=4, grace=60))
+                begun = trio.current_time()
+                assert await main.says() == Stopped(cut=3)
+                assert trio.current_time() == begun + 60
+
+
+async def test_a_second_stop_is_hard() -> None:
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock) as (client,):
+                client.sendall(b"busy")
+                await wait_all_tasks_blocked()
+                await main.ask(Stop(serial=4, grace=None))
+                await main.channel.send(Stop(serial=5, grace=0))
+                report = await main.says()
+                if isinstance(report, Reply):
+                    report = await main.says()
+                assert report == Stopped(cut=1)
+
+
+async def test_a_worker_without_listeners_stops_at_once() -> None:
+    async with started() as main:
+        await main.channel.send(Stop(serial=4, grace=None))
+        report = await main.says()
+        if isinstance(report, Reply):  # It may not come to that.
+            report = await main.says()
+        assert report == Stopped(cut=0)
+
+
+async def test_main_gone_stops_softly_with_the_grace_of_the_program() -> None:
+    begun = trio.current_time()
+    async with started(Program(shutdown_timeout=40)) as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock) as (client,):
+                client.sendall(b"busy")
+                await wait_all_tasks_blocked()
+                await main.ask(Prepare(serial=2, generation=5, state=EMPTY))
+                main.channel.close()
+                await trio.sleep(39)
+                main.handler.lines.append("nobody will read this")
+                client.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    client.recv(1)
+                await trio.sleep(2)
+                assert client.recv(1) == b""
+    assert trio.current_time() == begun + 41
+
+
+async def test_garbage_from_main_stops_softly(caplog: pytest.LogCaptureFixture) -> None:
+    main_sock, worker_sock = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    main: Channel[Report] = Channel(main_sock, {"Reply": Reply, "Stopped": Stopped})
+    worker: Channel[Ask] = Channel(worker_sock, {"Begin": Begin})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_worker, worker, FakeHandler)
+        await main.send(Begin(serial=1, worker_id=0, program=Program()))
+        await main.send(Commit(serial=2, generation=3))
+        assert await main.receive() == (Reply(serial=1), [])
+        assert await main.receive() == (Stopped(cut=0), [])
+    assert "main is lost: not a message" in caplog.text
+    main.close()
+    worker.close()
+
+
+async def test_lines_come_in_batches_a_moment_later() -> None:
+    async with started() as main:
+        begun = trio.current_time()
+        for number in range(1000):
+            main.handler.lines.append(f"line {number}")
+        main.handler.lines.drop(5)
+        while len(main.lines) < 1000:
+            received = await main.channel.receive()
+            assert received is not None
+            assert isinstance(received[0], Lines)
+            assert 100 < received[0].lines.count("\n") < 1000
+            main.lines += received[0].lines.split("\n")
+            main.dropped += received[0].dropped
+        assert trio.current_time() - begun < 0.1
+        main.channel.close()
+    assert main.lines == [f"line {number}" for number in range(1000)]
+    assert main.dropped == 5
+
+
+async def test_at_the_end_no_line_is_lost() -> None:
+    """Also of those that were on their way when the end came: main reads nothing for a while here."""
+    async with started() as main:
+        for number in range(1000):
+            main.handler.lines.append(f"line {number} " + "x" * 2000)
+        await trio.sleep(1)
+        await main.channel.send(Stop(serial=2, grace=None))
+        while not isinstance(await main.says(), Stopped):
+            pass
+    assert [int(line.split(" ")[1]) for line in main.lines] == list(range(1000))
+
+
+async def test_a_main_that_reads_nothing_more_delays_the_end_only_so_long() -> None:
+    ours, theirs = channel_pair()
+    handlers: list[FakeHandler] = []
+
+    def make_handler(program: Program, worker_id: int) -> FakeHandler:
+        handlers.append(FakeHandler(program, worker_id))
+        return handlers[0]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_worker, theirs, make_handler)
+        await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+        await wait_all_tasks_blocked()
+        for _ in range(1000):
+            handlers[0].lines.append("x" * 5000)
+        await trio.sleep(1)
+        await ours.send(Stop(serial=2, grace=None))
+        await trio.sleep(2)
+        assert handlers[0].service_ended_at is not None
+        ours.close()
+    theirs.close()
+
+
+async def test_descriptors_that_run_out_make_the_idle_leave_oldest_first_over_all_listeners(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    relieve: list[Relieve] = []
+
+    async def accept(sock: socket.socket, take: Take, ask_for_relief: Relieve) -> NoReturn:
+        relieve.append(ask_for_relief)
+        await accept_forever(sock, take, ask_for_relief)
+
+    monkeypatch.setattr("sozu_trio.nursery.listener.accept_forever", accept)
+    async with started() as main:
+        with listening() as first, listening() as second:
+            await main.listen(first)
+            await main.listen(second, Address("127.0.0.1", 1))
+            with connected(second, 10) as old:
+                await wait_all_tasks_blocked()
+                with connected(first, 10) as young:
+                    await wait_all_tasks_blocked()
+                    main.handler.freed = 2
+                    relieve[0](OSError(errno.EMFILE, "Too many open files"))
+                    await wait_all_tasks_blocked()
+                    assert (sum(map(is_closed, old)), sum(map(is_closed, young))) == (10, RELIEF - 2 - 10)
+                    main.handler.freed = 100
+                    relieve[1](OSError(errno.EMFILE, "Too many open files"))
+                    await wait_all_tasks_blocked()
+                    assert sum(map(is_closed, young)) == RELIEF - 2 - 10
+        main.channel.close()
+    told = [record.getMessage() for record in caplog.records if "cannot accept" in record.getMessage()]
+    assert told == [
+        "listener tcp 127.0.0.1:8080: cannot accept: Too many open files; 16 descriptors given back",
+        "listener tcp 127.0.0.1:1: cannot accept: Too many open files; 100 descriptors given back",
+    ]
+
+
+def is_closed(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.parametrize(("timeout", "grace"), [(0, None), (float("inf"), None), (30, 30), (0.5, 0.5)])
+def test_zero_is_for_ever(timeout: float, grace: float | None) -> None:
+    assert grace_of(timeout) == grace
