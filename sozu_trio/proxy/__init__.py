@@ -1,0 +1,16 @@
+"""What one connection does, from its first byte to its access-log line.
+
+proxy        what all sessions of a worker share; the handler the worker is given
+session      one client connection: PROXY header, then HTTP/1 or TCP
+http1        requests out of a client connection, one after the other
+exchange     one request and its response, whatever the version: decide, connect, converse, log
+response     the backend's answer on its way to the client
+upload       the client's body on its way to the backend
+body         one message's body, read; transfer: written
+forwarding   what we tell the backend about the client
+answers      responses of our own
+tcp          a session of a tcp listener
+relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that
+connect      a connection to a backend; backends: load, back-off, connections kept for reuse
+stream       a connected socket; patience: how long to wait for it
+"""

@@ -1,0 +1,110 @@
+"""One message's body as it is read: first what came with the head, then from the stream.
+
+It knows where the body ends and what came after it. Where it ends is decided by the head alone; a body that ends
+earlier is an error, never the end of the message.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
+from sozu_trio.errors import ExchangeError
+from sozu_trio.proxy.patience import Patience
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.wire.chunked import ChunkedDecoder
+from sozu_trio.wire.heads import Field, Framing
+
+Piece = bytes | memoryview
+
+Failure = Callable[[str], ExchangeError]
+
+
+class Body:
+    """A body on its way.
+
+    `malformed(reason)` makes what is raised for bad framing, `cut(reason)` for an end that came too soon.
+    """
+
+    # Defaults stand in the class: most messages have no body, and those that have need few of these.
+    left = 0
+    """Bytes still to be read (LENGTH)."""
+    rest = b""
+    """What was read together with the head; put here before `begin`."""
+    unused = b""
+    """What came after the body. Known when it has ended."""
+    early: Sequence[Piece] = ()
+    """What came with the head; it goes first."""
+    started = False
+    """Something was read that is not in `early`."""
+    trailers: Sequence[Field] = ()
+    _decoder: ChunkedDecoder | None = None
+
+    def __init__(
+        self,
+        stream: Stream,
+        framing: Framing,
+        length: int,
+        limits: HeadLimits,
+        malformed: Failure,
+        cut: Failure,
+    ) -> None:
+        self.stream = stream
+        self.framing = framing
+        self.ended = framing is Framing.NONE
+        """Everything has been read."""
+        self._cut = cut
+        if framing is Framing.LENGTH:
+            self.left = length
+        elif framing is Framing.CHUNKED:
+            self._decoder = ChunkedDecoder(limits, malformed)
+
+    def begin(self) -> None:
+        """Look at what came with the head. Raises what `malformed` makes."""
+        rest, self.rest = self.rest, b""
+        if self.framing is Framing.NONE:
+            self.unused = rest
+        elif self.framing is Framing.LENGTH:
+            self._begin_length(rest)
+        elif self.framing is Framing.CHUNKED:
+            self.early = self._decode(rest)
+        elif rest:
+            self.early = [rest]
+
+    def _begin_length(self, rest: bytes) -> None:
+        early, self.unused = rest[: self.left], rest[self.left :]
+        self.early = [early] if early else []
+        self.left -= len(early)
+        self.ended = not self.left
+
+    def _decode(self, data: bytes) -> list[Piece]:
+        decoder = self._decoder
+        assert decoder is not None
+        pieces: list[Piece] = list(decoder.feed(data)) if data else []
+        if decoder.done:
+            self.ended = True
+            self.trailers = decoder.trailers
+            self.unused = bytes(decoder.unused)
+        return pieces
+
+    async def read(self, patience: Patience | None = None) -> list[Piece]:
+        """The next pieces, perhaps none although more will come: `ended` tells. Raises what `malformed`, `cut` make."""
+        self.started = True
+        try:
+            size = min(self.left, RELAY_SIZE) if self.framing is Framing.LENGTH else RELAY_SIZE
+            data = await self.stream.receive(size, patience)
+        except OSError as error:
+            raise self.cut(str(error)) from error
+        if not data:
+            if self.framing is not Framing.CLOSE:
+                raise self.cut("the connection was closed")
+            self.ended = True
+            return []
+        if self._decoder is not None:
+            return self._decode(data)
+        if self.framing is Framing.LENGTH:
+            self.left -= len(data)
+            self.ended = not self.left
+        return [data]
+
+    def cut(self, reason: str) -> ExchangeError:
+        """What to raise because the body ended too soon."""
+        return self._cut(reason)

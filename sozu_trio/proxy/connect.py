@@ -1,0 +1,159 @@
+"""A connection to a backend of a cluster: reused or new, with other backends tried where one refuses.
+
+Back-off and load are kept by `backends.py`; this file awaits. Addresses are numeric, so a connect is one system call
+and one wait: `trio.open_tcp_stream` would open a nursery and a task per attempt.
+"""
+
+import errno
+import logging
+import math
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+from trio.lowlevel import wait_writable
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.limits import CONNECT_ATTEMPTS
+from sozu_trio.errors import NoBackend
+from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.telemetry.counters import Counters
+
+log = logging.getLogger(__name__)
+
+OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+"""Errors that say nothing about the backend: it does not go into back-off for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """How long to wait for a backend, in seconds (0 = for ever)."""
+
+    connect: float
+    back: float
+
+
+class Connector:
+    """The attempts of one request or session; at most `CONNECT_ATTEMPTS` of them fail."""
+
+    __slots__ = ("_chosen", "_cluster", "_counters", "_fresh", "_patient", "_random", "failures", "tried")
+
+    def __init__(
+        self, cluster: ClusterState, patient: Patient, counters: Counters, random: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._patient = patient
+        self._counters = counters
+        self._random = random
+        self._fresh = False
+        self._chosen: BackendState | None = None
+        self.failures = 0
+        self.tried: list[BackendState] = []
+
+    def take_idle(self, now: float) -> Connection | None:
+        """Choose a backend for the next attempt; its idle connection, where it has one that may serve."""
+        state = self._chosen = self._cluster.choose(now, self.tried)
+        if state is None or self._fresh or not (connection := state.take_idle()):
+            return None
+        connection.stream.timeout = self._patient.back
+        self._counters.pool_hits += 1
+        return connection
+
+    def choose(self, now: float) -> None:
+        """Choose a backend for the next attempt."""
+        self._chosen = self._cluster.choose(now, self.tried)
+
+    async def connect(self) -> Connection:
+        """A new connection to the backend chosen, or to another one. Raises NoBackend when none is left to try."""
+        if self._chosen is None:
+            self.choose(trio.current_time())  # The last look may be as old as the request.
+        while self.failures < CONNECT_ATTEMPTS and self._chosen is not None:
+            state = self._chosen
+            if stream := await self._attempt(state):
+                state.requests += 1
+                self._counters.pool_misses += 1
+                return Connection(state, stream)
+            self.choose(trio.current_time())
+        cluster_id = self._cluster.cluster.cluster_id
+        if not self.failures:
+            raise NoBackend(f"cluster {cluster_id} has no backend that may be tried now")
+        raise NoBackend(f"{self.failures} attempts to reach cluster {cluster_id} failed")
+
+    async def _attempt(self, state: BackendState) -> Stream | None:
+        state.connections += 1
+        begun = trio.current_time()
+        try:
+            with trio.move_on_after(self._patient.connect or math.inf):
+                stream = Stream(await open_connection(state.backend.address), self._patient.back)
+                self._connected(state, trio.current_time() - begun)
+                return stream
+        except OSError as error:
+            self._failed(state, error)
+        except BaseException:
+            state.connections -= 1
+            raise
+        else:
+            self._failed(state, TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        return None
+
+    def _connected(self, state: BackendState, seconds: float) -> None:
+        if state.back_off.is_down:
+            self._counters.backend_up += 1
+            log.info("%s is up again", state.name)
+        state.connected(seconds, trio.current_time())
+
+    def _failed(self, state: BackendState, error: OSError) -> None:
+        state.connections -= 1
+        self.failures += 1
+        self.tried.append(state)
+        self._counters.backend_errors += 1
+        log.debug("%s: %s", state.name, error.strerror)
+        if error.errno in OUR_FAULT:
+            return
+        was_down = state.back_off.is_down
+        state.back_off.fail(trio.current_time(), self._random)
+        if state.back_off.is_down and not was_down:
+            self._counters.backend_down += 1
+            log.warning("%s is down: %s", state.name, error.strerror)
+
+    def lost(self, connection: Connection) -> None:
+        """`connection` ended before a response: the next one is new; a new one that ended so counts as a failure."""
+        discard(connection)
+        self._fresh = True
+        self._counters.retries += 1
+        if not connection.reused:
+            self.failures += 1
+            self.tried.append(connection.state)
+
+
+def give_back(connection: Connection, cluster: ClusterState, now: float) -> None:
+    """The connection has served its request and may serve another."""
+    connection.state.requests -= 1
+    connection.state.keep(connection, cluster.cluster, now)
+
+
+def discard(connection: Connection) -> None:
+    """The connection has served its last request."""
+    connection.state.requests -= 1
+    connection.state.drop(connection)
+
+
+async def open_connection(address: Address) -> socket.socket:
+    """A connected, non-blocking socket. Raises OSError; a cancelled or failed attempt leaves nothing open."""
+    sock = socket.socket(socket.AF_INET6 if address.is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect((address.host, address.port))
+        except BlockingIOError:
+            await wait_writable(sock)
+            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(code, os.strerror(code)) from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,336 @@
+"""One request and its response, whatever the version that carried it: decide, connect, converse, log.
+
+The order of things, each a method below:
+    decide      the Table names a cluster, a denial or nothing; the Table read here holds for the whole exchange
+    forward     a backend connection; another one where this ended before a response and the request may be replayed
+    converse    the request goes out, its body beside the response where it is not in hand yet
+    fail        every error becomes an answer here, or a message cut short where one had begun: never a well-formed lie
+    log         one line and the counters
+
+A request may be replayed when none of it was written, or when it is idempotent (RFC 9110 §9.2.2) and all of it is
+still in hand.
+"""
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import trio
+
+from sozu_trio.config.limits import HELD_BODY
+from sozu_trio.errors import (
+    BackendClosed,
+    BackendTimeout,
+    BadResponse,
+    ClientGone,
+    ExchangeError,
+    NoBackend,
+    RequestRefused,
+)
+from sozu_trio.proxy.answers import answer, options_answer
+from sozu_trio.proxy.backends import ClusterState, Connection
+from sozu_trio.proxy.body import Body
+from sozu_trio.proxy.connect import Connector, discard, give_back
+from sozu_trio.proxy.forwarding import without
+from sozu_trio.proxy.patience import Patience
+from sozu_trio.proxy.response import respond
+from sozu_trio.proxy.transfer import whole
+from sozu_trio.proxy.upload import Upload, bad_body, client_gone
+from sozu_trio.routing.table import ClusterEntry, Decision, Outcome
+from sozu_trio.telemetry.access_log import AccessRecord
+from sozu_trio.wire.heads import Framing, RequestHead
+from sozu_trio.wire.write import write_request
+
+if TYPE_CHECKING:
+    from sozu_trio.proxy.http1 import HttpConnection
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
+
+
+class Exchange:
+    """A request whose head has been read, until its response is out or its client gone."""
+
+    # Defaults stand in the class: a request is made ten thousand times a second, and most end without touching them.
+    upload: Upload | None = None
+    upgrade = b""
+    """Protocols the backend is asked to switch to."""
+    answered = False
+    """A final response has begun."""
+    linger = False
+    """More of the request may be on its way: read it for a while, so that the answer is not lost."""
+    over = False
+    """It is logged; nothing more happens to it."""
+    heard_at = 0.0
+    """When the backend began to answer, by Trio's clock."""
+
+    def __init__(self, connection: "HttpConnection", head: RequestHead, buffer: bytes, began: float) -> None:
+        proxy = self.proxy = connection.proxy
+        client = self.client = connection.stream
+        ulid = proxy.ids.next()
+        self.connection = connection
+        self.patience: Patience = connection.patience
+        self.head = head
+        self.ulid = ulid.encode()
+        self.close = not head.keep_alive
+        """The client connection ends with this exchange."""
+        self.body = Body(client, head.framing, head.length, connection.listener.limits, bad_body, client_gone)
+        self.body.rest = buffer[head.size :]
+        self.record = AccessRecord(connection.name, connection.client_text, "HTTP", 0.0, ulid)
+        self._began = began
+        self._bytes_in = client.bytes_in - len(buffer)
+        self._bytes_out = client.bytes_out
+        if head.upgrade:
+            self.upgrade = self._wanted_upgrade()
+        if connection.id_field in buffer[: head.size].lower():
+            head.fields = without(head.fields, connection.id_field)
+        proxy.counters.requests += 1
+        proxy.counters.active_requests += 1
+
+    def _wanted_upgrade(self) -> bytes:
+        """The protocols of Upgrade that are let through; none with a body, whose end would have to come first."""
+        if self.head.framing is not Framing.NONE:
+            return b""
+        asked = (token.strip(b" \t") for token in self.head.upgrade.split(b","))
+        return b", ".join(token for token in asked if token.lower() in self.connection.upgrade_protocols)
+
+    async def run(self) -> None:
+        """All of it. Afterwards `close` and `linger` say what becomes of the connection, `body.unused` what came next.
+
+        A cancelled one is not over: whoever caught the cancellation knows what it meant, and calls `fail` or `cut`.
+        """
+        try:
+            if self.connection.gone:
+                raise ClientGone("closed its connection")
+            self.body.begin()
+            decision = self._decide()
+            if decision is None:
+                await self._answer_itself()
+            elif decision.cluster is not None:
+                await self._forward(self._cluster(decision.cluster))
+            elif decision.outcome is Outcome.DENY:
+                await self.answer(HTTPStatus.UNAUTHORIZED, "denied by its frontend")
+            else:
+                self.proxy.counters.unrouted += 1
+                await self.answer(HTTPStatus.NOT_FOUND, "no frontend")
+        except ExchangeError as error:
+            await self.fail(error)
+        except OSError as error:
+            await self.fail(ClientGone(error.strerror or str(error)))
+        else:
+            self._end()
+
+    def cut(self, why: str) -> None:
+        """The connection is about to be closed; a response that has begun must not look as if that were its end."""
+        self._note(why, failed=True)
+        if self.answered:
+            self._cut()
+        self._end()
+
+    def _decide(self) -> Decision | None:
+        """What the Table says; None for a request that ends here in any case (Max-Forwards: 0, RFC 9110 §7.6.2)."""
+        head = self.head
+        if head.max_forwards == 0:
+            return None
+        decision = self.connection.follow(self.proxy.table).find(head.host, head.path, head.method)
+        self.record.tags = decision.tags
+        return decision
+
+    def _cluster(self, entry: ClusterEntry) -> ClusterState:
+        """The live side of a cluster of the Table."""
+        cluster_id = self.record.cluster_id = entry.cluster.cluster_id
+        cluster = self.proxy.backends.clusters.get(cluster_id)
+        if cluster is None:
+            raise NoBackend(f"cluster {cluster_id} went with its listener")
+        return cluster
+
+    async def _forward(self, cluster: ClusterState) -> None:
+        connector = Connector(cluster, self.connection.patient, self.proxy.counters, self.proxy.random)
+        request = self._request()
+        lost: BackendClosed | None = None
+        now = self._began
+        while True:
+            try:
+                connection = connector.take_idle(now)
+                if connection is None:
+                    self.patience.relax()  # An attempt has a limit of its own.
+                    connection = await connector.connect()
+            except NoBackend:
+                self.proxy.counters.exhausted += 1
+                if lost:
+                    raise lost from None
+                raise
+            self.record.backend_id = connection.state.backend.backend_id
+            self.record.backend = connection.state.address
+            try:
+                reusable = await self._converse(connection, request)
+            except BackendClosed as error:
+                lost = error
+                may_replay = self._may_replay(connection)
+                connector.lost(connection)
+                if not may_replay:
+                    raise
+                now = trio.current_time()
+            except BaseException:
+                discard(connection)
+                raise
+            else:
+                if reusable:
+                    give_back(connection, cluster, max(self.heard_at, self.patience.now))
+                else:
+                    discard(connection)
+                return
+
+    def _request(self) -> bytes:
+        """The head as the backend gets it."""
+        request_id, lines = self.connection.forwarding.lines(self.head, self.ulid)
+        self.record.x_request_id = request_id
+        return write_request(self.head, lines, upgrade=self.upgrade)
+
+    def _may_replay(self, connection: Connection) -> bool:
+        if self.answered or self.body.started:
+            return False
+        return not connection.written or (self.head.method in IDEMPOTENT and self.body.ended)
+
+    async def _converse(self, connection: Connection, request: bytes) -> bool:
+        """Send the request and relay the response; returns whether the connection may be used again."""
+        body = self.body
+        if body.framing is not Framing.NONE:
+            if not self._is_whole():
+                return await self._converse_both_ways(connection, request)
+            request += whole(body, body.early, body.framing)
+        try:  # noqa: SIM105 - once per request: a context manager costs more
+            await connection.stream.send(request, self.patience)
+        except OSError:
+            pass  # It may have answered before it closed; reading tells.
+        return await respond(self, connection)
+
+    def _is_whole(self) -> bool:
+        """Whether all of the request is in hand, and little enough to be kept until a response comes."""
+        return self.body.ended and sum(map(len, self.body.early)) <= HELD_BODY and not self.head.expects_continue
+
+    async def _converse_both_ways(self, connection: Connection, request: bytes) -> bool:
+        upload = self.upload = Upload(
+            self.body,
+            self.proxy.pipes,
+            patience=self.proxy.wheel.patience(),
+            response=self.patience,
+            answered=lambda: self.answered,
+        )
+        failure: ExchangeError | None = None
+        reusable = done = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.run, connection.stream, request, nursery.cancel_scope, name="upload")
+            try:
+                reusable = await respond(self, connection)
+                done = True
+            except ExchangeError as error:
+                failure = error
+            except OSError as error:
+                failure = ClientGone(error.strerror or str(error))
+            nursery.cancel_scope.cancel(reason="the response is complete")
+        if done:
+            return reusable and upload.complete
+        raise upload.failure or failure or ClientGone("in its request body")
+
+    @property
+    def uploading(self) -> bool:
+        return self.upload is not None and not self.upload.complete
+
+    def ran_out(self) -> ExchangeError:
+        """Why the connection's scope was cancelled."""
+        if self.connection.gone:
+            return ClientGone("closed its connection")
+        if self.patience.waiting_for is self.client:
+            return ClientGone("took too long to read the response")
+        return BackendTimeout("the backend took too long")
+
+    async def answer(self, status: int, why: str, *, failed: bool = True) -> None:
+        """Answer ourselves. The connection stays open where all of the request was read and the client did no wrong."""
+        self._begin_answer(status, why, failed=failed)
+        data = answer(
+            status,
+            self.ulid.decode(),
+            close=self.close,
+            keep_alive_1_0=self.head.minor == 0,
+            head_only=self.head.method == b"HEAD",
+            retry_after=self.proxy.program.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
+            id_field=self.connection.listener.sozu_id_header,
+        )
+        await self.client.send(data, self.patience)
+
+    def _begin_answer(self, status: int, why: str, *, failed: bool) -> None:
+        self.close = self.close or not self.body.ended or self.connection.draining
+        self.linger = not self.body.ended
+        self.answered = True
+        self.record.status = status
+        self._note(why, failed=failed)
+
+    async def _answer_itself(self) -> None:
+        """TRACE or OPTIONS with Max-Forwards: 0 ends here (RFC 9110 §7.6.2)."""
+        if self.head.method != b"OPTIONS":
+            await self.answer(HTTPStatus.METHOD_NOT_ALLOWED, "TRACE ends here")
+            return
+        self._begin_answer(HTTPStatus.OK, "answered for Max-Forwards: 0", failed=False)
+        data = options_answer(
+            self.ulid.decode(),
+            self.connection.listener.sozu_id_header,
+            close=self.close,
+            keep_alive_1_0=self.head.minor == 0,
+        )
+        await self.client.send(data, self.patience)
+
+    async def fail(self, error: ExchangeError) -> None:
+        """End it for `error`: with an answer, or with a message cut short."""
+        self._note(str(error), failed=True)
+        if isinstance(error, RequestRefused):
+            self.proxy.counters.client_errors += 1
+            self.close = self.linger = True
+        elif isinstance(error, BadResponse):
+            self.proxy.counters.bad_responses += 1
+        if self.answered or isinstance(error, ClientGone):
+            self._cut()
+        else:
+            try:
+                await self.answer(error.status, str(error))
+            except OSError:
+                self._cut()
+        self._end()
+
+    def _cut(self) -> None:
+        """End the client connection in the middle of what it was getting, so that it cannot pass for the whole."""
+        self.close = True
+        self.linger = False
+        self.connection.stop_watching()
+        self.client.abort()
+
+    def _note(self, why: str, *, failed: bool) -> None:
+        self.record.message = why
+        self.record.failed = failed
+
+    def heard(self) -> None:
+        """The backend has begun to answer; it had the head when the wait for it began."""
+        now = self.heard_at = trio.current_time()
+        sent_at = self.patience.now
+        self.record.service_time = sent_at - self._began
+        self.record.response_time = now - sent_at
+
+    def _end(self) -> None:
+        """One line, and the counters."""
+        self.over = True
+        record, head, client, counters = self.record, self.head, self.client, self.proxy.counters
+        now = self.connection.now = trio.current_time()
+        record.request_time = now - self._began
+        record.start = time.time() - record.request_time
+        bytes_in = record.bytes_in = client.bytes_in - self._bytes_in - len(self.body.unused)
+        bytes_out = record.bytes_out = client.bytes_out - self._bytes_out
+        record.method, record.host, record.path = head.method, head.authority, head.target
+        record.user_agent = head.user_agent
+        for name, value in head.forwarding:
+            if name == b"x-forwarded-for":
+                record.xff_chain = value
+        counters.active_requests -= 1
+        counters.bytes_in += bytes_in
+        counters.bytes_out += bytes_out
+        counters.by_status[record.status // 100] += 1
+        counters.access_lines += 1
+        self.proxy.access_log.write(record)

@@ -1,0 +1,231 @@
+"""Requests out of one HTTP/1 client connection, one after the other, until one of the two sides has had enough.
+
+Pipelined requests are answered in order because the next head is read only when the exchange before it is over. While
+it waits for the first byte of a request the connection is idle: a drain wakes it and nothing is lost. One cancel
+scope lasts as long as the connection; what a cancellation means depends on what was going on, so `_woken` looks.
+"""
+
+import logging
+import time
+from http import HTTPStatus
+
+import trio
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.limits import LAST_CALL, LINGER, LINGER_BYTES, READ_SIZE
+from sozu_trio.config.listeners import HttpListener
+from sozu_trio.errors import RequestRefused
+from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.answers import answer
+from sozu_trio.proxy.connect import Patient
+from sozu_trio.proxy.exchange import Exchange
+from sozu_trio.proxy.forwarding import Forwarding, via_line
+from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.routing.table import HttpRoutes, Table
+from sozu_trio.telemetry.access_log import AccessRecord
+from sozu_trio.wire.heads import RequestHead
+from sozu_trio.wire.request import RequestParser
+
+log = logging.getLogger(__name__)
+
+NO_ROUTES = HttpRoutes([])
+
+
+class HttpConnection:
+    """One client connection that speaks HTTP/1."""
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        node: SessionNode,
+        stream: Stream,
+        listener: HttpListener,
+        client: Address,
+        destination: Address,
+        early: bytes,
+    ) -> None:
+        self.proxy = proxy
+        self.stream = stream
+        self.listener = listener
+        self.name = node.name
+        self.client_text = str(client)
+        self.forwarding = Forwarding(listener, client, destination)
+        self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
+        self.id_field = listener.sozu_id_header.encode().lower()
+        self.response_lines = (_response_lines(listener, 0), _response_lines(listener, 1))
+        self.patient = Patient(listener.timeouts.connect, listener.timeouts.back)
+        self.patience = proxy.wheel.patience()
+        """For every wait of this connection; who is waited for, and for how long, changes."""
+        self.gone = False
+        self._drain = node.listener.drain
+        self._late = self._drain.started
+        """It had connected when its listener stopped: its request may still be on its way."""
+        self._buffer = early
+        self.now = trio.current_time()
+        """When something last happened here, by Trio's clock."""
+        self._began = 0.0
+        self._parser = RequestParser(listener.limits)
+        self._table: Table = proxy.table
+        self._routes = proxy.table.http.get(listener.address, NO_ROUTES)
+        self._exchange: Exchange | None = None
+        """The one now going on, or the one that ended last."""
+
+    @property
+    def draining(self) -> bool:
+        return self._drain.started
+
+    async def run(self) -> None:
+        """Serve requests to the end of the connection, and close it."""
+        self.proxy.hangups.add(self.stream.sock, self._hung_up)
+        try:
+            while True:
+                again = False
+                with self.patience:
+                    again = await self._serve_some()
+                if self.patience.scope.cancelled_caught:
+                    again = await self._woken()
+                if not again:
+                    return
+                self.patience.renew()
+        except BaseException as error:
+            if self._exchange is not None and not self._exchange.over:
+                # Cancellation is no Exception, alone or in a group.
+                self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by a stop")
+            raise
+        finally:
+            self.stop_watching()
+            self.stream.close()
+
+    def stop_watching(self) -> None:
+        self.proxy.hangups.remove(self.stream.sock)
+
+    def _hung_up(self) -> None:
+        self.gone = True
+        if self._exchange is not None and not self._exchange.over:
+            self.patience.cancel("the client has gone")
+
+    def follow(self, table: Table) -> HttpRoutes:
+        """The routes of this listener in `table`, which each exchange reads once and keeps.
+
+        Those it had last where it has been removed: what has begun is served.
+        """
+        if table is not self._table:
+            self._table, self._routes = table, table.http.get(self.listener.address, self._routes)
+        return self._routes
+
+    async def _woken(self) -> bool:
+        """The scope was cancelled: a deadline, a drain, or the client has gone. Returns whether to go on."""
+        expired, exchange = self.patience.expired, self._exchange
+        with self.proxy.wheel.patience() as self.patience:
+            if exchange is not None and not exchange.over:
+                why = exchange.ran_out()
+                exchange.patience = self.patience
+                await exchange.fail(why)
+                return await self._go_on(exchange)
+            if expired and self._buffer:
+                await self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long"))
+        # Those who were idle just leave, unless it is a drain and a request has come meanwhile.
+        return not expired and not self.gone and (bool(self._buffer) or not self.stream.is_quiet())
+
+    async def _serve_some(self) -> bool:
+        """Serve requests until the connection is to end, or until its scope has been cancelled in vain: then True."""
+        exchange = self._exchange
+        while True:
+            if exchange is None or exchange.over:
+                try:
+                    head = await self._read_head()
+                except RequestRefused as refused:
+                    await self._refuse(refused)
+                    return False
+                if head is None:
+                    return False
+                exchange = self._exchange = Exchange(self, head, self._buffer, self._began)
+                self._buffer = b""
+                if self.patience.cancelled:
+                    # The head and the reason to go came together; what was asked for is served all the same.
+                    return True
+            await exchange.run()
+            if not await self._go_on(exchange):
+                return False
+
+    async def _go_on(self, exchange: Exchange) -> bool:
+        """After `exchange`: get ready for the next one, or end the connection so that the client gets the answer."""
+        if not exchange.close:
+            self._buffer = exchange.body.unused
+            return True
+        if exchange.linger or exchange.body.unused:
+            await linger(self.stream)
+        return False
+
+    async def _read_head(self) -> RequestHead | None:
+        """The next request's head; None when the client has gone. Raises RequestRefused."""
+        stream, patience, parser = self.stream, self.patience, self._parser
+        if not self._buffer:
+            patience.limit(self._idle_timeout(), self.now)
+            if not self.draining or (stream.is_quiet() and not self._late):
+                self._drain.enter_idle(patience)
+            try:
+                self._buffer = await stream.receive_later(READ_SIZE)
+            finally:
+                self._drain.leave_idle(patience)
+            if not self._buffer:
+                return None
+        self._began = trio.current_time()
+        head = parser.parse(self._buffer)
+        if head is None:
+            patience.limit(self.listener.timeouts.request, self._began)
+        while head is None:
+            data = await stream.receive(READ_SIZE)
+            if not data:
+                return None
+            self._buffer += data
+            head = parser.parse(self._buffer)
+        return head
+
+    def _idle_timeout(self) -> float:
+        """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take."""
+        timeouts = self.listener.timeouts
+        if self._late:
+            return LAST_CALL
+        if self._exchange is not None:
+            return timeouts.front
+        return min((limit for limit in (timeouts.front, timeouts.request) if limit), default=0)
+
+    async def _refuse(self, refused: RequestRefused) -> None:
+        """Answer a head that is none: nothing of it reaches a backend, the connection ends."""
+        ulid = self.proxy.ids.next()
+        data = answer(refused.status, ulid, close=True, id_field=self.listener.sozu_id_header)
+        log.debug("session %s: %s", self.name, refused)
+        record = AccessRecord(self.name, self.client_text, "HTTP", time.time(), request_id=ulid)
+        record.status, record.message, record.failed = refused.status, str(refused), True
+        record.bytes_in, record.bytes_out = len(self._buffer), len(data)
+        self._buffer = b""
+        counters = self.proxy.counters
+        counters.client_errors += 1
+        counters.by_status[refused.status // 100] += 1
+        counters.bytes_in += record.bytes_in
+        counters.bytes_out += record.bytes_out
+        counters.access_lines += 1
+        self.proxy.access_log.write(record)
+        await self.stream.send(data, self.patience)
+        await linger(self.stream)
+
+
+def _response_lines(listener: HttpListener, minor: int) -> bytes:
+    """What each response that came as HTTP/1.`minor` gets beside its own fields, with a place for the request's id."""
+    name, via = listener.sozu_id_header.encode(), listener.via.encode()
+    lines = b"%b: \0" % name if not via else b"%b: \0\r\n%b" % (name, via_line(minor, via))
+    return lines.replace(b"%", b"%%").replace(b"\0", b"%b")
+
+
+async def linger(stream: Stream) -> None:
+    """Send FIN and read for a while: closing on unread input would reset the connection (RFC 9112 §9.6).
+
+    The client would then lose the answer.
+    """
+    with trio.move_on_after(LINGER):
+        stream.shutdown()
+        thrown_away = 0
+        while thrown_away < LINGER_BYTES and (data := await stream.receive(READ_SIZE)):
+            thrown_away += len(data)

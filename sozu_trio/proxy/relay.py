@@ -1,0 +1,228 @@
+"""Bytes from one socket to another, unread: bodies of known length, TCP sessions, upgraded connections.
+
+A relay is one direction. All it knows stands in its attributes and it awaits nothing but readiness, so cancelling it
+at any await loses no byte: what it has not passed on is then in `held`, and it may be run again. It reads until there
+is much to move, then splices; backpressure is not reading.
+"""
+
+import os
+from collections.abc import Callable
+
+import trio
+
+from sozu_trio.config.limits import RELAY_SIZE, SPLICE_FROM
+from sozu_trio.proxy.pipes import Pipe, PipeStock
+from sozu_trio.proxy.stream import Stream
+
+FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+Waiting = Callable[[Stream], None]
+"""Called with the peer that is waited for, before each wait."""
+
+
+class Relay:
+    """One direction: `left` bytes, or all there are where it is None.
+
+    `await run()` returns at the end of the input or of `left`; `ended` tells that the source has closed. Raises
+    OSError from either side; `failed` is then the stream it came from.
+    """
+
+    __slots__ = (
+        "_bulk",
+        "_moved",
+        "_pipe",
+        "_pipes",
+        "_sink",
+        "_source",
+        "_waiting",
+        "ended",
+        "failed",
+        "held",
+        "left",
+        "moved",
+        "piped",
+    )
+
+    def __init__(
+        self,
+        source: Stream,
+        sink: Stream,
+        pipes: PipeStock,
+        *,
+        left: int | None,
+        waiting: Waiting,
+        moved: Callable[[], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._pipes = pipes
+        self._pipe: Pipe | None = None
+        self._bulk = left is not None and left >= SPLICE_FROM
+        self._waiting = waiting
+        self._moved = moved
+        self.left = left
+        self.moved = 0
+        self.held = memoryview(b"")
+        self.piped = 0
+        self.ended = False
+        self.failed: Stream | None = None
+
+    async def run(self) -> None:
+        try:
+            while True:
+                if self.held or self.piped:
+                    await self._flush()
+                elif self.ended or self.left == 0:
+                    return
+                else:
+                    await self._fill()
+        except trio.Cancelled:
+            self._empty_pipe()
+            raise
+        finally:
+            self._release()
+
+    def _empty_pipe(self) -> None:
+        """Hold what is in the pipe, which goes back to the stock."""
+        while self._pipe is not None and self.piped:
+            data = os.read(self._pipe.out, self.piped)
+            self.piped -= len(data)
+            self.held = memoryview(bytes(self.held) + data)
+
+    async def _fill(self) -> None:
+        source = self._source
+        if self._bulk and self._pipe is None:
+            self._pipe = self._pipes.borrow()
+        try:
+            count = self._splice_in() if self._pipe else self._read()
+        except BlockingIOError:
+            self._release()
+            self._waiting(source)
+            await source.wait_readable()
+            return
+        except OSError:
+            self.failed = source
+            raise
+        source.bytes_in += count
+        self.ended = count == 0
+        if self.left is not None:
+            self.left -= count
+
+    def _read(self) -> int:
+        data = self._source.sock.recv(RELAY_SIZE if self.left is None else min(self.left, RELAY_SIZE))
+        self.held = memoryview(data)
+        if self.left is None:
+            self._bulk = len(data) >= SPLICE_FROM
+        return len(data)
+
+    def _splice_in(self) -> int:
+        assert self._pipe is not None
+        size = self._pipe.size if self.left is None else min(self.left, self._pipe.size)
+        self.piped = os.splice(self._source.sock.fileno(), self._pipe.into, size, flags=FLAGS)
+        if self.left is None:
+            self._bulk = self.piped >= SPLICE_FROM
+        return self.piped
+
+    async def _flush(self) -> None:
+        sink = self._sink
+        try:
+            count = self._splice_out() if self.piped else self._write()
+        except BlockingIOError:
+            self._waiting(sink)
+            await sink.wait_writable()
+            return
+        except OSError:
+            self.failed = sink
+            raise
+        sink.bytes_out += count
+        self.moved += count
+        if self._moved is not None:
+            self._moved()
+        await sink.count()
+
+    def _write(self) -> int:
+        count = self._sink.sock.send(self.held)
+        self.held = self.held[count:]
+        return count
+
+    def _splice_out(self) -> int:
+        assert self._pipe is not None
+        count = os.splice(self._pipe.out, self._sink.sock.fileno(), self.piped, flags=FLAGS)
+        self.piped -= count
+        if not self.piped and not self._bulk:
+            self._release()
+        return count
+
+    def finish(self) -> None:
+        """Pass the end of the input on: the sink gets FIN and may still be read from."""
+        self._sink.shutdown()
+
+    def _release(self) -> None:
+        if self._pipe is not None:
+            self._pipes.give_back(self._pipe, empty=not self.piped)
+            self._pipe = None
+
+
+class Tunnel:
+    """Both directions at once, each closed when its source has closed: a peer may shut its side and read on for
+    hours.
+    """
+
+    def __init__(
+        self,
+        client: Stream,
+        backend: Stream,
+        pipes: PipeStock,
+        *,
+        idle_timeout: float,
+        to_backend: bytes = b"",
+        to_client: bytes = b"",
+    ) -> None:
+        """`to_backend` and `to_client` have been read already and go first."""
+        self.client = client
+        self.backend = backend
+        self.failed: Stream | None = None
+        self.timed_out = False
+        self._idle_timeout = idle_timeout
+        self._scope = trio.CancelScope()
+        self._directions = [
+            Relay(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
+            for source, sink in ((client, backend), (backend, client))
+        ]
+        for relay, first in zip(self._directions, (to_backend, to_client), strict=True):
+            relay.held = memoryview(first)
+
+    async def run(self) -> None:
+        """Relay until both have closed, one has failed, or no byte has moved in either direction for the idle timeout
+        (0 = none).
+        """
+        self._rearm()
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    for relay in self._directions:
+                        nursery.start_soon(self._one_way, relay)
+            except* OSError:
+                self.failed = next((relay.failed for relay in self._directions if relay.failed), None)
+        self.timed_out = self._scope.cancelled_caught
+
+    async def _one_way(self, relay: Relay) -> None:
+        await relay.run()
+        relay.finish()
+
+    @property
+    def outcome(self) -> str:
+        """Why it ended, in few words."""
+        if self.failed:
+            return (
+                "the client broke the connection" if self.failed is self.client else "the backend broke the connection"
+            )
+        return "idle for too long" if self.timed_out else "complete"
+
+    def _rearm(self) -> None:
+        if self._idle_timeout:
+            self._scope.deadline = trio.current_time() + self._idle_timeout
+
+
+def _ignore(_: Stream) -> None:
+    """A tunnel has one deadline for both directions."""

@@ -1,0 +1,71 @@
+"""One client connection, from its first byte: the PROXY header where one is expected, then what its listener speaks."""
+
+import logging
+import math
+from typing import Any
+
+import trio
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.limits import READ_SIZE
+from sozu_trio.config.listeners import HttpListener, Listener
+from sozu_trio.errors import ProxyHeaderError
+from sozu_trio.nursery.drain import Drain
+from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.tcp import serve_tcp
+from sozu_trio.wire.proxy_protocol import ProxyHeader, parse_proxy_header
+
+log = logging.getLogger(__name__)
+
+
+async def serve_session(proxy: Proxy, node: SessionNode) -> None:
+    """Serve the connection of `node` to its end and close it."""
+    listener = proxy.table.listeners.get(node.listener.key)
+    if listener is None:
+        return  # It was let in and its listener removed, in this order.
+    stream = Stream(node.sock, listener.timeouts.front)
+    header, early = await _proxy_header(stream, listener, node.listener.drain)
+    if listener.expect_proxy and header is None:
+        return
+    client = header.source if header and header.source else _address(node.peer)
+    destination = header.destination if header and header.destination else _address(node.sock.getsockname())
+    if isinstance(listener, HttpListener):
+        await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
+    else:
+        await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
+
+
+def _address(sockname: Any) -> Address:
+    host, port, *_ = sockname
+    # A dual-stack peer is an IPv4 one in disguise; logs and rules know it by its own address.
+    return Address(host.removeprefix("::ffff:") if "." in host else host, port)
+
+
+async def _proxy_header(stream: Stream, listener: Listener, drain: Drain) -> tuple[ProxyHeader | None, bytes]:
+    """The header and what came after it; (None, b"") where none is expected, or the peer never said a word.
+
+    Raises ProxyHeaderError for anything else, or when it takes too long.
+    """
+    if not listener.expect_proxy:
+        return None, b""
+    buffer = b""
+    with trio.move_on_after(listener.timeouts.request or math.inf) as scope:
+        drain.enter_idle(scope)
+        try:
+            buffer = await stream.receive(READ_SIZE)
+        finally:
+            drain.leave_idle(scope)
+        if not buffer:
+            return None, b""
+        while (header := parse_proxy_header(buffer)) is None:
+            data = await stream.receive(READ_SIZE)
+            if not data:
+                raise ProxyHeaderError("the connection was closed in the middle of its PROXY header")
+            buffer += data
+        return header, buffer[len(header.raw) :]
+    if buffer:
+        raise ProxyHeaderError("the PROXY header took too long")
+    return None, b""

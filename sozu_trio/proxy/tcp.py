@@ -1,0 +1,125 @@
+"""A session of a tcp listener: a backend of its cluster, a PROXY header for it where the cluster wants one, and both
+ways relayed.
+
+Half-close is kept: a client may shut its side and read on for hours. A session is idle only when no byte moved in
+either direction.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.listeners import TcpListener
+from sozu_trio.errors import NoBackend
+from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.backends import Connection
+from sozu_trio.proxy.connect import Connector, Patient, discard
+from sozu_trio.proxy.relay import Tunnel
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.telemetry.access_log import AccessRecord
+from sozu_trio.wire.proxy_protocol import ProxyHeader, encode_proxy_v2
+
+if TYPE_CHECKING:
+    from sozu_trio.proxy.proxy import Proxy
+
+
+async def serve_tcp(
+    proxy: "Proxy",
+    node: SessionNode,
+    stream: Stream,
+    listener: TcpListener,
+    client: Address,
+    destination: Address,
+    header: ProxyHeader | None,
+    early: bytes,
+) -> None:
+    """Relay one session to its end; `early` came behind the PROXY header and goes first."""
+    record = AccessRecord(node.name, str(client), "TCP", time.time())
+    session = TcpSession(proxy, stream, listener, record)
+    opening = _opening(header, client, destination) if session.sends_proxy else b""
+    begun = trio.current_time()
+    try:
+        await session.run(opening + early, begun)
+    except NoBackend as error:
+        proxy.counters.exhausted += 1
+        record.message, record.failed = str(error), True
+    except BaseException as error:
+        # Cancellation is no Exception, alone or in a group.
+        record.message, record.failed = "an error of ours" if isinstance(error, Exception) else "cut by a stop", True
+        stream.abort()
+        raise
+    finally:
+        record.request_time = trio.current_time() - begun
+        record.bytes_in, record.bytes_out = stream.bytes_in, stream.bytes_out
+        proxy.counters.bytes_in += stream.bytes_in
+        proxy.counters.bytes_out += stream.bytes_out
+        proxy.counters.access_lines += 1
+        proxy.access_log.write(record)
+        stream.close()
+
+
+def _opening(header: ProxyHeader | None, client: Address, destination: Address) -> bytes:
+    """The PROXY header for the backend: the one we got, to the byte, else one of our own."""
+    return header.raw if header else encode_proxy_v2(client, destination)
+
+
+class TcpSession:
+    """The relay of one session and what its log line says."""
+
+    def __init__(self, proxy: "Proxy", stream: Stream, listener: TcpListener, record: AccessRecord) -> None:
+        decision = proxy.table.tcp.get(listener.address)
+        self._cluster = (
+            proxy.backends.clusters[decision.cluster.cluster.cluster_id] if decision and decision.cluster else None
+        )
+        self._proxy = proxy
+        self._stream = stream
+        self._listener = listener
+        self._record = record
+        if decision:
+            record.tags = decision.tags
+
+    @property
+    def sends_proxy(self) -> bool:
+        return self._cluster is not None and self._cluster.cluster.send_proxy
+
+    async def run(self, first: bytes, begun: float) -> None:
+        """Connect and relay; `first` goes to the backend before anything else. Raises NoBackend."""
+        if self._cluster is None:
+            raise NoBackend("the listener has no frontend")
+        self._record.cluster_id = self._cluster.cluster.cluster_id
+        timeouts = self._listener.timeouts
+        connector = Connector(
+            self._cluster, Patient(timeouts.connect, timeouts.back), self._proxy.counters, self._proxy.random
+        )
+        connector.choose(begun)
+        connection = await connector.connect()
+        self._record.service_time = trio.current_time() - begun
+        try:
+            await self._relay(connection, first)
+        finally:
+            discard(connection)
+
+    async def _relay(self, connection: Connection, first: bytes) -> None:
+        state = connection.state
+        self._record.backend_id, self._record.backend = state.backend.backend_id, state.address
+        self._proxy.counters.tcp_sessions += 1
+        tunnel = Tunnel(
+            self._stream,
+            connection.stream,
+            self._proxy.pipes,
+            idle_timeout=self._listener.timeouts.tunnel,
+            to_backend=first,
+        )
+        try:
+            await tunnel.run()
+        except BaseException:
+            connection.stream.abort()
+            raise
+        self._record.message = tunnel.outcome
+        self._record.failed = tunnel.failed is not None or tunnel.timed_out
+        if tunnel.failed:
+            # The other side must not take what it has for the whole; nor where the session is cut.
+            connection.stream.abort()
+            self._stream.abort()

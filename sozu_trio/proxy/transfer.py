@@ -1,0 +1,68 @@
+"""A body from one connection to the other, framed for the receiver.
+
+A body of known length goes unread, by `relay`; a chunked one is decoded and framed anew, so that nothing but
+well-formed chunks ever reaches the other side. The head that goes before it and whatever was read with it leave in
+one write.
+"""
+
+from collections.abc import Sequence
+
+from sozu_trio.proxy.body import Body, Piece
+from sozu_trio.proxy.patience import Patience
+from sozu_trio.proxy.pipes import PipeStock
+from sozu_trio.proxy.relay import Relay
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.wire.chunked import encode_chunk, last_chunk
+from sozu_trio.wire.heads import Framing
+
+
+def frame(pieces: Sequence[Piece], framing: Framing) -> bytes:
+    """`pieces` as the receiver must get them."""
+    if not pieces:
+        return b""
+    if framing is Framing.CHUNKED:
+        return encode_chunk([memoryview(piece) for piece in pieces])
+    return b"".join(pieces)
+
+
+def whole(body: Body, pieces: Sequence[Piece], framing: Framing) -> bytes:
+    """The rest of a body that has ended, framed."""
+    data = frame(pieces, framing)
+    return data + last_chunk(list(body.trailers)) if framing is Framing.CHUNKED else data
+
+
+async def transfer(
+    body: Body, sink: Stream, framing: Framing, head: bytes, pipes: PipeStock, patience: Patience
+) -> None:
+    """Send `head` and then all of `body` to `sink`. Raises OSError for the sink, the body's errors for its source."""
+    early = body.early
+    if body.ended and not body.started:
+        await sink.send(head + whole(body, early, framing), patience)
+        return
+    await sink.send(head + frame(early, framing), patience)
+    if body.framing is Framing.LENGTH and framing is Framing.LENGTH:
+        await _relay(body, sink, pipes, patience)
+        return
+    while True:
+        pieces = await body.read(patience)
+        if body.ended:
+            await sink.send(whole(body, pieces, framing), patience)
+            return
+        if pieces:
+            await sink.send(frame(pieces, framing), patience)
+
+
+async def _relay(body: Body, sink: Stream, pipes: PipeStock, patience: Patience) -> None:
+    body.started = True
+    relay = Relay(body.stream, sink, pipes, left=body.left, waiting=patience.expect, moved=patience.relax)
+    try:
+        await relay.run()
+    except OSError as error:
+        if relay.failed is body.stream:
+            raise body.cut(str(error)) from error
+        raise
+    finally:
+        body.left = relay.left or 0
+    if body.left:
+        raise body.cut("the connection was closed")
+    body.ended = True

@@ -1,0 +1,80 @@
+"""The client's body on its way to the backend, beside the response that may come at any time.
+
+The backend may answer before it has read everything, or instead of reading it (413, 401): then a failed write is no
+error of the exchange, the answer is. What the client does wrong is kept in `failure` for the exchange to raise: this
+task ends by cancelling the other one.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from sozu_trio.errors import ClientGone, ExchangeError, RequestRefused
+from sozu_trio.proxy.body import Body
+from sozu_trio.proxy.patience import Patience
+from sozu_trio.proxy.pipes import PipeStock
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.transfer import transfer
+from sozu_trio.wire.heads import Framing
+
+
+class Upload:
+    """One body on its way; `complete` when the backend has all of it."""
+
+    __slots__ = ("_answered", "_body", "_patience", "_pipes", "_response", "complete", "failure")
+
+    def __init__(
+        self,
+        body: Body,
+        pipes: PipeStock,
+        *,
+        patience: Patience,
+        response: Patience,
+        answered: Callable[[], bool],
+    ) -> None:
+        """`answered` tells whether the client has been sent some of its response."""
+        self._body = body
+        self._pipes = pipes
+        self._patience = patience
+        self._response = response
+        self._answered = answered
+        self.complete = False
+        self.failure: ExchangeError | None = None
+
+    async def run(self, backend: Stream, head: bytes, others: trio.CancelScope) -> None:
+        """Send `head` and the body to `backend`. Meanwhile the wait for the response has no deadline of its own."""
+        self._response.hold()
+        patience = self._patience
+        try:
+            with patience:
+                await self._send(backend, head, patience)
+            if patience.expired:
+                self.failure = self._too_slow(patience)
+        except OSError:
+            pass  # The backend reads no more; what it says, if anything, is read by the response.
+        except ExchangeError as error:
+            self.failure = error
+        finally:
+            self._response.resume()
+        if self.failure:
+            others.cancel(reason="the request body failed")
+
+    async def _send(self, backend: Stream, head: bytes, patience: Patience) -> None:
+        framing = Framing.CHUNKED if self._body.framing is Framing.CHUNKED else Framing.LENGTH
+        await transfer(self._body, backend, framing, head, self._pipes, patience)
+        self.complete = True
+
+    def _too_slow(self, patience: Patience) -> ExchangeError | None:
+        if patience.waiting_for is self._body.stream and not self._answered():
+            return RequestRefused(408, "the request body took too long")
+        # A backend that takes nothing may still answer, and an answer that has begun goes on without the rest of its
+        # request: their own deadlines run from now.
+        return None
+
+
+def client_gone(reason: str) -> ClientGone:
+    return ClientGone(f"in its request body: {reason}")
+
+
+def bad_body(reason: str) -> RequestRefused:
+    return RequestRefused(400, reason)

@@ -1,0 +1,39 @@
+"""Fixtures for tests of the proxy: `net` for proxies, backends and clients, `clock` for virtual time."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.proxy.parts import LONG, LONG_IN_REAL_TIME, Net
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """Virtual time, for tests that name it: it jumps to the next deadline when nothing else is left to do."""
+    return MockClock(autojump_threshold=0)
+
+
+@pytest.fixture
+async def net(
+    request: pytest.FixtureRequest, start_backend: StartBackend, start_proxy: StartProxy
+) -> AsyncIterator[Net]:
+    """Proxies, backends and clients. A test that hangs fails: after a while, or at once where time is virtual.
+
+    So does one in which a session fails by an exception that nobody foresaw.
+    """
+
+    async def watch() -> None:
+        await trio.sleep(LONG if "clock" in request.fixturenames else LONG_IN_REAL_TIME)
+        raise TimeoutError("the test hangs")
+
+    net = Net(start_backend, start_proxy)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        yield net
+        nursery.cancel_scope.cancel(reason="the test is over")
+    for client in net.clients:
+        await trio.aclose_forcefully(client.stream)
+    assert not [line for proxy in net.proxies for line in proxy.log if "Traceback" in line]
