@@ -1,0 +1,5 @@
+"""`python -m sozu_trio`."""
+
+from sozu_trio.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,70 @@
+"""argv → a command. Exit codes: 0 done as asked, 1 it could not be done (standard error says what and where), 2 wrong
+usage.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sozu_trio import __version__
+from sozu_trio.cli.serve import check, serve
+from sozu_trio.errors import OperatorError
+
+EXAMPLE = """example:
+  python -m sozu_trio serve                       two demo backends behind http://127.0.0.1:8080
+  python -m sozu_trio serve -c proxy.toml         what the file says
+  python -m sozu_trio serve -c proxy.toml --check say what is wrong with the file, or nothing
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.check:
+            check(options.config)
+        else:
+            serve(options.config)
+    except OperatorError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BaseExceptionGroup as group:
+        # A nursery's failures come in groups, also when there is but one.
+        mistakes, others = group.split(OperatorError)
+        if mistakes is None or others is not None:
+            raise
+        print(*_leaves(mistakes), sep="\n", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _leaves(group: BaseExceptionGroup[OperatorError]) -> Iterator[OperatorError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="sozu_trio",
+        description="A reverse proxy that is reconfigured while it serves.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"sozu_trio {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serving = commands.add_parser(
+        "serve",
+        help="serve in the foreground",
+        description="Serve in the foreground until SIGTERM or SIGINT; the second one cuts what is left.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serving.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="TOML file (default: an embedded demonstration)"
+    )
+    serving.add_argument("--check", action="store_true", help="read the file, say what is wrong with it, and exit")
+    return made

@@ -1,0 +1,70 @@
+"""`serve`: a configuration from a file, or the embedded demonstration, until a signal says stop."""
+
+import os
+import resource
+import select
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from sozu_trio import app
+from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
+from sozu_trio.cli.pid_file import pid_file
+from sozu_trio.config.load import Config, load_config
+from sozu_trio.errors import OperatorError
+from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.telemetry.logs import Logs
+
+
+def check(path: Path | None) -> None:
+    """Validate a configuration and say so. Raises OperatorError with everything that is wrong."""
+    if path is None:
+        raise OperatorError("--check needs a file: serve -c FILE --check")
+    config = load_config(path)
+    Logs(config.program)
+    for notice in config.notices:
+        print(f"{notice.level}: {config.source}: {notice.where}: {notice.what}")
+    print(
+        f"{path}: valid: {len(config.listeners)} listeners, {len(config.clusters)} clusters, {len(config.backends)} backends"
+    )
+
+
+def serve(path: Path | None) -> None:
+    """Serve until stopped. Raises OperatorError for what keeps it from starting."""
+    config = None if path is None else load_config(path)
+    _raise_descriptor_limit()
+    cut = trio.run(_serve, config)
+    _say_stopped(f"sozu_trio stopped: {cut} sessions cut")
+
+
+def _raise_descriptor_limit() -> None:
+    """To the hard limit: the soft one of 1,024 is for programs that use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(config: Config | None) -> int:
+    async with AsyncExitStack() as stack:
+        greeting = ""
+        if config is None:
+            config = demo_config(await stack.enter_async_context(open_demo_backends()))
+            greeting = welcome()
+        return await app.serve(config, partial(_say_ready, config, greeting, stack))
+
+
+def _say_ready(config: Config, greeting: str, stack: AsyncExitStack, supervisor: Supervisor) -> None:
+    stack.enter_context(pid_file(config.program.pid_file_path))
+    where = ", ".join(map(str, supervisor.listening)) or "nowhere"
+    ready = f"sozu_trio ready: listening on {where} (generation {supervisor.generation})"
+    print(greeting + ready, flush=True)
+
+
+def _say_stopped(line: str) -> None:
+    """Without `print`: who read our standard output may have stopped reading, or gone, and would keep us from
+    ending.
+    """
+    with suppress(OSError):
+        if select.select([], [1], [], 0)[1]:
+            os.write(1, f"{line}\n".encode())

@@ -1,0 +1,50 @@
+"""The file with main's pid: there while we serve, and nobody else's is removed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sozu_trio.cli.pid_file import pid_file
+from sozu_trio.errors import OperatorError
+
+
+def test_holds_our_pid_while_the_body_runs(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with pid_file(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert not path.exists()
+
+
+def test_takes_the_place_of_a_stale_one(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    path.write_text("99999999\n")
+    with pid_file(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_leaves_what_a_successor_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with pid_file(path):
+        path.write_text("1\n")
+    assert path.read_text() == "1\n"
+
+
+def test_may_be_gone_already(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with pid_file(path):
+        path.unlink()
+    assert not path.exists()
+
+
+def test_none_is_asked_for() -> None:
+    with pid_file(None):
+        pass
+
+
+def test_cannot_be_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OperatorError, match=r"pid_file_path: cannot write .*/absent/pid: No such file or directory"),
+        pid_file(tmp_path / "absent" / "pid"),
+    ):
+        pass
