@@ -1,7 +1,7 @@
 """A reverse proxy that is reconfigured and upgraded while it serves, and is never restarted.
 
-Everything that lives, lives in one nursery tree; everything that is configured is one immutable value that is swapped. A map, from the
-ground up; imports only ever go down it:
+Everything that lives, lives in one nursery tree; everything that is configured is one immutable value that is swapped.
+A map, from the ground up; imports only ever go down it:
 
     errors      every exception we raise on purpose
     config      TOML → records; every default, limit and deadline

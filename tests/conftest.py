@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 LONG = 20_000.0
 """Virtual seconds a test may take. A proxy looks after itself once a second, so much more would be a real wait."""
+STEPS = 2000
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,8 +36,17 @@ def run_in_virtual_time(
 ) -> Any:
     """Run `test` with its fixtures; time jumps to the next deadline when nothing else is left to do."""
 
+    async def watch(scope: trio.CancelScope) -> None:
+        # In steps: what the kernel still has under way gets a moment of real time in each.
+        for _ in range(STEPS):
+            await trio.sleep(LONG / STEPS)
+        scope.cancel(reason="the test hangs")
+
     async def bounded() -> None:
-        with trio.fail_after(LONG):
+        with trio.CancelScope() as scope:
+            trio.lowlevel.spawn_system_task(watch, scope)
             await test()
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
 
     return trio.run(bounded, clock=clock or MockClock(autojump_threshold=0), instruments=instruments)

@@ -1,6 +1,7 @@
 """The parts put together: changes while traffic flows, signals, and an end that tells what it cut."""
 
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio import app
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend
+from sozu_trio.config.limits import LAST_CALL
 from sozu_trio.config.listeners import HttpListener, Listener
 from sozu_trio.config.load import Config, parse_config
 from sozu_trio.errors import OperatorError
@@ -160,6 +162,28 @@ def _backends(state: State) -> list[Backend]:
 
 
 @virtual_time
+@pytest.mark.parametrize("delay", [0, 0.5])
+async def test_who_had_connected_when_its_listener_went_is_answered(
+    delay: float, start_proxy: StartProxy, start_backend: StartBackend
+) -> None:
+    """Its request may still be on its way then; who says nothing for too long leaves."""
+    proxy = await start_proxy(CONFIG, api=await start_backend())
+    address = proxy.addresses["http"]
+    with socket.create_connection((address.host, address.port)) as early, socket.socket() as silent:
+        silent.connect((address.host, address.port))
+        await proxy.supervisor.change(changed(proxy.supervisor.state, listeners=[]))
+        await trio.sleep(delay)
+        client = Client(trio.SocketStream(trio.socket.from_stdlib_socket(early)))
+        response = await client.get()
+        assert (response.status, response.fields[b"connection"]) == (200, b"close")
+        begun = trio.current_time()
+        await proxy.supervisor.stop(None)
+        await proxy.supervisor.stopped.wait()
+        assert trio.current_time() - begun <= LAST_CALL + 0.2
+        assert silent.recv(1) == b""
+
+
+@virtual_time
 async def test_both_families_lead_to_the_same_backends(start_proxy: StartProxy, start_backend: StartBackend) -> None:
     backend = await start_backend()
     with open_listening_socket(Address("::1", 0)) as sock:
@@ -230,6 +254,12 @@ async def test_an_address_that_is_taken_is_told_and_nothing_listens() -> None:
         open_listening_socket(address).close()
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what another thread or the kernel does."""
+    while not true():  # noqa: ASYNC110 - they set no events of ours
+        await trio.sleep(0.01)
+
+
 class Served:
     """`app.serve` in real time, its supervisor, and a client in the middle of a request."""
 
@@ -259,12 +289,10 @@ async def served(start_backend: StartBackend, folder: Path) -> AsyncIterator[Ser
                 running[0].cut = cut
 
             nursery.start_soon(run, config)
-            while not ready:
-                await trio.sleep(0.01)
+            await until(lambda: bool(ready))
             busy = await Client.open(address)
             await busy.send(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
-            while backend.connections == 0:
-                await trio.sleep(0.01)
+            await until(lambda: backend.connections > 0)
             running.append(Served(ready[0], busy, finish, folder / "log"))
             yield running[0]
             await busy.close()
@@ -303,8 +331,7 @@ async def test_logs_are_reopened_on_sigusr1(start_backend: StartBackend, tmp_pat
         await trio.sleep(0.2)
         running.log.rename(tmp_path / "old")
         signal.raise_signal(signal.SIGUSR1)
-        while not (running.log.exists() and "SIGUSR1" in running.log.read_text()):
-            await trio.sleep(0.01)
+        await until(lambda: running.log.exists() and "SIGUSR1" in running.log.read_text())
         running.finish.set()
         assert (await running.busy.response()).status == 200
         signal.raise_signal(signal.SIGTERM)

@@ -35,7 +35,8 @@ backends = [
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>sozu_trio</title>
-<style>body{{font:16px/1.5 system-ui;max-width:46em;margin:3em auto;padding:0 1em}}pre{{background:#f4f4f4;padding:1em;overflow:auto}}</style>
+<style>body{{font:16px/1.5 system-ui;max-width:46em;margin:3em auto;padding:0 1em}}
+pre{{background:#f4f4f4;padding:1em;overflow:auto}}</style>
 </head><body><h1>sozu_trio works</h1>
 <p>This page was made by <b>{name}</b>, one of two demo backends. Reload it: the other one answers.</p>
 <p>Your request, as the backend received it:</p><pre>{request}</pre></body></html>

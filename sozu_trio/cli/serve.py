@@ -26,9 +26,8 @@ def check(path: Path | None) -> None:
     Logs(config.program)
     for notice in config.notices:
         print(f"{notice.level}: {config.source}: {notice.where}: {notice.what}")
-    print(
-        f"{path}: valid: {len(config.listeners)} listeners, {len(config.clusters)} clusters, {len(config.backends)} backends"
-    )
+    counts = f"{len(config.listeners)} listeners, {len(config.clusters)} clusters, {len(config.backends)} backends"
+    print(f"{path}: valid: {counts}")
 
 
 def serve(path: Path | None) -> None:

@@ -36,7 +36,7 @@ LINGER_BYTES = 1 << 20
 REFUSING_AT_ONCE = 256
 """Connections over `max_connections` that may linger after their 503; further ones are answered and closed at once."""
 LAST_CALL = 1.0
-"""Seconds for the first byte of a request on a connection that its listener found in its queue when it stopped."""
+"""Seconds from connecting to the first byte of a request where the listener stops: it may be on its way already."""
 CONNECT_ATTEMPTS = 3
 """Backends tried for one request or TCP session, as in Sōzu."""
 GOODBYE = 1.0

@@ -8,7 +8,8 @@
     listener    accepting inside connections: the two scopes behind soft and hard stop
     worker      control, telemetry, listeners; the one place that swaps the Table
     bind        listening sockets, made by main
-    supervisor  main: transactions over workers, signals, the end
+    workers     a worker as main sees it
+    supervisor  main: transactions over workers, the listening sockets, the end
 
 This package is handed what a connection does and never imports `proxy`.
 """

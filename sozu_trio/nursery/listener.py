@@ -54,6 +54,8 @@ class ListenerNode:
     accepting: trio.CancelScope = field(default_factory=trio.CancelScope)
     connections: trio.CancelScope = field(default_factory=trio.CancelScope)
     sessions: dict[str, SessionNode] = field(default_factory=dict)
+    closed: trio.Event = field(default_factory=trio.Event)
+    """It accepts no more, and who was in the queue has been let in."""
     cut: int = 0
     """Sessions that a deadline or a hard stop ended."""
 
@@ -63,10 +65,14 @@ class ListenerNode:
         return f"listener {transport} {address}"
 
     def stop(self, grace: float | None) -> None:
-        """Accept no more, wake the idle, and cut what is left after `grace` seconds (None = never)."""
+        """Accept no more, wake the idle, and cut what is left after `grace` seconds (None = never).
+
+        May be called again, with less patience.
+        """
         self.accepting.cancel(reason="listener stops")
         self.drain.start()
-        self.connections.deadline = math.inf if grace is None else trio.current_time() + grace
+        if grace is not None:
+            self.connections.deadline = min(self.connections.deadline, trio.current_time() + grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ async def serve_listener(
                         accept_queued(node.sock, door.take)
                     trio.lowlevel.notify_closing(node.sock)
                     node.sock.close()
+                    node.closed.set()
 
 
 class Door:

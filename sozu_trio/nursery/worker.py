@@ -136,7 +136,7 @@ class Worker:
             case Listen():
                 await self._listen((message.transport, message.address), descriptors, listeners)
             case Unlisten():
-                self._unlisten((message.transport, message.address), message.grace)
+                await self._unlisten((message.transport, message.address), message.grace)
             case Stop():
                 self._stop_all(message.grace)
             case Begin():
@@ -177,12 +177,14 @@ class Worker:
             self.cut += node.cut
             self.nodes.discard(node)
 
-    def _unlisten(self, key: ListenerKey, grace: float | None) -> None:
+    async def _unlisten(self, key: ListenerKey, grace: float | None) -> None:
         # Out of the map at once: the address may be listened to again while old sessions still drain.
         node = self.listeners.pop(key, None)
         if node is None:
             raise ChannelError(f"not listening at {key[1]}")
         node.stop(grace)
+        # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
+        await node.closed.wait()
 
     def _stop_all(self, grace: float | None) -> None:
         self.listeners.clear()

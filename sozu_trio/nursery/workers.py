@@ -1,5 +1,6 @@
 """A worker as main sees it: a channel to ask over, and what it reports unasked."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -35,7 +36,9 @@ class WorkerHandle:
         answered = self._waiting[serial] = trio.Event()
         try:
             if not self._over:
-                await self._channel.send(make(serial), descriptors)
+                with contextlib.suppress(BrokenPipeError):
+                    # Not yet the end of it: `run` still hears what the worker said last, and then wakes us.
+                    await self._channel.send(make(serial), descriptors)
                 await answered.wait()
         except (OSError, trio.ClosedResourceError) as error:
             raise WorkerRefused(f"worker {self.worker_id} cannot be told: {error}") from error

@@ -59,8 +59,7 @@ class HttpConnection:
         """For every wait of this connection; who is waited for, and for how long, changes."""
         self.gone = False
         self._drain = node.listener.drain
-        self._late = self._drain.started
-        """It had connected when its listener stopped: its request may still be on its way."""
+        self._connected = node.started
         self._buffer = early
         self.now = trio.current_time()
         """When something last happened here, by Trio's clock."""
@@ -125,8 +124,14 @@ class HttpConnection:
                 return await self._go_on(exchange)
             if expired and self._buffer:
                 await self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long"))
-        # Those who were idle just leave, unless it is a drain and a request has come meanwhile.
-        return not expired and not self.gone and (bool(self._buffer) or not self.stream.is_quiet())
+        # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
+        if expired or self.gone:
+            return False
+        return bool(self._buffer) or not self.stream.is_quiet() or (self.draining and self._is_new())
+
+    def _is_new(self) -> bool:
+        """Whether it has only just connected: its first request is then no race of the client's own making."""
+        return self._exchange is None and trio.current_time() < self._connected + LAST_CALL
 
     async def _serve_some(self) -> bool:
         """Serve requests until the connection is to end, or until its scope has been cancelled in vain: then True."""
@@ -163,7 +168,7 @@ class HttpConnection:
         stream, patience, parser = self.stream, self.patience, self._parser
         if not self._buffer:
             patience.limit(self._idle_timeout(), self.now)
-            if not self.draining or (stream.is_quiet() and not self._late):
+            if not self.draining or (stream.is_quiet() and not self._is_new()):
                 self._drain.enter_idle(patience)
             try:
                 self._buffer = await stream.receive_later(READ_SIZE)
@@ -186,10 +191,10 @@ class HttpConnection:
     def _idle_timeout(self) -> float:
         """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take."""
         timeouts = self.listener.timeouts
-        if self._late:
-            return LAST_CALL
         if self._exchange is not None:
             return timeouts.front
+        if self.draining:
+            return LAST_CALL
         return min((limit for limit in (timeouts.front, timeouts.request) if limit), default=0)
 
     async def _refuse(self, refused: RequestRefused) -> None:

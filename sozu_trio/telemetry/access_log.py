@@ -151,7 +151,7 @@ def duration(seconds: float | None) -> str:
 
 def _target(host: bytes, method: bytes, path: bytes) -> str:
     words = b" ".join((host, method, path))
-    if words.isascii() and words.count(b" ") == 2 and method != b"|":
+    if words.isascii() and words.count(b" ") == 2 and b"|" not in words:
         return words.decode("ascii")
     return f"{ascii_text(host)} {ascii_text(method)} {ascii_text(path)}"
 

@@ -17,7 +17,6 @@ from sozu_trio.config.load import Config
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
 
-
 serve = importlib.import_module("sozu_trio.cli.serve")  # As an attribute it is the function.
 
 
@@ -61,7 +60,8 @@ def test_it_says_when_it_is_ready_and_when_it_has_stopped(tmp_path: Path, capfd:
     file = written(tmp_path, 'log_target = "stderr"\n' + "".join(map(listener, addresses)))
     assert main(["serve", "-c", file]) == 0
     assert capfd.readouterr().out == (
-        f"sozu_trio ready: listening on {addresses[0]}, {addresses[1]} (generation 1)\nsozu_trio stopped: 0 sessions cut\n"
+        f"sozu_trio ready: listening on {addresses[0]}, {addresses[1]} (generation 1)\n"
+        "sozu_trio stopped: 0 sessions cut\n"
     )
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
@@ -186,3 +186,26 @@ def test_a_mistake_of_ours_is_not_passed_off_as_the_operators(tmp_path: Path, mo
     monkeypatch.setattr(serve, "_say_ready", fail)
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         main(["serve", "-c", written(tmp_path, 'log_target = "stderr"\n')])
+
+
+@pytest.mark.usefixtures("stop_when_ready")
+def test_without_a_file_it_serves_the_demonstration(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = free_address()
+    monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(address))
+    assert main(["serve"]) == 0
+    out = capfd.readouterr().out
+    assert "curl http://127.0.0.1:8080/" in out
+    assert f"\nsozu_trio ready: listening on {address} (generation 1)\n" in out
+
+
+def test_without_a_file_a_taken_port_is_told_and_no_welcome(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
+        monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(bound_address(sock)))
+        assert main(["serve"]) == 1
+    out, err = capfd.readouterr()
+    assert ("curl" in out, err.count("\n")) == (False, 1)
+    assert "is in use by another program" in err

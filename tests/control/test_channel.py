@@ -3,7 +3,7 @@
 import array
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import trio
@@ -244,11 +244,11 @@ async def test_more_descriptors_than_expected_are_refused(raw: Raw, monkeypatch:
 @pytest.mark.parametrize("what", ["pipe", "socket", "folder", "write-only", "too large"])
 async def test_what_is_no_memory_is_not_read(what: str, raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "LARGEST", 100)
-    opened = {
+    opened: dict[str, Callable[[], int]] = {
         "pipe": lambda: os.pipe()[0],
         "socket": lambda: socket.socket().detach(),
         "folder": lambda: os.open("/", os.O_RDONLY),
-        "write-only": lambda: os.open("/tmp", os.O_WRONLY | os.O_TMPFILE),
+        "write-only": _write_only,
         "too large": lambda: _memory(b'{"Commit":{"serial":2,"generation":3}}' + b" " * 100),
     }
     before = open_now()
@@ -263,4 +263,10 @@ async def test_what_is_no_memory_is_not_read(what: str, raw: Raw, monkeypatch: p
 def _memory(document: bytes) -> int:
     descriptor = os.memfd_create("test")
     os.write(descriptor, document)
+    return descriptor
+
+
+def _write_only() -> int:
+    descriptor = os.open("/tmp", os.O_WRONLY | os.O_TMPFILE)
+    os.write(descriptor, b"{}")
     return descriptor

@@ -60,6 +60,16 @@ def test_an_address_nobody_here_has() -> None:
         open_listening_socket(Address("203.0.113.1", 8080))
 
 
+def test_whoever_interrupts_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: socket.socket, backlog: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("socket.socket.listen", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            open_listening_socket(Address("127.0.0.1", 0))
+
+
 def test_permission_denied_says_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
     def bind(self: socket.socket, address: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -258,6 +258,19 @@ async def test_a_second_stop_may_have_less_patience() -> None:
     assert inn.node.cut == 1
 
 
+async def test_no_stop_gives_more_time_than_one_before() -> None:
+    inn = Inn(stay)
+    with connected(inn.sock):
+        async with inn.open():
+            await wait_all_tasks_blocked()
+            begun = trio.current_time()
+            inn.node.stop(10)
+            await trio.sleep(5)
+            inn.node.stop(None)
+            inn.node.stop(30)
+        assert trio.current_time() - begun == 10
+
+
 async def test_one_session_can_be_ended_alone() -> None:
     inn = Inn(stay)
     with connected(inn.sock, 2) as clients:

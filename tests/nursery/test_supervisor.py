@@ -190,7 +190,7 @@ async def test_a_worker_that_refuses_changes_nothing() -> None:
     workers = Workers()
     async with running(workers, TcpListener(address=kept)) as supervisor:
         before = supervisor.state
-        with pytest.raises(WorkerRefused, match="worker 0: .*there is no cluster 'nobody'"):
+        with pytest.raises(WorkerRefused, match=r"worker 0: .*there is no cluster 'nobody'"):
             await supervisor.change(wrong)
         assert (supervisor.state, supervisor.generation, supervisor.listening) == (before, 1, [kept])
         assert (accepts(kept), accepts(new)) == (True, False)

@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from sozu_trio.config.addresses import Address
 from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Ask, Commit, Lines, Reply, Stop, Stopped
+from sozu_trio.control.messages import Ask, Commit, Lines, Listen, Reply, Stop, Stopped
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
 
@@ -106,12 +107,40 @@ async def test_a_worker_that_has_stopped_refuses() -> None:
             await commit(worker)
 
 
-async def test_a_worker_that_is_gone_cannot_be_told() -> None:
+async def test_what_a_worker_said_last_counts_though_it_could_not_be_asked_any_more() -> None:
+    ours, theirs = channel_pair()
+    worker = WorkerHandle(2, ours, print)
+    await theirs.send(Stopped(cut=1))
+    theirs.close()
+    async with trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            with pytest.raises(WorkerRefused, match="worker 2 has stopped"):
+                await commit(worker)
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await worker.run()
+    assert worker.stopped == Stopped(cut=1)
+
+
+async def test_a_worker_that_goes_without_a_word_is_an_error() -> None:
     ours, theirs = channel_pair()
     worker = WorkerHandle(2, ours, print)
     theirs.close()
-    with pytest.raises(WorkerRefused, match="worker 2 cannot be told: .*Broken pipe"):
-        await commit(worker)
     with pytest.raises(ChannelError, match="worker 2 is gone"):
         await worker.run()
     assert worker.stopped is None
+    with pytest.raises(WorkerRefused, match="worker 2 has stopped"):
+        await commit(worker)
+
+
+async def test_a_message_that_cannot_be_sent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def memfd_create(name: str, flags: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("os.memfd_create", memfd_create)
+    async with handle([]) as (worker, channel):
+        with pytest.raises(WorkerRefused, match=r"worker 2 cannot be told: .*Too many open files"):
+            await worker.ask(lambda serial: Listen(serial=serial, transport="t" * 100_000, address=Address("::1", 1)))
+        await channel.send(Stopped(cut=0))

@@ -251,7 +251,7 @@ async def test_a_sink_that_breaks_is_known(amount: int, ends: Ends) -> None:
     Stream(ends.backend, 0).abort()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send, ends.client, TEXT[:amount])
-        with pytest.raises(OSError, match="reset|Broken pipe"):
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
             await relay.run()
         nursery.cancel_scope.cancel(reason="seen")
     assert relay.failed is ends.backend_side

@@ -1,11 +1,12 @@
 """A client connection from its first byte: the PROXY header, in one piece or many, or something that is none."""
 
-from collections.abc import AsyncIterator
+import contextlib
 
 import pytest
 import trio
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.routing.table import Table
 from sozu_trio.testing import BackendConnection, Client, RunningProxy, ScriptedBackend
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from sozu_trio.wire.proxy_protocol import V2_SIGNATURE, encode_proxy_v2
@@ -53,11 +54,9 @@ async def echo(connection: BackendConnection) -> None:
 
 
 @pytest.fixture
-async def http(
-    start_proxy: StartProxy, start_backend: StartBackend
-) -> AsyncIterator[tuple[RunningProxy, ScriptedBackend]]:
+async def http(start_proxy: StartProxy, start_backend: StartBackend) -> tuple[RunningProxy, ScriptedBackend]:
     backend = await start_backend()
-    yield await start_proxy(HTTP, api=backend), backend
+    return await start_proxy(HTTP, api=backend), backend
 
 
 Http = tuple[RunningProxy, ScriptedBackend]
@@ -125,10 +124,8 @@ async def test_what_is_no_header_closes_and_reaches_nobody(wrong: bytes, http: H
     proxy, backend = http
     client = await proxy.connect()
     await client.send(wrong)
-    try:
+    with contextlib.suppress(trio.BrokenResourceError):  # Where not all of what was sent had been read.
         assert await client.receive_all() == b""
-    except trio.BrokenResourceError:
-        pass  # The rest of what was sent has not been read.
     assert backend.connections == 0
     (line,) = [line for line in proxy.log if "PROXY" in line]
     assert "closed: " in line
@@ -179,6 +176,16 @@ async def test_who_has_said_nothing_leaves_when_the_proxy_stops(http: Http) -> N
     assert await client.receive_all() == b""
     await proxy.supervisor.stopped.wait()
     assert trio.current_time() - started < 0.2
+    await client.close()
+
+
+async def test_a_listener_the_table_does_not_know_serves_nobody(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, backend = http
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "listeners", {})
+        client = await proxy.connect()
+        assert await client.receive_all() == b""
+    assert backend.connections == 0
     await client.close()
 
 

@@ -101,6 +101,12 @@ def test_every_key_is_always_there_and_the_unknown_is_null() -> None:
     }
 
 
+@pytest.mark.parametrize("part", ["host", "method", "path"])
+def test_a_lone_bar_does_not_pass_for_the_one_before_the_message(part: str) -> None:
+    record = replace(HTTP, **{part: b"|"})  # type: ignore[arg-type]
+    assert format_ascii(record, STAMP).count(" | ") == 1
+
+
 def test_hostile_bytes_are_escaped() -> None:
     record = replace(HTTP, path=b"/\x1b[2J\n \xff", user_agent=b"a\tb\r\nc", message="no\nthing")
     line = format_ascii(record, STAMP)
