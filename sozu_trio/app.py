@@ -58,7 +58,8 @@ async def open_proxy(
 ) -> AsyncIterator[Supervisor]:
     """A proxy that serves `config` while the body runs; what is left of it after the body is stopped hard.
 
-    Raises OperatorError when a log target or an address cannot be had; nothing listens then.
+    Raises OperatorError when a log target or an address cannot be had, the latter in exception groups as it comes out
+    of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
     async with lines.serve():

@@ -56,8 +56,8 @@ class ConfigError(OperatorError):
 
 
 class ExchangeError(SozuTrioError):
-    """One exchange ends here. `status` is the answer while none has begun; `retry` says whether another backend may be
-    tried.
+    """One exchange ends here. `status` is the answer while none has begun; `retry` says whether another connection may
+    be tried, where the request allows it.
     """
 
     status: int = 500

@@ -51,6 +51,9 @@ class Handler(Protocol):
     def lines(self) -> LineBuffer: ...
     @property
     def services(self) -> Sequence[Callable[[], Awaitable[None]]]: ...
+    def relieve_with(self, relieve: Callable[[], int]) -> None:
+        """Have `relieve` called where descriptors run out."""
+
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on; synchronous, between two checkpoints."""
 
@@ -86,6 +89,7 @@ class Worker:
         self._channel = channel
         self._handler = handler
         self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
+        handler.relieve_with(self._relieve)
         self._grace = grace
         self._prepared: Table | None = None
         self._stop = trio.Event()

@@ -7,7 +7,7 @@ PAGE = """<!DOCTYPE html>
 <body><h1>{status} {phrase}</h1><p>{text}</p><p><small>request {request_id}</small></p></body></html>
 """
 
-ALLOW = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE"
+ALLOW = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"
 
 TEXTS = {
     400: "The request could not be understood.",

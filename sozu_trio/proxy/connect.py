@@ -16,20 +16,21 @@ import trio
 from trio.lowlevel import wait_writable
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.limits import CONNECT_ATTEMPTS
+from sozu_trio.config.limits import CONNECT_ATTEMPTS, EXHAUSTED_PAUSE
 from sozu_trio.errors import NoBackend
+from sozu_trio.nursery.accept import EXHAUSTED
 from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
 
-OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+OUR_FAULT = EXHAUSTED | {errno.EADDRNOTAVAIL}
 """Errors that say nothing about the backend: it does not go into back-off for them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class BackendTimeouts:
     """How long to wait for a backend, in seconds (0 = for ever)."""
 
     connect: float
@@ -39,15 +40,34 @@ class Patient:
 class Connector:
     """The attempts of one request or session; at most `CONNECT_ATTEMPTS` of them fail."""
 
-    __slots__ = ("_chosen", "_cluster", "_counters", "_fresh", "_patient", "_random", "failures", "tried")
+    __slots__ = (
+        "_chosen",
+        "_cluster",
+        "_counters",
+        "_fresh",
+        "_random",
+        "_relieve",
+        "_relieved",
+        "_timeouts",
+        "failures",
+        "tried",
+    )
 
     def __init__(
-        self, cluster: ClusterState, patient: Patient, counters: Counters, random: Callable[[], float]
+        self,
+        cluster: ClusterState,
+        timeouts: BackendTimeouts,
+        counters: Counters,
+        random: Callable[[], float],
+        relieve: Callable[[], int],
     ) -> None:
+        """`relieve` has descriptors closed that nobody needs, and returns how many."""
         self._cluster = cluster
-        self._patient = patient
+        self._timeouts = timeouts
         self._counters = counters
         self._random = random
+        self._relieve = relieve
+        self._relieved = False
         self._fresh = False
         self._chosen: BackendState | None = None
         self.failures = 0
@@ -58,7 +78,7 @@ class Connector:
         state = self._chosen = self._cluster.choose(now, self.tried)
         if state is None or self._fresh or not (connection := state.take_idle()):
             return None
-        connection.stream.timeout = self._patient.back
+        connection.stream.timeout = self._timeouts.back
         self._counters.pool_hits += 1
         return connection
 
@@ -86,11 +106,13 @@ class Connector:
         state.connections += 1
         begun = trio.current_time()
         try:
-            with trio.move_on_after(self._patient.connect or math.inf):
-                stream = Stream(await open_connection(state.backend.address), self._patient.back)
+            with trio.move_on_after(self._timeouts.connect or math.inf):
+                stream = Stream(await open_connection(state.backend.address), self._timeouts.back)
                 self._connected(state, trio.current_time() - begun)
                 return stream
         except OSError as error:
+            if error.errno in EXHAUSTED and not self._relieved:
+                return await self._try_again(state, error)
             self._failed(state, error)
         except BaseException:
             state.connections -= 1
@@ -98,6 +120,15 @@ class Connector:
         else:
             self._failed(state, TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
         return None
+
+    async def _try_again(self, state: BackendState, error: OSError) -> Stream | None:
+        """The kernel has no more of something: have what nobody uses closed, and try once more."""
+        self._relieved = True
+        state.connections -= 1
+        freed = self._relieve()
+        log.warning("cannot connect to %s: %s; %d idle connections closed", state.name, error.strerror, freed)
+        await trio.sleep(EXHAUSTED_PAUSE)
+        return await self._attempt(state)
 
     def _connected(self, state: BackendState, seconds: float) -> None:
         if state.back_off.is_down:
@@ -120,10 +151,9 @@ class Connector:
             log.warning("%s is down: %s", state.name, error.strerror)
 
     def lost(self, connection: Connection) -> None:
-        """`connection` ended before a response: the next one is new; a new one that ended so counts as a failure."""
+        """`connection` ended before a response: the next one, if any, is new; a new one that ended so is a failure."""
         discard(connection)
         self._fresh = True
-        self._counters.retries += 1
         if not connection.reused:
             self.failures += 1
             self.tried.append(connection.state)

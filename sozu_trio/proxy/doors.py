@@ -40,6 +40,10 @@ class ProxyHandler:
     def services(self) -> Sequence[Callable[[], Awaitable[None]]]:
         return [self.proxy.hangups.run, self.proxy.wheel.run, self.proxy.sweep_idle]
 
+    def relieve_with(self, relieve: Callable[[], int]) -> None:
+        """Have `relieve` called where descriptors run out; it knows more to close than this package."""
+        self.proxy.relieve = relieve
+
     def swap(self, table: Table) -> None:
         self.proxy.swap(table)
 

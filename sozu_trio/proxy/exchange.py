@@ -30,7 +30,7 @@ from sozu_trio.errors import (
 from sozu_trio.proxy.answers import answer, options_answer
 from sozu_trio.proxy.backends import ClusterState, Connection
 from sozu_trio.proxy.body import Body
-from sozu_trio.proxy.connect import Connector, discard, give_back
+from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.forwarding import without
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.response import respond
@@ -144,7 +144,7 @@ class Exchange:
         return cluster
 
     async def _forward(self, cluster: ClusterState) -> None:
-        connector = Connector(cluster, self.connection.patient, self.proxy.counters, self.proxy.random)
+        connector = self.proxy.connector(cluster, self.connection.backend_timeouts)
         request = self._request()
         lost: BackendClosed | None = None
         now = self._began
@@ -155,7 +155,6 @@ class Exchange:
                     self.patience.relax()  # An attempt has a limit of its own.
                     connection = await connector.connect()
             except NoBackend:
-                self.proxy.counters.exhausted += 1
                 if lost:
                     raise lost from None
                 raise
@@ -165,10 +164,11 @@ class Exchange:
                 reusable = await self._converse(connection, request)
             except BackendClosed as error:
                 lost = error
-                may_replay = self._may_replay(connection)
+                may_replay = error.retry and self._may_replay(connection)
                 connector.lost(connection)
                 if not may_replay:
                     raise
+                self.proxy.counters.retries += 1
                 now = trio.current_time()
             except BaseException:
                 discard(connection)
@@ -215,6 +215,7 @@ class Exchange:
             patience=self.proxy.wheel.patience(),
             response=self.patience,
             answered=lambda: self.answered,
+            waits=self.head.expects_continue and not self.body.early and not self.body.ended,
         )
         failure: ExchangeError | None = None
         reusable = done = False
@@ -287,6 +288,8 @@ class Exchange:
             self.close = self.linger = True
         elif isinstance(error, BadResponse):
             self.proxy.counters.bad_responses += 1
+        elif isinstance(error, NoBackend):
+            self.proxy.counters.exhausted += 1
         if self.answered or isinstance(error, ClientGone):
             self._cut()
         else:

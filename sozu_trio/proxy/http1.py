@@ -17,7 +17,7 @@ from sozu_trio.config.listeners import HttpListener
 from sozu_trio.errors import RequestRefused
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.answers import answer
-from sozu_trio.proxy.connect import Patient
+from sozu_trio.proxy.connect import BackendTimeouts
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding, via_line
 from sozu_trio.proxy.proxy import Proxy
@@ -54,7 +54,7 @@ class HttpConnection:
         self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
         self.id_field = listener.sozu_id_header.encode().lower()
         self.response_lines = (_response_lines(listener, 0), _response_lines(listener, 1))
-        self.patient = Patient(listener.timeouts.connect, listener.timeouts.back)
+        self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
         self.patience = proxy.wheel.patience()
         """For every wait of this connection; who is waited for, and for how long, changes."""
         self.gone = False
@@ -124,6 +124,9 @@ class HttpConnection:
                 return await self._go_on(exchange)
             if expired and self._buffer:
                 await self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long"))
+        if exchange is not None and not exchange.over:
+            exchange.cut("took too long to read the answer")
+            return False
         # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
         if expired or self.gone:
             return False
@@ -159,7 +162,8 @@ class HttpConnection:
         if not exchange.close:
             self._buffer = exchange.body.unused
             return True
-        if exchange.linger or exchange.body.unused:
+        # A client that did not ask for the end may have sent its next request already.
+        if (exchange.linger or exchange.body.unused or exchange.head.keep_alive) and not self.stream.is_closed:
             await linger(self.stream)
         return False
 

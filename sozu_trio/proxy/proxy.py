@@ -6,13 +6,15 @@ it and survives its swaps.
 
 import random
 import time
+from collections.abc import Callable
 
 import trio
 
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program
 from sozu_trio.nursery.hangup import HangupWatch
-from sozu_trio.proxy.backends import BackendStates
+from sozu_trio.proxy.backends import BackendStates, ClusterState
+from sozu_trio.proxy.connect import BackendTimeouts, Connector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.routing.state import EMPTY
@@ -46,6 +48,12 @@ class Proxy:
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
         self.wheel = Wheel()
+        self.relieve: Callable[[], int] = self.close_unused
+        """What to do when the kernel has no more descriptors; whoever knows of more to close puts it here."""
+
+    def connector(self, cluster: ClusterState, timeouts: BackendTimeouts) -> Connector:
+        """What connects one request or session to `cluster`."""
+        return Connector(cluster, timeouts, self.counters, self.random, self.relieve)
 
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on."""

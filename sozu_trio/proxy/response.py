@@ -21,6 +21,7 @@ from sozu_trio.wire.write import write_response
 if TYPE_CHECKING:
     from sozu_trio.proxy.exchange import Exchange
 
+CONTINUE = 100
 SWITCHING_PROTOCOLS = 101
 MOST_INTERIM = 64
 """Interim responses to one request; a backend that sends more sends nothing else."""
@@ -93,6 +94,8 @@ async def _pass_interim(exchange: "Exchange", head: ResponseHead) -> None:
     if exchange.head.minor == 0:
         return  # RFC 9110 §15.2: a 1.0 client knows no interim responses.
     await exchange.client.send(write_response(head, framing=NO_BODY), exchange.patience)
+    if head.status == CONTINUE and exchange.upload is not None:
+        exchange.upload.go_ahead()
 
 
 def _head(exchange: "Exchange", head: ResponseHead, buffer: bytes, framing: Framing) -> bytes:
@@ -166,6 +169,7 @@ async def _tunnel(exchange: "Exchange", backend: Stream, rest: bytes) -> None:
     )
     await tunnel.run()
     exchange.record.message = "upgraded; " + tunnel.outcome
+    exchange.record.failed = tunnel.timed_out
     if tunnel.failed:
         backend.abort()
         raise ClientGone(exchange.record.message)

@@ -7,10 +7,9 @@ from typing import Any
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.limits import READ_SIZE
+from sozu_trio.config.limits import LAST_CALL, READ_SIZE
 from sozu_trio.config.listeners import HttpListener, Listener
 from sozu_trio.errors import ProxyHeaderError
-from sozu_trio.nursery.drain import Drain
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
@@ -27,7 +26,7 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
     if listener is None:
         return  # It was let in and its listener removed, in this order.
     stream = Stream(node.sock, listener.timeouts.front)
-    header, early = await _proxy_header(stream, listener, node.listener.drain)
+    header, early = await _proxy_header(stream, listener, node)
     if listener.expect_proxy and header is None:
         return
     client = header.source if header and header.source else _address(node.peer)
@@ -44,28 +43,39 @@ def _address(sockname: Any) -> Address:
     return Address(host.removeprefix("::ffff:") if "." in host else host, port)
 
 
-async def _proxy_header(stream: Stream, listener: Listener, drain: Drain) -> tuple[ProxyHeader | None, bytes]:
+async def _proxy_header(stream: Stream, listener: Listener, node: SessionNode) -> tuple[ProxyHeader | None, bytes]:
     """The header and what came after it; (None, b"") where none is expected, or the peer never said a word.
 
     Raises ProxyHeaderError for anything else, or when it takes too long.
     """
     if not listener.expect_proxy:
         return None, b""
-    buffer = b""
-    with trio.move_on_after(listener.timeouts.request or math.inf) as scope:
-        drain.enter_idle(scope)
-        try:
-            buffer = await stream.receive(READ_SIZE)
-        finally:
-            drain.leave_idle(scope)
-        if not buffer:
-            return None, b""
+    limit = listener.timeouts.request or math.inf
+    buffer = await _first_bytes(stream, limit, node)
+    if not buffer:
+        return None, b""
+    with trio.move_on_after(limit):
         while (header := parse_proxy_header(buffer)) is None:
             data = await stream.receive(READ_SIZE)
             if not data:
                 raise ProxyHeaderError("the connection was closed in the middle of its PROXY header")
             buffer += data
         return header, buffer[len(header.raw) :]
-    if buffer:
-        raise ProxyHeaderError("the PROXY header took too long")
-    return None, b""
+    raise ProxyHeaderError("the PROXY header took too long")
+
+
+async def _first_bytes(stream: Stream, limit: float, node: SessionNode) -> bytes:
+    """What the peer says first; nothing when it says nothing within `limit` seconds, or the listener stops meanwhile.
+
+    One that has only just connected may have its header on the way, and is waited for all the same.
+    """
+    drain = node.listener.drain
+    with trio.move_on_after(limit) as scope:
+        drain.enter_idle(scope)
+        try:
+            return await stream.receive(READ_SIZE)
+        finally:
+            drain.leave_idle(scope)
+    with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
+        return await stream.receive(READ_SIZE)
+    return b""

@@ -127,11 +127,15 @@ class Stream:
             if error.errno not in UNCONNECTED:
                 raise
 
+    @property
+    def is_closed(self) -> bool:
+        return self.sock.fileno() < 0
+
     def close(self) -> None:
         self.sock.close()
 
     def abort(self) -> None:
         """Close with RST, so that the peer cannot take what it has for the whole."""
-        if self.sock.fileno() >= 0:
+        if not self.is_closed:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.sock.close()

@@ -15,7 +15,7 @@ from sozu_trio.config.listeners import TcpListener
 from sozu_trio.errors import NoBackend
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.backends import Connection
-from sozu_trio.proxy.connect import Connector, Patient, discard
+from sozu_trio.proxy.connect import BackendTimeouts, discard
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.telemetry.access_log import AccessRecord
@@ -90,9 +90,7 @@ class TcpSession:
             raise NoBackend("the listener has no frontend")
         self._record.cluster_id = self._cluster.cluster.cluster_id
         timeouts = self._listener.timeouts
-        connector = Connector(
-            self._cluster, Patient(timeouts.connect, timeouts.back), self._proxy.counters, self._proxy.random
-        )
+        connector = self._proxy.connector(self._cluster, BackendTimeouts(timeouts.connect, timeouts.back))
         connector.choose(begun)
         connection = await connector.connect()
         self._record.service_time = trio.current_time() - begun

@@ -21,7 +21,7 @@ from sozu_trio.wire.heads import Framing
 class Upload:
     """One body on its way; `complete` when the backend has all of it."""
 
-    __slots__ = ("_answered", "_body", "_patience", "_pipes", "_response", "complete", "failure")
+    __slots__ = ("_answered", "_body", "_patience", "_pipes", "_response", "_waits", "complete", "failure")
 
     def __init__(
         self,
@@ -31,22 +31,34 @@ class Upload:
         patience: Patience,
         response: Patience,
         answered: Callable[[], bool],
+        waits: bool,
     ) -> None:
-        """`answered` tells whether the client has been sent some of its response."""
+        """`answered` tells whether the client has been sent some of its response, `waits` whether it sends nothing
+        before it is told to (RFC 9110 §10.1.1).
+        """
         self._body = body
         self._pipes = pipes
         self._patience = patience
         self._response = response
         self._answered = answered
+        self._waits = waits
         self.complete = False
         self.failure: ExchangeError | None = None
 
     async def run(self, backend: Stream, head: bytes, others: trio.CancelScope) -> None:
-        """Send `head` and the body to `backend`. Meanwhile the wait for the response has no deadline of its own."""
-        self._response.hold()
+        """Send `head` and the body to `backend`.
+
+        While there is a body to come the wait for the response has no deadline of its own; before the client is told
+        to send, it is the backend's turn to speak.
+        """
         patience = self._patience
         try:
             with patience:
+                if self._waits:
+                    await backend.send(head, patience)
+                    await self._body.stream.wait_readable()
+                    head = b""
+                self._response.hold()
                 await self._send(backend, head, patience)
             if patience.expired:
                 self.failure = self._too_slow(patience)
@@ -58,6 +70,11 @@ class Upload:
             self._response.resume()
         if self.failure:
             others.cancel(reason="the request body failed")
+
+    def go_ahead(self) -> None:
+        """The client has been told to send: from now on it is its turn."""
+        self._response.hold()
+        self._patience.expect(self._body.stream)
 
     async def _send(self, backend: Stream, head: bytes, patience: Patience) -> None:
         framing = Framing.CHUNKED if self._body.framing is Framing.CHUNKED else Framing.LENGTH

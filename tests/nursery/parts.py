@@ -93,6 +93,9 @@ class FakeHandler:
     def services(self) -> Sequence[Callable[[], Awaitable[None]]]:
         return [self._service]
 
+    def relieve_with(self, relieve: Callable[[], int]) -> None:
+        self.relieve = relieve
+
     def swap(self, table: Table) -> None:
         self.generations.append(table.generation)
 

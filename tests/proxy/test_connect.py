@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -14,7 +14,7 @@ from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing, LoadMetri
 from sozu_trio.errors import NoBackend
 from sozu_trio.proxy import connect as connect_module
 from sozu_trio.proxy.backends import BackendState, ClusterState
-from sozu_trio.proxy.connect import Connector, Patient, open_connection
+from sozu_trio.proxy.connect import BackendTimeouts, Connector, open_connection
 from sozu_trio.routing.balancing import make_balancer
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.testing import RunningProxy
@@ -188,13 +188,13 @@ async def test_open_connection_that_is_cancelled(deaf: Address, clock: MockClock
     assert scope.cancelled_caught
 
 
-def connector_to(address: Address) -> tuple[Connector, BackendState]:
+def connector_to(address: Address, relieve: Callable[[], int] = lambda: 0) -> tuple[Connector, BackendState]:
     state = BackendState(
         Backend(cluster_id="api", backend_id="b", address=address), LoadMetric.CONNECTIONS, 100, str(address)
     )
     balancer = make_balancer(LoadBalancing.ROUND_ROBIN, lambda: 0.0)
     cluster = ClusterState(Cluster(cluster_id="api", protocol="http"), [state], [], balancer)
-    return Connector(cluster, Patient(3, 30), Counters(), lambda: 0.0), state
+    return Connector(cluster, BackendTimeouts(3, 30), Counters(), lambda: 0.0, relieve), state
 
 
 async def test_what_is_our_own_fault_is_not_held_against_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +230,29 @@ async def test_cancelled_attempt_is_taken_back(deaf: Address, clock: MockClock) 
     with trio.move_on_after(1):
         await connector.connect()
     assert (state.connections, state.back_off.failures) == (0, 0)
+
+
+async def test_descriptors_are_made_free_for_a_connection(net: Net, clock: MockClock) -> None:
+    """The kernel has no descriptor left until somebody idle has gone; nobody is blamed for it."""
+    full, calls = [True], []
+
+    def relieve() -> int:
+        calls.append(trio.current_time())
+        full[0] = False
+        return 1
+
+    async def open_or_not(address: Address) -> socket.socket:
+        if full[0]:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await open_connection(address)
+
+    backend = await net.backend()
+    proxy = await net.proxy(backend)
+    connector, state = connector_to(backend.address, relieve)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sozu_trio.proxy.connect.open_connection", open_or_not)
+        connector.choose(trio.current_time())
+        connection = await connector.connect()
+    assert (len(calls), connector.failures, state.back_off.failures) == (1, 0, 0)
+    assert any("Too many open files; 1 idle connections closed" in line for line in proxy.log)
+    connection.stream.close()

@@ -10,7 +10,7 @@ from sozu_trio.config.limits import LAST_CALL
 from sozu_trio.nursery.drain import Drain
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.testing import BackendConnection, Client
-from tests.proxy.parts import GET, Net, at_end, open_alone, request, values
+from tests.proxy.parts import GET, Net, access_log, at_end, open_alone, request, values
 
 
 async def name_the_path(connection: BackendConnection) -> None:
@@ -313,3 +313,42 @@ async def test_last_call_for_who_connected_as_the_drain_began(net: Net, clock: M
         waited, answer = await time_to_close(alone.client)
         assert answer == b""
         assert LAST_CALL <= waited < LAST_CALL + 0.2
+
+
+async def test_drained_response_reaches_a_client_that_pipelines(net: Net, clock: MockClock) -> None:
+    """Its next request is unread when we close: a reset then would take the end of the response with it."""
+    body = bytes(300_000)
+
+    async def large(connection: BackendConnection) -> None:
+        await connection.read_head()
+        await trio.sleep(1)
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + body)
+        await at_end(connection)
+
+    proxy = await net.proxy(await net.backend(large))
+    client = await net.client(proxy)
+    await client.send(GET)
+    await trio.sleep(0.5)
+    await proxy.supervisor.stop(30)
+    await client.send(GET)
+    await trio.sleep(1)
+    response = await client.response()
+    assert (len(response.body), response.fields[b"connection"]) == (len(body), b"close")
+    await client.close()
+    await proxy.supervisor.stopped.wait()
+
+
+async def test_client_that_does_not_take_our_answer(
+    net: Net, clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets its log line, and no request stays open in the counters."""
+
+    async def never(connection: BackendConnection) -> None:
+        await at_end(connection)
+
+    monkeypatch.setattr("sozu_trio.proxy.exchange.answer", lambda *_, **__: bytes(20_000_000))
+    proxy = await net.proxy(await net.backend(never), listener="front_timeout = 5\nback_timeout = 5")
+    client = await net.client(proxy)
+    await client.send(GET)
+    (line,) = await access_log(proxy, 1)
+    assert line.endswith("504 | took too long to read the answer")

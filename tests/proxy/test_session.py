@@ -179,6 +179,19 @@ async def test_who_has_said_nothing_leaves_when_the_proxy_stops(http: Http) -> N
     await client.close()
 
 
+async def test_header_on_its_way_when_the_proxy_stops(http: Http) -> None:
+    proxy, _ = http
+    client = await proxy.connect()
+    await trio.sleep(0.1)
+    await proxy.supervisor.stop(None)
+    await trio.sleep(0.1)
+    await client.send(V1 + GET)
+    response = await client.response()
+    assert (response.status, response.fields[b"connection"]) == (200, b"close")
+    await client.close()
+    await proxy.supervisor.stopped.wait()
+
+
 async def test_a_listener_the_table_does_not_know_serves_nobody(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, backend = http
     with monkeypatch.context() as patched:

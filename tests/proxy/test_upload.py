@@ -123,6 +123,36 @@ async def test_100_continue_for_a_body_that_is_there_already(net: Net) -> None:
     assert taker.bodies == [b"abc"]
 
 
+async def test_backend_that_never_says_continue(net: Net, clock: MockClock) -> None:
+    """The client waits as it should: it is the backend that takes too long."""
+
+    async def silent(connection: BackendConnection) -> None:
+        await connection.read_head()
+        assert await at_end(connection) == b""
+
+    proxy = await net.proxy(await net.backend(silent), listener="front_timeout = 2\nback_timeout = 5")
+    client = await net.client(proxy)
+    started = trio.current_time()
+    await client.send(post(3, "Expect: 100-continue"))
+    assert (await client.response()).status == 504
+    assert trio.current_time() - started == pytest.approx(5, abs=0.2)
+
+
+async def test_client_that_was_told_to_continue_and_does_not(net: Net, clock: MockClock) -> None:
+    async def waiting(connection: BackendConnection) -> None:
+        await connection.read_head()
+        await connection.send(CONTINUE)
+        assert await at_end(connection) == b""
+
+    proxy = await net.proxy(await net.backend(waiting), listener="front_timeout = 5\nback_timeout = 2")
+    client = await net.client(proxy)
+    started = trio.current_time()
+    await client.send(post(3, "Expect: 100-continue"))
+    response = await client.response()
+    assert (response.status, response.interim) == (408, [100])
+    assert trio.current_time() - started == pytest.approx(5, abs=0.2)
+
+
 async def test_expectation_refused_by_the_backend(net: Net, clock: MockClock) -> None:
     async def refuse(connection: BackendConnection) -> None:
         await connection.read_head()
@@ -339,7 +369,9 @@ async def test_backend_that_takes_no_more_is_left_to_the_response() -> None:
     wheel = Wheel()
     body = Body(Stream(Feed(), 0), Framing.LENGTH, 9, HeadLimits(), bad_body, client_gone)  # type: ignore[arg-type]
     response = wheel.patience()
-    upload = Upload(body, PipeStock(), patience=wheel.patience(), response=response, answered=lambda: False)
+    upload = Upload(
+        body, PipeStock(), patience=wheel.patience(), response=response, answered=lambda: False, waits=False
+    )
     others = trio.CancelScope()
     await upload.run(Stream(Broken(), 0), b"head", others)  # type: ignore[arg-type]
     assert (upload.complete, upload.failure, others.cancel_called) == (False, None, False)
