@@ -176,6 +176,7 @@ async def test_who_had_connected_when_its_listener_went_is_answered(
         client = Client(trio.SocketStream(trio.socket.from_stdlib_socket(early)))
         response = await client.get()
         assert (response.status, response.fields[b"connection"]) == (200, b"close")
+        await client.close()
         begun = trio.current_time()
         await proxy.supervisor.stop(None)
         await proxy.supervisor.stopped.wait()
