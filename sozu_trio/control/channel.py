@@ -37,7 +37,7 @@ def channel_pair() -> tuple["Channel[Report]", "Channel[Ask]"]:
 
 
 class Channel(Generic[In]):
-    """One end; `In` is what the other end says. One task sends at a time and one receives."""
+    """One end; `In` is what the other end says. Sends take turns; one task receives."""
 
     def __init__(self, sock: socket.socket, kinds: dict[str, type[In]]) -> None:
         self._sock = trio.socket.from_stdlib_socket(sock)
