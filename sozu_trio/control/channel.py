@@ -30,6 +30,18 @@ INLINE, IN_MEMFD = b"i", b"m"
 In = TypeVar("In")
 
 
+class DescriptorsLost(ChannelError):
+    """A message came without all of its descriptors, because none was free here; the channel is sound.
+
+    `message` is what was said, None where that was in a descriptor too.
+    """
+
+    def __init__(self, message: object) -> None:
+        self.message = message
+        name = "a large message" if message is None else type(message).__name__
+        super().__init__(f"{name} was cut short: no descriptor free for what came with it")
+
+
 def channel_pair() -> tuple["Channel[Report]", "Channel[Ask]"]:
     """Both ends of a new channel: (main's, the worker's)."""
     main, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -65,10 +77,13 @@ class Channel(Generic[In]):
     async def receive(self) -> tuple[In, list[int]] | None:
         """The next message with its descriptors, which are the caller's to close; None when the other end has closed.
 
-        Raises ChannelError for what is no message of ours; no descriptor stays open then.
+        Raises DescriptorsLost when there is no room for them, and ChannelError for what is no message of ours; no
+        descriptor stays open then.
         """
-        packet, descriptors = await self._receive_packet()
+        packet, descriptors, lost = await self._receive_packet()
         try:
+            if lost:
+                raise DescriptorsLost(decode(packet[1:], self._kinds) if packet[:1] == INLINE else None)
             if not packet and not descriptors:
                 return None
             return decode(_document(packet, descriptors), self._kinds), descriptors
@@ -76,7 +91,8 @@ class Channel(Generic[In]):
             _close_all(descriptors)
             raise
 
-    async def _receive_packet(self) -> tuple[bytes, list[int]]:
+    async def _receive_packet(self) -> tuple[bytes, list[int], bool]:
+        """A packet, its descriptors, and whether some of these were lost."""
         try:
             packet, extra, flags = await self._receive_message()
         except ConnectionResetError:
@@ -86,10 +102,10 @@ class Channel(Generic[In]):
         for level, kind, payload in extra:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
-        if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+        if flags & socket.MSG_TRUNC:
             _close_all(received)
             raise ChannelError("a message was cut short")
-        return packet, list(received)
+        return packet, list(received), bool(flags & socket.MSG_CTRUNC)
 
     async def _receive_message(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)

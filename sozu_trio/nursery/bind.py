@@ -5,16 +5,21 @@ Sharing one socket among processes would wake them all for every connection, bec
 
 import errno
 import socket
+from collections.abc import Iterable
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.errors import OperatorError
 
 BACKLOG = 65535
 """Cut by the kernel to net.core.somaxconn (4096 on a current Linux)."""
+EVERY_INTERFACE = {"0.0.0.0", "::"}
 
 
-def open_listening_socket(address: Address) -> socket.socket:
-    """A non-blocking TCP socket that listens on `address`. Raises OperatorError when the address cannot be had."""
+def open_listening_socket(address: Address, ours: Iterable[Address] = ()) -> socket.socket:
+    """A non-blocking TCP socket that listens on `address`. Raises OperatorError when the address cannot be had.
+
+    `ours` is where we listen already: 0.0.0.0:80 may be added beside 127.0.0.1:80, and the other way round.
+    """
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -23,7 +28,8 @@ def open_listening_socket(address: Address) -> socket.socket:
             # [::] beside 0.0.0.0 are two listeners, as in the file.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _refuse_a_taken_port(address, family)
+        if not any(_overlap(address, other) for other in ours):
+            _refuse_a_taken_port(address, family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address.host, address.port))
         sock.listen(BACKLOG)
@@ -34,6 +40,12 @@ def open_listening_socket(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Whether one of the two is every interface on the port and of the family of the other."""
+    same = (one.port, one.is_ipv6) == (other.port, other.is_ipv6)
+    return same and not EVERY_INTERFACE.isdisjoint((one.host, other.host))
 
 
 def _refuse_a_taken_port(address: Address, family: int) -> None:

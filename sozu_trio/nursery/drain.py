@@ -38,10 +38,6 @@ class Drain:
     def leave_idle(self, scope: Waiter) -> None:
         self._idle.pop(scope, None)
 
-    @property
-    def idle_count(self) -> int:
-        return len(self._idle)
-
     def start(self) -> None:
         self.started = True
         for scope in self._idle:

@@ -74,33 +74,56 @@ class Supervisor:
     async def change(self, state: State) -> int:
         """Make `state` what everybody serves by, as one transaction; returns its generation.
 
-        Raises OperatorError when an address cannot be listened on, or when the proxy is stopping, and WorkerRefused
-        when a worker cannot prepare: nothing has changed then.
+        Raises OperatorError when an address cannot be listened on, and WorkerRefused when a worker cannot prepare:
+        nothing has changed then. Raises OperatorError also when the proxy is stopping; a stop in the middle of a change
+        leaves nothing listening.
         """
         async with self._changing:
-            if self._stopping:
-                raise OperatorError("the proxy is stopping: nothing can be changed")
-            wanted = {key for key, listener in state.listeners.items() if listener.active}
-            generation = self.generation + 1
-            opened: dict[ListenerKey, socket.socket] = {}
+            self._refuse_while_stopping()
             try:
-                self._open(wanted - self._sockets.keys(), opened)
-                await self._ask_all(lambda serial: Prepare(serial=serial, generation=generation, state=state))
-            except BaseException:
-                for key in opened.keys() - self._inherited.keys():
-                    opened[key].close()
+                return await self._change(state)
+            except WorkerRefused:
+                # A worker that stops refuses much, and has no better reason.
+                self._refuse_while_stopping()
                 raise
-            # Decided: whoever asked for it may go away, the change does not stop half way.
-            with trio.fail_after(self.program.worker_timeout or math.inf, shield=True):
-                await self._carry_out(state, generation, opened, self._sockets.keys() - wanted)
-            return generation
+
+    def _refuse_while_stopping(self) -> None:
+        if self._stopping:
+            raise OperatorError("the proxy is stopping: nothing can be changed")
+
+    async def _change(self, state: State) -> int:
+        wanted = {key for key, listener in state.listeners.items() if listener.active}
+        generation = self.generation + 1
+        opened: dict[ListenerKey, socket.socket] = {}
+        try:
+            self._open(wanted - self._sockets.keys(), opened)
+            await self._prepare(state, generation)
+            self._refuse_while_stopping()
+        except BaseException:
+            for key in opened.keys() - self._inherited.keys():
+                opened[key].close()
+            raise
+        # Decided: whoever asked for it may go away, the change does not stop half way.
+        with trio.fail_after(self.program.worker_timeout or math.inf, shield=True):
+            await self._carry_out(state, generation, opened, self._sockets.keys() - wanted)
+        return generation
+
+    async def _prepare(self, state: State, generation: int) -> None:
+        timeout = self.program.worker_timeout or math.inf
+        try:
+            with trio.fail_after(timeout):
+                await self._ask_all(lambda serial: Prepare(serial=serial, generation=generation, state=state))
+        except trio.TooSlowError as error:
+            # A worker without a descriptor free for a large State never knew what was asked.
+            raise WorkerRefused(f"no answer to Prepare within {timeout:g} s") from error
 
     def _open(self, keys: Iterable[ListenerKey], opened: dict[ListenerKey, socket.socket]) -> None:
         """Put a socket for each of `keys` into `opened`; an inherited one is no less inherited before the change is
         decided.
         """
         for key in sorted(keys):
-            opened[key] = self._inherited.get(key) or open_listening_socket(key[1])
+            ours = [address for _, address in (*self._sockets, *self._inherited, *opened)]
+            opened[key] = self._inherited.get(key) or open_listening_socket(key[1], ours)
 
     async def _carry_out(
         self,
@@ -111,25 +134,38 @@ class Supervisor:
     ) -> None:
         for key in opened:
             self._inherited.pop(key, None)
-        for key in gone:
-            await self._unlisten(key)
-        self._sockets.update(opened)
-        await self._ask_all(lambda serial: Commit(serial=serial, generation=generation))
-        self.state, self.generation = state, generation
-        for key in opened:
-            await self._listen(key)
+        unheard = dict(opened)
+        try:
+            for key in gone:
+                await self._unlisten(key)
+                self._refuse_while_stopping()
+            await self._ask_all(lambda serial: Commit(serial=serial, generation=generation))
+            self.state, self.generation = state, generation
+            for key, sock in opened.items():
+                self._refuse_while_stopping()
+                # From here on `stop` closes it.
+                self._sockets[key] = sock
+                await self._listen(key, sock)
+                del unheard[key]
+        finally:
+            # Nobody accepts there: clients would wait for ever in a queue.
+            for key, sock in unheard.items():
+                self._sockets.pop(key, None)
+                sock.close()
 
-    async def _listen(self, key: ListenerKey) -> None:
+    async def _listen(self, key: ListenerKey, sock: socket.socket) -> None:
         transport, address = key
-        descriptors = [self._sockets[key].fileno()]
+        descriptors = [sock.fileno()]
         await self._ask_all(lambda serial: Listen(serial=serial, transport=transport, address=address), descriptors)
         log.info("listening on %s %s", transport, address)
 
     async def _unlisten(self, key: ListenerKey) -> None:
         transport, address = key
         grace = grace_of(self.program.shutdown_timeout)
-        # Ours first, as in `stop`.
-        self._sockets.pop(key).close()
+        # Ours first, as in `stop`, which may have closed it by now.
+        sock = self._sockets.pop(key, None)
+        if sock is not None:
+            sock.close()
         await self._ask_all(lambda serial: Unlisten(serial=serial, transport=transport, address=address, grace=grace))
         log.info("no longer listening on %s %s", transport, address)
 

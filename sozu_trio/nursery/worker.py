@@ -23,7 +23,7 @@ import trio
 
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel
+from sozu_trio.control.channel import Channel, DescriptorsLost
 from sozu_trio.control.messages import Ask, Begin, Commit, Lines, Listen, Prepare, Reply, Stop, Stopped, Unlisten
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.drain import release_idle
@@ -108,14 +108,29 @@ class Worker:
 
     async def _control(self, listeners: trio.Nursery) -> None:
         try:
-            while (received := await self._channel.receive()) is not None:
-                message, descriptors = received
-                await self._channel.send(await self._answer(message, descriptors, listeners))
+            while await self._answer_next(listeners):
+                pass
             log.warning("main is gone: stopping")
         except (ChannelError, OSError) as error:
             log.error("main is lost: %s: stopping", error)
         self._prepared = None
         self._stop_all(self._grace)
+
+    async def _answer_next(self, listeners: trio.Nursery) -> bool:
+        """Answer main's next message; whether there was one."""
+        try:
+            received = await self._channel.receive()
+        except DescriptorsLost as loss:
+            # No reason to lose every session as well. Main waits in vain only where the serial was lost too.
+            log.error("%s", loss)
+            if isinstance(loss.message, Ask):
+                await self._channel.send(Reply(serial=loss.message.serial, failure=str(loss)))
+            return True
+        if received is None:
+            return False
+        message, descriptors = received
+        await self._channel.send(await self._answer(message, descriptors, listeners))
+        return True
 
     async def _answer(self, message: Ask, descriptors: list[int], listeners: trio.Nursery) -> Reply:
         name = type(message).__name__

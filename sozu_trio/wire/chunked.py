@@ -32,9 +32,8 @@ class ChunkedDecoder:
         """Valid when `done`; fields that do not belong in trailers are dropped."""
         self.unused = b""
         """What came after the end of the body."""
-        self.chunk_left = 0
-        """Payload bytes of the current chunk still to come, 0 between chunks."""
         self._refuse = refuse
+        self._chunk_left = 0  # payload bytes of the current chunk still to come
         self._held = b""  # the beginning of a size line, or of the CRLF before it
         self._after_chunk = False  # a CRLF must come before the next size line
         self._trailer_section: bytearray | None = None
@@ -60,19 +59,14 @@ class ChunkedDecoder:
             self._read_trailers(data)
         return pieces
 
-    def skip(self, count: int) -> None:
-        """`count` payload bytes of the current chunk, at most `chunk_left`, went by without passing through `feed`."""
-        assert 0 <= count <= self.chunk_left, "more was moved than the chunk holds"
-        self.chunk_left -= count
-
     def _read_chunks(self, data: bytes, view: memoryview, pieces: list[memoryview]) -> int:
         """Take payload out of `data` up to its end or the trailer section; where the part not yet understood begins."""
         at, end = 0, len(data)
         while at < end:
-            if self.chunk_left:
-                stop = min(at + self.chunk_left, end)
+            if self._chunk_left:
+                stop = min(at + self._chunk_left, end)
                 pieces.append(view[at:stop])
-                self.chunk_left -= stop - at
+                self._chunk_left -= stop - at
                 at = stop
                 continue
             if self._after_chunk:
@@ -100,7 +94,7 @@ class ChunkedDecoder:
         if size > LARGEST_CHUNK:
             raise self._refuse("a chunk size beyond all measure")
         if size:
-            self.chunk_left = size
+            self._chunk_left = size
             self._after_chunk = True
         else:
             self._trailer_section = bytearray()
@@ -131,13 +125,7 @@ class ChunkedDecoder:
 def encode_chunk(pieces: list[memoryview]) -> bytes:
     """One chunk of all `pieces`; nothing at all for no bytes, because an empty chunk would end the body."""
     size = sum(map(len, pieces))
-    return b"".join((chunk_start(size), *pieces, CHUNK_END)) if size else b""
-
-
-def chunk_start(size: int) -> bytes:
-    """The size line of a chunk of `size` bytes, more than none; its data and CHUNK_END are to follow."""
-    assert size > 0, "an empty chunk would end the body"
-    return b"%x\r\n" % size
+    return b"".join((b"%x\r\n" % size, *pieces, CHUNK_END)) if size else b""
 
 
 def last_chunk(trailers: list[Field]) -> bytes:

@@ -52,12 +52,11 @@ def write_response(
     *,
     framing: Framing,
     connection: bytes = b"",
-    send_length: bool = True,
 ) -> bytes:
     """The response as HTTP/1.1: its fields, `extra`, framing as it will be sent, and Connection.
 
     `framing` is the client's side's and may differ from the backend's. Content-Length is written for `LENGTH` and
-    `NONE` where the backend declared one, unless `send_length` is False, and never for 1xx and 204 (RFC 9110 §8.6). A
+    `NONE` where the backend declared one, and never for 1xx and 204 (RFC 9110 §8.6). A
     101 names what `head.upgrade` switches to; for others `connection` is written where it is not empty.
     """
     status, length = head.status, head.length
@@ -66,7 +65,7 @@ def write_response(
         lines.append(extra)
     if framing is CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
-    elif length >= 0 and send_length and framing is not CLOSE and status >= 200 and status != 204:
+    elif length >= 0 and framing is not CLOSE and status >= 200 and status != 204:
         lines.append(b"Content-Length: %d" % length)
     if status == 101:
         lines.append(b"Upgrade: %b\r\nConnection: upgrade" % head.upgrade)

@@ -2,8 +2,10 @@
 
 import array
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.control import channel as channel_module
-from sozu_trio.control.channel import INLINE_SIZE, MOST_DESCRIPTORS, Channel, channel_pair
+from sozu_trio.control.channel import INLINE_SIZE, MOST_DESCRIPTORS, Channel, DescriptorsLost, channel_pair
 from sozu_trio.control.messages import ASKS, Ask, Commit, Lines, Listen, Prepare, Reply
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.state import declare
@@ -39,6 +41,17 @@ def open_now() -> set[int]:
             continue  # The one that listed them.
         numbers.add(int(name))
     return numbers
+
+
+@contextmanager
+def no_descriptor_free() -> Iterator[None]:
+    """Those that are open stay so; no other can be had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Raw:
@@ -231,6 +244,24 @@ async def test_as_many_descriptors_as_the_kernel_passes(raw: Raw) -> None:
     assert len(received[1]) == MOST_DESCRIPTORS
     for descriptor in received[1]:
         os.close(descriptor)
+
+
+async def test_what_was_said_is_known_though_no_descriptor_was_free_for_the_rest(raw: Raw) -> None:
+    with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
+        raw.send(b'i{"Commit":{"serial":2,"generation":3}}', [file.fileno()])
+        raw.send(b"m", [file.fileno()])
+        raw.send(b"inot json", [file.fileno()])
+    with no_descriptor_free():
+        with pytest.raises(DescriptorsLost, match="Commit was cut short: no descriptor free") as lost:
+            await raw.channel.receive()
+        assert lost.value.message == COMMIT
+        with pytest.raises(DescriptorsLost, match="a large message was cut short") as lost:
+            await raw.channel.receive()
+        assert lost.value.message is None
+        with pytest.raises(ChannelError, match="not a message"):
+            await raw.channel.receive()
+    raw.send(b'i{"Commit":{"serial":2,"generation":3}}')
+    assert await raw.channel.receive() == (COMMIT, [])
 
 
 async def test_more_descriptors_than_expected_are_refused(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:

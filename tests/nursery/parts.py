@@ -1,6 +1,7 @@
 """Sockets and a handler for tests of who lives and who dies."""
 
 import itertools
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,6 +65,17 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ours.setblocking(False)
     return client, ours
+
+
+@contextmanager
+def no_descriptor_free() -> Iterator[None]:
+    """Those that are open stay so; no other can be had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class FakeHandler:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from sozu_trio.config.addresses import Address
+from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 
@@ -35,6 +35,34 @@ def test_a_port_another_program_has_is_refused_in_one_line() -> None:
 def test_a_second_proxy_does_not_take_half_of_the_firsts_connections() -> None:
     with open_listening_socket(Address("127.0.0.1", 0)) as first, pytest.raises(OperatorError, match="is in use"):
         open_listening_socket(bound_address(first))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"), ("::1", "::"), ("::", "::1")],
+)
+def test_every_interface_beside_one_of_them(first: str, second: str) -> None:
+    with open_listening_socket(Address(first, 0)) as sock:
+        ours = bound_address(sock)
+        with pytest.raises(OperatorError, match="is in use"):
+            open_listening_socket(Address(second, ours.port))
+        with open_listening_socket(Address(second, ours.port), [ours]) as other:
+            assert bound_address(other) == Address(second, ours.port)
+
+
+def test_what_is_ours_excuses_no_other_program() -> None:
+    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
+        ours = bound_address(sock)
+        with socket.create_server(("127.0.0.2", ours.port)), pytest.raises(OperatorError, match="is in use"):
+            open_listening_socket(Address("0.0.0.0", ours.port), [ours])
+
+
+@pytest.mark.parametrize("ours", ["127.0.0.2:{port}", "0.0.0.0:1", "[::]:{port}"])
+def test_what_is_ours_elsewhere_does_not_matter(ours: str) -> None:
+    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
+        taken = bound_address(sock)
+        with pytest.raises(OperatorError, match="is in use"):
+            open_listening_socket(taken, [parse_address(ours.format(port=taken.port))])
 
 
 def test_both_families_have_a_port_of_their_own() -> None:

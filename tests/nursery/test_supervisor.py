@@ -13,14 +13,14 @@ from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Lines
+from sozu_trio.control.messages import Ask, Lines, Prepare, Reply, Stop, Stopped
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.nursery.workers import WorkerRefused
-from sozu_trio.routing.state import State, declare
-from tests.nursery.parts import FakeHandler
+from sozu_trio.routing.state import EMPTY, State, declare
+from tests.nursery.parts import FakeHandler, no_descriptor_free
 
 pytestmark = pytest.mark.virtual_time
 
@@ -182,6 +182,31 @@ async def test_an_address_that_is_taken_changes_nothing() -> None:
         assert supervisor.listening == sorted([free, taken])
 
 
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
+async def test_every_interface_takes_over_from_one_of_them_and_back(hosts: tuple[str, str]) -> None:
+    port = free_address().port
+    first, second = (Address(host, port) for host in hosts)
+    async with running(Workers(), TcpListener(address=first)) as supervisor:
+        for addresses in ([second], [first, second], [first]):
+            await supervisor.change(listening_at(*(TcpListener(address=address) for address in addresses)))
+            assert supervisor.listening == sorted(addresses)
+            assert accepts(Address("127.0.0.1", port))
+    async with running(Workers(), *(TcpListener(address=address) for address in (first, second))) as supervisor:
+        assert len(supervisor.listening) == 2
+
+
+async def test_a_socket_the_worker_could_not_take_is_closed_and_the_next_change_tries_again() -> None:
+    sock = open_listening_socket(Address("127.0.0.1", 0))
+    address = bound_address(sock)
+    wanted = listening_at(TcpListener(address=address))
+    async with running(Workers(), inherited=[sock]) as supervisor:
+        with no_descriptor_free(), pytest.raises(WorkerRefused, match="Listen was cut short: no descriptor free"):
+            await supervisor.change(wanted)
+        assert (accepts(address), supervisor.listening) == (False, [])
+        await supervisor.change(wanted)
+        assert (accepts(address), supervisor.listening) == (True, [address])
+
+
 async def test_a_worker_that_refuses_changes_nothing() -> None:
     kept, new = free_addresses(2)
     wrong = declare(
@@ -195,6 +220,28 @@ async def test_a_worker_that_refuses_changes_nothing() -> None:
         assert (supervisor.state, supervisor.generation, supervisor.listening) == (before, 1, [kept])
         assert (accepts(kept), accepts(new)) == (True, False)
         assert workers.handler.generations == [1]
+
+
+async def test_a_worker_that_never_says_whether_it_has_prepared_changes_nothing() -> None:
+    async def answer_all_but_prepare(_worker_id: int, channel: Channel[Ask]) -> None:
+        while received := await channel.receive():
+            message, _ = received
+            if not isinstance(message, Prepare):
+                await channel.send(Reply(serial=message.serial))
+            if isinstance(message, Stop):
+                await channel.send(Stopped(cut=0))
+        channel.close()
+
+    address = free_address()
+    supervisor = Supervisor(Program(worker_timeout=7), answer_all_but_prepare, print)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        begun = trio.current_time()
+        with pytest.raises(WorkerRefused, match="no answer to Prepare within 7 s"):
+            await supervisor.change(listening_at(TcpListener(address=address)))
+        assert trio.current_time() == begun + 7
+        assert (supervisor.state, supervisor.generation, accepts(address)) == (EMPTY, 0, False)
+        await supervisor.stop(0)
 
 
 async def test_inherited_sockets_are_listened_on_and_none_is_lost_to_a_change_that_fails() -> None:
@@ -265,6 +312,34 @@ async def test_no_change_while_stopping() -> None:
             await supervisor.stop(None)
             with pytest.raises(OperatorError, match="is stopping"):
                 await supervisor.change(listening_at())
+
+
+@pytest.mark.parametrize("checkpoints", range(40))
+async def test_a_stop_anywhere_in_a_change_leaves_nothing_listening(checkpoints: int) -> None:
+    old, *new = free_addresses(3)
+    told: list[OperatorError] = []
+    workers = Workers()
+    async with running(workers, TcpListener(address=old)) as supervisor:
+        with connect(old) as busy:
+            busy.sendall(b"busy")
+            await wait_all_tasks_blocked()
+
+            async def change() -> None:
+                try:
+                    await supervisor.change(listening_at(*(TcpListener(address=address) for address in new)))
+                except OperatorError as error:
+                    told.append(error)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(change)
+                for _ in range(checkpoints):
+                    await trio.lowlevel.checkpoint()
+                await supervisor.stop(None)
+            assert supervisor.listening == []
+            await wait_all_tasks_blocked()
+            assert not any(map(accepts, [old, *new]))
+            assert not supervisor.stopped.is_set()
+    assert all(str(error) == "the proxy is stopping: nothing can be changed" for error in told)
 
 
 @pytest.mark.parametrize("grace", [None, 20])

@@ -12,9 +12,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import HttpFrontend
+from sozu_trio.config.clusters import Cluster, HttpFrontend
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel, channel_pair
+from sozu_trio.control.channel import INLINE_SIZE, Channel, channel_pair
 from sozu_trio.control.messages import (
     Ask,
     Begin,
@@ -32,7 +32,7 @@ from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
 from sozu_trio.nursery.worker import RELIEF, grace_of, serve_worker
 from sozu_trio.routing.state import EMPTY, declare
-from tests.nursery.parts import FakeHandler, connected, listening
+from tests.nursery.parts import FakeHandler, connected, listening, no_descriptor_free
 
 pytestmark = pytest.mark.virtual_time
 
@@ -419,6 +419,27 @@ async def test_descriptors_that_run_out_make_the_idle_leave_oldest_first_over_al
         "listener tcp 127.0.0.1:8080: cannot accept: Too many open files; 16 descriptors given back",
         "listener tcp 127.0.0.1:1: cannot accept: Too many open files; 100 descriptors given back",
     ]
+
+
+async def test_a_message_that_finds_no_descriptor_free_costs_no_session(caplog: pytest.LogCaptureFixture) -> None:
+    large = declare([], [Cluster(cluster_id="x" * INLINE_SIZE, protocol="http")], [], [], [])
+    async with started() as main:
+        with listening() as first, listening() as second:
+            await main.listen(first)
+            with connected(first) as clients:
+                await wait_all_tasks_blocked()
+                # Nobody answers what nobody could read.
+                await main.channel.send(Prepare(serial=4, generation=5, state=large))
+                with no_descriptor_free():
+                    await wait_all_tasks_blocked()
+                    failure = await main.listen(second, Address("127.0.0.1", 1))
+                assert failure == "Listen was cut short: no descriptor free for what came with it"
+                assert not is_closed(clients[0])
+                assert await main.listen(second, Address("127.0.0.1", 1)) is None
+                main.channel.close()
+                await wait_all_tasks_blocked()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [line.partition(":")[0] for line in told] == ["a large message was cut short", "Listen was cut short"]
 
 
 def is_closed(client: socket.socket) -> bool:

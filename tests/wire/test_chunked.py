@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sozu_trio.config.limits import CHUNK_LINE, HeadLimits
 from sozu_trio.errors import BadResponse
-from sozu_trio.wire.chunked import CHUNK_END, ChunkedDecoder, chunk_start, encode_chunk, last_chunk
+from sozu_trio.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from sozu_trio.wire.heads import Field
 
 LIMITS = HeadLimits()
@@ -123,32 +123,6 @@ def test_payload_is_not_copied() -> None:
     assert all(piece.obj is data for piece in pieces)
 
 
-def test_chunk_left_counts_down() -> None:
-    decoder = ChunkedDecoder(LIMITS, BadResponse)
-    lefts = []
-    for byte in bytewise(b"2\r\nab\r\n0\r\n\r\n"):
-        decoder.feed(byte)
-        lefts.append(decoder.chunk_left)
-    assert lefts == [0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]
-
-
-def test_payload_may_go_past_the_decoder() -> None:
-    decoder = ChunkedDecoder(LIMITS, BadResponse)
-    assert decoder.feed(b"6\r\nab") == [b"ab"]
-    decoder.skip(3)
-    assert decoder.chunk_left == 1
-    assert decoder.feed(b"f\r\n0\r\n\r\n") == [b"f"]
-    assert decoder.done
-
-
-def test_a_whole_chunk_may_go_past_the_decoder() -> None:
-    decoder = ChunkedDecoder(LIMITS, BadResponse)
-    decoder.feed(b"3\r\n")
-    decoder.skip(3)
-    with pytest.raises(BadResponse, match=NO_CRLF):
-        decoder.feed(b"0\r\n\r\n")
-
-
 def test_what_comes_after_the_end_is_kept() -> None:
     decoder = ChunkedDecoder(LIMITS, BadResponse)
     assert decoder.feed(b"0\r\n\r\nGET ") == []
@@ -162,7 +136,7 @@ def test_what_comes_after_the_end_is_kept() -> None:
 def test_encoding() -> None:
     assert encode_chunk([memoryview(b"hello "), memoryview(b"world!!!!!")]) == b"10\r\nhello world!!!!!\r\n"
     assert encode_chunk([]) == encode_chunk([memoryview(b"")]) == b""
-    assert chunk_start(255) + CHUNK_END == b"ff\r\n\r\n"
+    assert encode_chunk([memoryview(b"x" * 255)]) == b"ff\r\n" + b"x" * 255 + b"\r\n"
     assert last_chunk([]) == b"0\r\n\r\n"
     assert last_chunk([(b"X", b"1"), (b"Y", b"")]) == b"0\r\nX: 1\r\nY: \r\n\r\n"
 

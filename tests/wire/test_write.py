@@ -74,7 +74,6 @@ def test_framings_of_responses() -> None:
     start = b"HTTP/1.1 200 OK\r\n"
     assert write_response(head, framing=Framing.LENGTH) == start + b"Content-Length: 3\r\n\r\n"
     assert write_response(head, framing=Framing.NONE) == start + b"Content-Length: 3\r\n\r\n"
-    assert write_response(head, framing=Framing.NONE, send_length=False) == start + b"\r\n"
     assert write_response(head, framing=Framing.CLOSE) == start + b"\r\n"
     assert write_response(head, framing=Framing.CHUNKED) == start + b"Transfer-Encoding: chunked\r\n\r\n"
     assert write_response(replace(head, length=-1), framing=Framing.NONE) == start + b"\r\n"
