@@ -134,6 +134,7 @@ def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field],
 
 
 def _sort_response_fields(fields: list[Field]) -> tuple[list[Field], Special]:
+    # The loop of `_sort_request_fields` without what only requests have: one for both would ask that of every field.
     kept: list[Field] = []
     special: Special = {}
     for field in fields:
