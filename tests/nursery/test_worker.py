@@ -14,8 +14,11 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Cluster, HttpFrontend
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import INLINE_SIZE, Channel, channel_pair
+from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel, channel_pair
+from sozu_trio.control.codec import encode
 from sozu_trio.control.messages import (
+    ASKS,
+    REPORTS,
     Ask,
     Begin,
     Commit,
@@ -44,8 +47,9 @@ UNROUTABLE = declare([], [], [HttpFrontend(address=ADDRESS, hostname="*", cluste
 class Main:
     """Main's end of a worker that runs, and what the worker has said unasked."""
 
-    def __init__(self, channel: Channel[Report]) -> None:
-        self.channel = channel
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.channel = Channel(sock, REPORTS)
         self.handlers: list[FakeHandler] = []
         self.lines: list[str] = []
         self.dropped = 0
@@ -84,7 +88,8 @@ class Main:
 @asynccontextmanager
 async def started(program: Program = Program()) -> AsyncIterator[Main]:  # noqa: B008 - it is frozen
     """A worker that has begun; the test ends it."""
-    ours, theirs = channel_pair()
+    ours, their_sock = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs = Channel(their_sock, ASKS)
     main = Main(ours)
     async with trio.open_nursery() as nursery:
 
@@ -428,10 +433,9 @@ async def test_a_message_that_finds_no_descriptor_free_costs_no_session(caplog: 
             await main.listen(first)
             with connected(first) as clients:
                 await wait_all_tasks_blocked()
-                # Nobody answers what nobody could read.
-                await main.channel.send(Prepare(serial=4, generation=5, state=large))
+                send_large(main.sock, Prepare(serial=4, generation=5, state=large))
                 with no_descriptor_free():
-                    await wait_all_tasks_blocked()
+                    # Nobody answers what nobody could read.
                     failure = await main.listen(second, Address("127.0.0.1", 1))
                 assert failure == "Listen was cut short: no descriptor free for what came with it"
                 assert not is_closed(clients[0])
@@ -440,6 +444,16 @@ async def test_a_message_that_finds_no_descriptor_free_costs_no_session(caplog: 
                 await wait_all_tasks_blocked()
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert [line.partition(":")[0] for line in told] == ["a large message was cut short", "Listen was cut short"]
+
+
+def send_large(sock: socket.socket, message: Ask) -> None:
+    """As Channel does, but with no checkpoint at which the worker might take it at once."""
+    document = encode(message)
+    assert len(document) > INLINE_SIZE
+    with os.fdopen(os.memfd_create("large"), "wb") as memory:
+        memory.write(document)
+        memory.flush()
+        socket.send_fds(sock, [IN_MEMFD], [memory.fileno()])
 
 
 def is_closed(client: socket.socket) -> bool:
