@@ -41,7 +41,8 @@ class Cluster:
     """An application: how its backends are chosen and spoken to."""
 
     cluster_id: str
-    protocol: Literal["http", "tcp"]
+    protocol: Literal["http", "tcp"] | None = None
+    """What the file says; over the socket it may stay unsaid, and frontends of both kinds may lead here."""
     load_balancing: LoadBalancing = LoadBalancing.ROUND_ROBIN
     load_metric: LoadMetric = LoadMetric.CONNECTIONS
     send_proxy: bool = False

@@ -12,6 +12,16 @@ from sozu_trio.config.listeners import Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The global keys that change while everything runs; they are part of State."""
+
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    """What a listener takes that is added without timeouts of its own."""
+    log_level: str = "info"
+    """Directives, as `telemetry.directives` reads them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What the whole program goes by. Seconds unless said otherwise."""
 

@@ -5,13 +5,14 @@ where they are loaded and where they are compiled.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, TcpFrontend
 from sozu_trio.config.listeners import Listener
 from sozu_trio.config.patterns import canonical_host
+from sozu_trio.config.program import Settings
 
 ListenerKey = tuple[str, Address]
 """The transport ("tcp") and the address, so that UDP may share a port with TCP."""
@@ -41,9 +42,16 @@ class State:
     tcp_frontends: Mapping[Address, TcpFrontend]
     backends: Mapping[str, Mapping[str, Backend]]
     """By cluster, then by backend id. A cluster without backends has no entry."""
+    settings: Settings = field(default_factory=Settings)
+    declared: "State | None" = None
+    """What the configuration file said when it was last read; None for nothing. What is in it is of origin `file`."""
 
     def check(self) -> None:
         """Assert what every State promises; for tests."""
+        if self.declared is not None:
+            assert self.declared.declared is None
+            assert self.declared != EMPTY
+            self.declared.check()
         assert all(key == listener_key(listener) for key, listener in self.listeners.items())
         assert all(key == cluster.cluster_id for key, cluster in self.clusters.items())
         assert all(key == frontend_key(frontend) for key, frontend in self.http_frontends.items())
@@ -54,6 +62,13 @@ class State:
 
 
 EMPTY: Final = State({}, {}, {}, {}, {})
+
+
+def with_declared(state: State, declared: State | None) -> State:
+    """`state`, remembering `declared` as what the file says."""
+    if declared is not None:
+        declared = replace(declared, declared=None)
+    return replace(state, declared=None if declared == EMPTY else declared)
 
 
 def listener_key(listener: Listener) -> ListenerKey:
@@ -73,6 +88,7 @@ def declare(
     http_frontends: Iterable[HttpFrontend],
     tcp_frontends: Iterable[TcpFrontend],
     backends: Iterable[Backend],
+    settings: Settings = Settings(),  # noqa: B008 - it is frozen
 ) -> State:
     """The State that holds exactly these. Raises ValueError for two of one key."""
     return State(
@@ -81,6 +97,7 @@ def declare(
         _keyed("http frontend", ((frontend_key(frontend), frontend) for frontend in http_frontends)),
         _keyed("tcp frontend", ((frontend.address, frontend) for frontend in tcp_frontends)),
         _by_cluster(backends),
+        settings,
     )
 
 
