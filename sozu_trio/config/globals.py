@@ -27,6 +27,7 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
         command_buffer_size=file.command_buffer_size,
         max_command_buffer_size=file.max_command_buffer_size,
         command_allowed_uids=file.command_allowed_uids,
+        command_read_only_uids=file.command_read_only_uids,
         ctl_command_timeout=file.ctl_command_timeout,
         worker_count=file.worker_count,
         worker_automatic_restart=file.worker_automatic_restart,
@@ -80,24 +81,8 @@ def _target(where: str, target: str, directory: Path, report: Report) -> str:
 
 
 def _saved_state(file: FileTable, directory: Path, report: Report) -> Path | None:
-    """A state file with content adds routes, so leaving it unread would be seen; an empty or absent one holds none."""
-    if file.saved_state is None:
-        if file.automatic_state_save:
-            report.missing("saved_state", "a path, since automatic_state_save = true")
-        return None
-    path = directory / file.saved_state
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        size = 0
-    except OSError as error:
-        report.wrong("saved_state", f"found {show(path)}: {error.strerror}; want a file that can be read, or none")
-        return path
-    if size:
-        want = "a file that is empty or does not exist"
-        report.wrong(
-            "saved_state", f"found {show(path)}, which has content; want {want}; not built yet: loading a state"
-        )
-    else:
-        report.warn("saved_state", "not built yet: loading and saving the state")
-    return path
+    if file.saved_state is not None:
+        return directory / file.saved_state
+    if file.automatic_state_save:
+        report.missing("saved_state", "a path, since automatic_state_save = true")
+    return None

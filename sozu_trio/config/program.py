@@ -33,6 +33,8 @@ class Program:
     """Bytes."""
     command_allowed_uids: tuple[int, ...] | None = None
     """None = whoever the file mode of the socket lets in."""
+    command_read_only_uids: tuple[int, ...] = ()
+    """Those of them who may look and change nothing."""
     ctl_command_timeout: int = 30_000
     """Milliseconds; 0 = none."""
     worker_count: int = 2

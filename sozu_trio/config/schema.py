@@ -264,6 +264,7 @@ class FileTable:
     listeners: tuple[ListenerTable, ...] = ()
     clusters: Mapping[str, ClusterTable] = field(default_factory=dict)
     # ours
+    command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     runtime_directory: Path | None = None
 

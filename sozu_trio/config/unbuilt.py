@@ -26,10 +26,8 @@ class Refused:
 Rule = Refused | str
 """A string is a warning: what the key does instead of what it says."""
 
-_CONTROL = "not built yet: the control socket"
 _PROCESSES = "not built yet: workers as processes of their own"
 _MEMORY = "has no effect: memory is taken as it is needed and given back"
-_AUDIT = "not built yet: the audit log"
 _TLS = Refused("TLS")
 _ANSWERS = Refused("custom answers")
 _REWRITES = Refused("rewriting")
@@ -37,12 +35,8 @@ _REDIRECT = "has no effect without redirect"
 _PER_IP = Refused("limits per client address")
 
 GLOBAL: Mapping[str, Rule] = {
-    "command_buffer_size": _CONTROL,
-    "max_command_buffer_size": _CONTROL,
-    "command_allowed_uids": _CONTROL,
-    "ctl_command_timeout": _CONTROL,
+    "command_buffer_size": _MEMORY,
     "worker_automatic_restart": _PROCESSES,
-    "worker_timeout": _PROCESSES,
     "max_connections_per_ip": _PER_IP,
     "slab_entries_per_connection": _MEMORY,
     "min_buffers": _MEMORY,
@@ -53,13 +47,10 @@ GLOBAL: Mapping[str, Rule] = {
     "accept_queue_timeout": "has no effect: a connection is served or refused as soon as it is accepted",
     "evict_on_queue_full": Refused("eviction at capacity"),
     "basic_auth_max_credential_bytes": "has no effect without required_auth",
-    "automatic_state_save": "not built yet: saving the state",
     "handle_process_affinity": "has no effect, as in Sōzu",
     "access_logs_format": Refused("protobuf access logs", only=("protobuf",), want="'ascii' or 'json'"),
-    "audit_logs_target": _AUDIT,
-    "audit_logs_json_target": _AUDIT,
-    "disable_cluster_metrics": "not built yet: metrics",
-    "metrics": "not built yet: metrics",
+    "disable_cluster_metrics": "has no effect: counters are plain integers, and there are none per cluster yet",
+    "metrics": "not built yet: sending metrics",
 }
 
 LISTENER: Mapping[str, Rule] = {

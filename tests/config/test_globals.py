@@ -1,10 +1,7 @@
 """Global keys to the Program."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from sozu_trio.config.listeners import Timeouts
 from sozu_trio.config.load import Config
@@ -112,26 +109,6 @@ def test_saving_the_state_needs_a_place(problems: Problems) -> None:
     ]
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_an_empty_state_changes_nothing(load: Load, tmp_path: Path, exists: bool) -> None:
-    if exists:
-        (tmp_path / "state.json").touch()
-    assert [str(notice) for notice in load("saved_state = 'state.json'\nautomatic_state_save = true").notices] == [
-        "automatic_state_save: not built yet: saving the state",
-        "saved_state: not built yet: loading and saving the state",
-    ]
-
-
-def test_a_state_with_content_would_be_missed(problems: Problems, tmp_path: Path) -> None:
-    (tmp_path / "state.json").write_text("{}")
-    [problem] = problems("saved_state = 'state.json'")
-    assert problem.startswith("saved_state: found '")
-    assert problem.endswith(
-        "which has content; want a file that is empty or does not exist; not built yet: loading a state"
-    )
-
-
-def test_a_state_that_cannot_be_looked_at(problems: Problems, tmp_path: Path) -> None:
-    os.symlink("loop", tmp_path / "loop")
-    [problem] = problems("saved_state = 'loop'")
-    assert problem.endswith("Too many levels of symbolic links; want a file that can be read, or none")
+def test_where_the_state_is_kept(load: Load, tmp_path: Path) -> None:
+    config = load("saved_state = 'state.json'\nautomatic_state_save = true")
+    assert (config.program.saved_state, config.notices) == (tmp_path / "state.json", ())

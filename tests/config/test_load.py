@@ -168,10 +168,7 @@ def test_sozus_own_sample_is_served() -> None:
     assert {notice.where for notice in config.notices} == {
         *(
             "command_buffer_size",
-            "max_command_buffer_size",
-            "ctl_command_timeout",
             "max_buffers",
             "metrics",
-            "saved_state",
         ),
     }

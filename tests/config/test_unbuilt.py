@@ -78,16 +78,17 @@ def test_refused_where_a_client_would_notice(problems: Problems, text: str, prob
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("command_buffer_size = 16384", "command_buffer_size: not built yet: the control socket"),
-        ("command_allowed_uids = [0]", "command_allowed_uids: not built yet: the control socket"),
+        (
+            "command_buffer_size = 16384",
+            "command_buffer_size: has no effect: memory is taken as it is needed and given back",
+        ),
         (
             "worker_automatic_restart = false",
             "worker_automatic_restart: not built yet: workers as processes of their own",
         ),
         ("max_buffers = 500", "max_buffers: has no effect: memory is taken as it is needed and given back"),
         ("handle_process_affinity = true", "handle_process_affinity: has no effect, as in Sōzu"),
-        ("audit_logs_target = 'stderr'", "audit_logs_target: not built yet: the audit log"),
-        ("metrics = { address = '127.0.0.1:8125' }", "metrics: not built yet: metrics"),
+        ("metrics = { address = '127.0.0.1:8125' }", "metrics: not built yet: sending metrics"),
         (HTTP % "h2_max_ping_per_window = 7", "listeners[0].h2_max_ping_per_window: has no effect on an http listener"),
         (HTTP % "cipher_list = ['x']", "listeners[0].cipher_list: has no effect on an http listener"),
         (TCP % "request_timeout = 7", "listeners[0].request_timeout: has no effect on a tcp listener"),
