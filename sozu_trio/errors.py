@@ -2,7 +2,13 @@
 
     SozuTrioError
      ├─ OperatorError            what was typed or written in a file is wrong: a clear line, exit code 1
-     │   └─ ConfigError          every problem of a configuration at once
+     │   ├─ ConfigError          every problem of a configuration at once
+     │   ├─ ChangeRefused        every problem of a change, or of a batch of them; nothing was changed
+     │   ├─ ControlError         nobody to talk to at the control socket
+     │   │   ├─ RequestFailed    the proxy refused a request, or failed at it
+     │   │   └─ ConnectionLost   the connection ended before the answer
+     │   └─ JournalError         a change could not be written down, so it was not made
+     │       └─ CorruptJournal   what is written down cannot be relied on
      ├─ ExchangeError            one exchange ends, with an HTTP answer where one can still be given
      │   ├─ RequestRefused       blame: client    400, 405, 408, 414, 417, 431, 501, 505 …
      │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
@@ -18,7 +24,7 @@ what nobody caught (`nursery/guard.py`).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 Blame = Literal["client", "backend", "operator", "us"]
 
@@ -53,6 +59,49 @@ class ConfigError(OperatorError):
         self.source = source
         self.problems = problems
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+class ChangeRefused(OperatorError):
+    """Changes that cannot be made, with every problem found in any of them; none of them was."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+class JournalError(OperatorError):
+    """The journal cannot be read or written. Where it was to be written, nothing was changed."""
+
+
+class CorruptJournal(JournalError):
+    """A journal that is damaged, or is none: where, what, and the way out."""
+
+    def __init__(self, path: str, line: int, what: str) -> None:
+        self.path = path
+        self.line = line
+        self.what = what
+        super().__init__(
+            f"{path}: line {line}: {what}. Nothing from there on can be relied on. Start with `serve --state-from FILE`"
+            " to go on from a saved state instead, or with `--state-from none` from the configuration file alone;"
+            f" the journal is then kept as {path}.corrupt-TIME"
+        )
+
+
+class ControlError(OperatorError):
+    """A client of the control socket has nobody to talk to, or nobody it understands."""
+
+
+class RequestFailed(ControlError):
+    """The proxy's `failure`. `content` may hold `problems`, as docs/control-protocol.md says."""
+
+    def __init__(self, message: str, content: Any = None) -> None:
+        self.message = message
+        self.content = content
+        super().__init__(message)
+
+
+class ConnectionLost(ControlError):
+    """The connection to the proxy ended before the answer; whether the request was carried out is not known."""
 
 
 class ExchangeError(SozuTrioError):

@@ -1,10 +1,13 @@
-"""TOML → one frozen `Config`; every default, limit and deadline of the program, each with its unit.
+"""TOML → one frozen `Config`; the words of the control socket that change it; every default, limit and deadline of the
+program, each with its unit.
 
 load        the way in: `load_config`, `parse_config`, `Config`
 schema      the tables of the file: every key, its kind, its default       values    what a single value may be
-structure   TOML → tables, by cattrs                                       report    problems and notices
+structure   TOML and JSON → tables, by cattrs; `kinds` teaches it          report    problems and notices
 unbuilt     keys that do nothing yet                                       check     what tables must not say together
 globals     global keys → Program                                          resolve   other tables → records
 program, listeners, clusters, addresses                                    the records everyone else works with
+verbs       changes that can be asked for, with their `bodies`             reading   JSON → body
+options     values that only bodies have
 patterns    hosts and paths of frontends                                   limits    numbers that are no keys
 """

@@ -17,6 +17,28 @@ class HeadLimits:
     """431 beyond. As Apache; nginx has none, HAProxy 101."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlLimits:
+    """What clients of the control socket may take. Seconds, unless said otherwise."""
+
+    request: int = 2_000_000
+    """Bytes of a request's line; the key is `max_command_buffer_size`."""
+    clients: int = 64
+    """Connected at once; one more is told so. They are programs and people of one machine."""
+    requests: int = 64
+    """Of one client under way; while there are so many no further one is read."""
+    replies: int = 16
+    """Of one client waiting to be written; whoever has another one waits."""
+    idle: float = 600
+    """Without a request, and with none under way."""
+    half_line: float = 30
+    """From the first byte of a line to its last."""
+    unread: float = 30
+    """In which a client reads nothing of what is waiting for it."""
+    after_garbage: float = 0.01
+    """From a line that is no request to the next: garbage at full speed would take the loop from the traffic."""
+
+
 READ_SIZE = 65536
 """Bytes asked of a socket for a head and whatever body came with it."""
 RELAY_SIZE = 262144

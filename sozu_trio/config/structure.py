@@ -1,62 +1,115 @@
-"""TOML values → the tables of `schema.py`, by cattrs, with every fault turned into a problem at its place.
+"""TOML or JSON values → tables, by cattrs, with every fault turned into a problem at its place.
 
 cattrs finds all faults of a document in one go and notes on each exception where it was. The keys at fault are then
 taken out and the rest is structured again: so the later checks see all that could be read, and no fault hides another.
+
+Classes named …Table are those of files, and their keys are spelled as their fields. All others are bodies of requests,
+with the spelling of ctl's options: hyphens, and `from` for `from_`. Null is no value: a key not meant is left out.
 """
 
-import copy
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args, get_origin
+from itertools import islice
+from typing import Any, TypeVar, cast, overload
 
 import cattrs
-from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
-from cattrs.gen import make_dict_structure_fn
 
 from sozu_trio.config import schema
-from sozu_trio.config.clusters import LoadMetric, PathType, Position
+from sozu_trio.config.kinds import make_converter
 from sozu_trio.config.report import Report, an, place
-from sozu_trio.config.values import READERS, Unfit
+from sozu_trio.config.values import Unfit
+
+MOST = 100
+"""Problems told of one value, and of one table's unknown keys."""
+LONGEST = 80
+"""Characters shown of a key."""
 
 Steps = tuple[str | int, ...]
-Hook = Callable[[Any, Any], Any]
+_Tree = dict[str | int, "_Tree | None"]
+"""Steps that lead to keys; None = the key itself."""
+Spell = Callable[[str], str]
+T = TypeVar("T")
 
-_TABLES = [kind for kind in vars(schema).values() if isinstance(kind, type) and kind.__name__.endswith("Table")]
+_FILE_TABLES = [kind for kind in vars(schema).values() if isinstance(kind, type) and kind.__name__.endswith("Table")]
 
 
-def structure(document: dict[str, Any], report: Report) -> schema.FileTable:
-    """The file's tables, without whatever `report` now calls wrong. `document` is left as it is."""
+@overload
+def structure(document: dict[str, Any], report: Report) -> schema.FileTable: ...
+
+
+@overload
+def structure(document: dict[str, Any], report: Report, table: type[T], where: str = "") -> T: ...
+
+
+def structure(document: dict[str, Any], report: Report, table: type[Any] = schema.FileTable, where: str = "") -> Any:
+    """The table that `document` is, without whatever `report` now calls wrong. `document` is left as it is.
+
+    `table` can do without any of its keys; `where` is the place of the document.
+    """
+    style = _style_of(table)
     try:
-        return _CONVERTER.structure(document, schema.FileTable)
+        return style.converter.structure(document, table)
     except cattrs.BaseValidationError as error:
-        faults = list(_faults(error, ()))
-    readable = copy.deepcopy(document)
+        faults = list(_faults(error, (), style))
     for steps, what in faults:
-        report.wrong(_where(steps), what)
-        _take_out(readable, steps)
-    return _CONVERTER.structure(readable, schema.FileTable)
+        report.wrong(_where(where, steps), what)
+    return style.converter.structure(_without([steps for steps, _ in faults], document), table)
+
+
+def structure_fields(document: Mapping[str, Any], report: Report, table: type, where: str = "") -> dict[str, Any]:
+    """The fields of `table` that `document` gives and that can be read, by name; `report` gets to know of all others.
+
+    Fields without a default must be given. Who sends it may mean harm, so only `MOST` faults of a kind are told.
+    """
+    style = _style_of(table)
+    read = {}
+    for each in dataclasses.fields(table):
+        key, kind = style.spell(each.name), cast(Any, each.type)
+        if key in document:
+            try:
+                read[each.name] = style.converter.structure(document[key], kind)
+            except (cattrs.BaseValidationError, ValueError) as error:
+                for steps, what in islice(_faults(error, (key,), style), MOST):
+                    report.wrong(_where(where, steps), what)
+        elif each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
+            report.missing(place(where, key), _wanted(kind, style))
+    for key in sorted(document.keys() - set(keys_of(table)))[:MOST]:
+        report.wrong(_where(where, (key,)), _unknown(key, table))
+    return read
+
+
+def structure_whole(document: Mapping[str, Any], report: Report, table: type[T], where: str = "") -> T | None:
+    """`document` as a table that may need some of its keys; None when anything is wrong, which `report` then knows."""
+    before = len(report.problems)
+    fields = structure_fields(document, report, table, where)
+    return table(**fields) if len(report.problems) == before else None
 
 
 def keys_of(table: type) -> list[str]:
-    return [each.name for each in dataclasses.fields(table)]
+    """The keys of a table as they are spelled where it is used."""
+    spell = _style_of(table).spell
+    return [spell(each.name) for each in dataclasses.fields(table)]
 
 
-def _where(steps: Steps) -> str:
-    where = ""
+def hyphened(name: str) -> str:
+    """`backend_id` → `backend-id`, and `from_`, which Python would not have without its mark, → `from`."""
+    return name.rstrip("_").replace("_", "-")
+
+
+def _where(where: str, steps: Steps) -> str:
     for step in steps:
-        where = place(where, step)
+        where = place(where, step if isinstance(step, int) or len(step) <= LONGEST else f"{step[: LONGEST - 1]}…")
     return where
 
 
-def _faults(error: BaseException, steps: Steps) -> Iterator[tuple[Steps, str]]:
+def _faults(error: BaseException, steps: Steps, style: "_Style") -> Iterator[tuple[Steps, str]]:
     """Every fault under an exception of cattrs, with the steps that lead to it."""
     if isinstance(error, cattrs.BaseValidationError):
         for each in error.exceptions:
-            yield from _faults(each, (*steps, *_noted(each)))
+            yield from _faults(each, (*steps, *_noted(each, style)), style)
     elif isinstance(error, ForbiddenExtraKeysError):
         for key in sorted(error.extra_fields):
             yield (*steps, key), _unknown(key, error.cl)
@@ -64,23 +117,35 @@ def _faults(error: BaseException, steps: Steps) -> Iterator[tuple[Steps, str]]:
         yield steps, str(error)
 
 
-def _noted(error: BaseException) -> Steps:
+def _noted(error: BaseException, style: "_Style") -> Steps:
     """The one step that cattrs noted on this exception: a key or an index."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
-            return (note.name,)
+            return (style.spell(note.name),)
         if isinstance(note, IterableValidationNote):
             return (note.index,)
     return ()
 
 
+def _wanted(kind: Any, style: "_Style") -> str:
+    """What a reader says of a value that nothing takes."""
+    try:
+        style.converter.structure(None, kind)
+    except Unfit as unfit:
+        return unfit.want
+    return "a value"
+
+
 def _unknown(key: str, table: type) -> str:
     """A key written below the wrong header is TOML's classic slip, so other tables are looked through, too."""
-    if nearest := get_close_matches(key, keys_of(table), n=1):
+    known = keys_of(table)
+    if len(key) <= LONGEST and (nearest := get_close_matches(key, known, n=1)):
         return f"unknown key; did you mean {nearest[0]!r}?"
+    if table not in _FILE_TABLES:
+        return f"unknown key; known are {', '.join(known)}" if known else "unknown key; none is known"
     if table is not schema.FileTable and key in keys_of(schema.FileTable):
         return f"unknown key; {key!r} is a global key and belongs before the first [header]"
-    homes = [_name(other) for other in _TABLES if key in keys_of(other)]
+    homes = [_name(other) for other in _FILE_TABLES if key in keys_of(other)]
     return f"unknown key; {key!r} is a key of {' and '.join(homes)}" if homes else "unknown key"
 
 
@@ -89,80 +154,48 @@ def _name(table: type) -> str:
     return an(" ".join(words).lower())
 
 
-def _take_out(document: Any, steps: Steps) -> None:
-    """Remove the innermost key on the way to a fault. Items of arrays stay, so that indices keep their meaning."""
-    innermost = max(index for index, step in enumerate(steps) if isinstance(step, str))
-    for step in steps[:innermost]:
-        if isinstance(step, str) and step not in document:
-            return  # something around it is already gone
-        document = document[step]
-    document.pop(steps[innermost], None)
+def _without(faults: Iterable[Steps], document: Any) -> Any:
+    """A copy that lacks, for each fault, the innermost key on the way to it.
+
+    Items of arrays stay, so that indices keep their meaning.
+    """
+    tree: _Tree = {}
+    for steps in faults:
+        innermost = max(index for index, step in enumerate(steps) if isinstance(step, str))
+        _plant(tree, steps[: innermost + 1])
+    return _pruned(document, tree)
 
 
-def _read_choice(wanted: tuple[Any, ...], value: object) -> Any:
-    """One of a few strings, as a Literal or an enum lists them."""
-    if isinstance(value, str) and value in wanted:
-        return wanted[wanted.index(value)]
-    names = [repr(str(choice)) for choice in wanted]
-    raise Unfit(value, f"{', '.join(names[:-1])} or {names[-1]}")
+def _plant(tree: _Tree, steps: Steps) -> None:
+    for step in steps[:-1]:
+        branch = tree.setdefault(step, {})
+        if branch is None:
+            return  # something around it is to go already
+        tree = branch
+    tree[steps[-1]] = None
 
 
-def _literal_hook(kind: Any) -> Hook:
-    return lambda value, _: _read_choice(get_args(kind), value)
+def _pruned(value: Any, tree: _Tree) -> Any:
+    copied = value.copy()
+    for step, branch in tree.items():
+        if branch is None:
+            copied.pop(step, None)
+        else:
+            copied[step] = _pruned(copied[step], branch)
+    return copied
 
 
-def _enum_hook(kind: type[StrEnum]) -> Hook:
-    return lambda value, _: _read_choice(tuple(kind), value)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Style:
+    """How keys are spelled, and the converter that reads them so."""
+
+    spell: Spell
+    converter: cattrs.Converter
 
 
-def _annotated_hook(kind: Any) -> Hook:
-    return _reader_hook(kind.__metadata__[0])
+_AS_IT_IS = _Style(str, make_converter(str))
+_HYPHENED = _Style(hyphened, make_converter(hyphened))
 
 
-def _made_from(origin: Any) -> Callable[[Any], bool]:
-    """A predicate for cattrs: is this kind `origin[…]`?"""
-    return lambda kind: get_origin(kind) is origin
-
-
-def _array_hook(kind: Any, converter: cattrs.Converter) -> Hook:
-    return _checked(list, "an array", homogenous_tuple_structure_factory(kind, converter))
-
-
-def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Hook:
-    return _checked(dict, "a table", mapping_structure_factory(kind, converter, structure_to=dict))
-
-
-def _table_hook(kind: Any, converter: cattrs.Converter) -> Hook:
-    return _checked(dict, "a table", make_dict_structure_fn(kind, converter))
-
-
-def _checked(shape: type, want: str, structure_it: Hook) -> Hook:
-    """cattrs takes whatever can be iterated or subscripted; a string where an array belongs deserves the plain fact."""
-
-    def hook(value: Any, kind: Any) -> Any:
-        if not isinstance(value, shape):
-            raise Unfit(value, want)
-        return structure_it(value, kind)
-
-    return hook
-
-
-def _reader_hook(read: Callable[[object], object]) -> Hook:
-    return lambda value, _: read(value)
-
-
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
-    converter.register_structure_hook_factory(_made_from(Literal), _literal_hook)
-    converter.register_structure_hook_factory(_made_from(Annotated), _annotated_hook)
-    converter.register_structure_hook_factory(_made_from(tuple), _array_hook)
-    converter.register_structure_hook_factory(_made_from(Mapping), _mapping_hook)
-    converter.register_structure_hook_factory(lambda kind: kind in _TABLES, _table_hook)
-    for kind, read in READERS.items():
-        converter.register_structure_hook(kind, _reader_hook(read))
-    for choices in (LoadMetric, PathType, Position):
-        converter.register_structure_hook(choices, _enum_hook(choices))
-    return converter
-
-
-_CONVERTER = _make_converter()
+def _style_of(table: type) -> _Style:
+    return _AS_IT_IS if table.__name__.endswith("Table") else _HYPHENED

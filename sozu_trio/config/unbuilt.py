@@ -5,9 +5,9 @@ key that says no more than its default is never remarked on, so that a file may 
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sozu_trio.config import schema
 from sozu_trio.config.report import Report, an, place
@@ -33,6 +33,10 @@ _ANSWERS = Refused("custom answers")
 _REWRITES = Refused("rewriting")
 _REDIRECT = "has no effect without redirect"
 _PER_IP = Refused("limits per client address")
+_LISTENERS = Refused("https and udp listeners", only=("https", "udp"), want="'http' or 'tcp'")
+_HTTP2 = Refused("HTTP/2")
+_HEALTH = Refused("health checks")
+_UDP = Refused("UDP")
 
 GLOBAL: Mapping[str, Rule] = {
     "command_buffer_size": _MEMORY,
@@ -54,7 +58,7 @@ GLOBAL: Mapping[str, Rule] = {
 }
 
 LISTENER: Mapping[str, Rule] = {
-    "protocol": Refused("https and udp listeners", only=("https", "udp"), want="'http' or 'tcp'"),
+    "protocol": _LISTENERS,
     "answers": _ANSWERS,
     **dict.fromkeys(schema.LISTENER_ANSWERS, _ANSWERS),
 }
@@ -68,15 +72,15 @@ CLUSTER: Mapping[str, Rule] = {
         only=("HRW", "MAGLEV"),
         want="'ROUND_ROBIN', 'RANDOM', 'LEAST_LOADED' or 'POWER_OF_TWO'",
     ),
-    "http2": Refused("HTTP/2"),
+    "http2": _HTTP2,
     "answer_503": _ANSWERS,
     "answers": _ANSWERS,
     "authorized_hashes": Refused("authentication"),
     "www_authenticate": "has no effect without required_auth",
     "max_connections_per_ip": _PER_IP,
     "retry_after": "has no effect without max_connections_per_ip",
-    "health_check": Refused("health checks"),
-    "udp": Refused("UDP"),
+    "health_check": _HEALTH,
+    "udp": _UDP,
 }
 
 FRONTEND: Mapping[str, Rule] = {
@@ -124,18 +128,59 @@ IDLE_ON_CLUSTER: Mapping[str | None, Collection[str]] = {"http": {"send_proxy"},
 IDLE_ON_FRONTEND: Mapping[str | None, Collection[str]] = {"tcp": _HTTP_FRONTEND_KEYS}
 
 
+VERBS: Mapping[str, Refused] = {
+    **{
+        f"listener {kind} {action}": _LISTENERS
+        for kind in ("https", "udp")
+        for action in ("add", "update", "remove", "activate", "deactivate")
+    },
+    **{f"frontend https {action}": _TLS for action in ("add", "remove")},
+    **{f"frontend udp {action}": _UDP for action in ("add", "remove")},
+    **{f"certificate {action}": _TLS for action in ("add", "remove", "replace")},
+    **{f"cluster h2 {action}": _HTTP2 for action in ("enable", "disable")},
+    **{f"cluster health-check {action}": _HEALTH for action in ("set", "remove")},
+    **{f"connection-limit {action}": _PER_IP for action in ("set", "remove")},
+}
+"""Verbs of the control socket that are refused as a whole."""
+
+Kind = Literal["listener", "cluster", "frontend", "backend"]
+
+_RULES: Mapping[Kind, tuple[Mapping[str, Rule], Mapping[str | None, Collection[str]]]] = {
+    "listener": (LISTENER, IDLE_ON_LISTENER),
+    "cluster": (CLUSTER, IDLE_ON_CLUSTER),
+    "frontend": (FRONTEND, IDLE_ON_FRONTEND),
+    "backend": (BACKEND, {}),
+}
+
+
 def report_unbuilt(file: schema.FileTable, report: Report) -> None:
     """Say of every key in the file that does nothing why it does nothing, as a problem or as a warning."""
     _judge(file, "", GLOBAL, report)
     for index, listener in enumerate(file.listeners):
         where = place("listeners", index)
         if listener.protocol in ("https", "udp"):
-            _judge_key("protocol", listener.protocol, None, where, LISTENER["protocol"], report)
-            continue
-        idle = IDLE_ON_LISTENER.get(listener.protocol, ())
-        _judge(listener, where, LISTENER, report, idle, f"on {an(str(listener.protocol))} listener")
+            _judge_key(listener.protocol, None, place(where, "protocol"), LISTENER["protocol"], report)
+        else:
+            judge_table(listener, "listener", listener.protocol, where, report)
     for cluster_id, cluster in file.clusters.items():
         _judge_cluster(cluster, place("clusters", cluster_id), report)
+
+
+def _judge_cluster(cluster: schema.ClusterTable, where: str, report: Report) -> None:
+    judge_table(cluster, "cluster", cluster.protocol, where, report)
+    for index, frontend in enumerate(cluster.frontends):
+        judge_table(frontend, "frontend", cluster.protocol, place(place(where, "frontends"), index), report)
+    for index, backend in enumerate(cluster.backends):
+        judge_table(backend, "backend", cluster.protocol, place(place(where, "backends"), index), report)
+
+
+def judge_table(
+    table: Any, kind: Kind, protocol: str | None, where: str, report: Report, spell: Callable[[str], str] = str
+) -> None:
+    """Say it of one table of the file. `spell` makes what the key is called where it was read."""
+    rules, idle = _RULES[kind]
+    known = {} if (kind, protocol) == ("frontend", "tcp") else rules
+    _judge(table, where, known, report, idle.get(protocol, ()), f"on {an(str(protocol))} {kind}", spell)
 
 
 def changed_keys(table: Any) -> dict[str, tuple[object, object]]:
@@ -144,34 +189,28 @@ def changed_keys(table: Any) -> dict[str, tuple[object, object]]:
     return {name: pair for name, pair in pairs.items() if not _says_nothing(*pair)}
 
 
-def _judge_cluster(cluster: schema.ClusterTable, where: str, report: Report) -> None:
-    protocol = cluster.protocol
-    named = an(str(protocol))
-    _judge(cluster, where, CLUSTER, report, IDLE_ON_CLUSTER.get(protocol, ()), f"on {named} cluster")
-    for index, frontend in enumerate(cluster.frontends):
-        at = place(place(where, "frontends"), index)
-        rules = {} if protocol == "tcp" else FRONTEND
-        _judge(frontend, at, rules, report, IDLE_ON_FRONTEND.get(protocol, ()), f"on {named} frontend")
-    for index, backend in enumerate(cluster.backends):
-        _judge(backend, place(place(where, "backends"), index), BACKEND, report)
-
-
 def _judge(
-    table: Any, where: str, rules: Mapping[str, Rule], report: Report, idle: Collection[str] = (), kind: str = ""
+    table: Any,
+    where: str,
+    rules: Mapping[str, Rule],
+    report: Report,
+    idle: Collection[str] = (),
+    kind: str = "",
+    spell: Callable[[str], str] = str,
 ) -> None:
     for key, (value, default) in changed_keys(table).items():
         if key in idle:
-            report.warn(place(where, key), f"has no effect {kind}")
+            report.warn(place(where, spell(key)), f"has no effect {kind}")
         elif key in rules:
-            _judge_key(key, value, default, where, rules[key], report)
+            _judge_key(value, default, place(where, spell(key)), rules[key], report)
 
 
-def _judge_key(key: str, value: object, default: object, where: str, rule: Rule, report: Report) -> None:
+def _judge_key(value: object, default: object, where: str, rule: Rule, report: Report) -> None:
     if isinstance(rule, str):
-        report.warn(place(where, key), rule)
+        report.warn(where, rule)
     elif not rule.only or value in rule.only:
         want = rule.want or (show(default) if default or isinstance(default, (bool, int)) else "this key left out")
-        report.wrong(place(where, key), f"found {show(value)}; want {want}; not built yet: {rule.why}")
+        report.wrong(where, f"found {show(value)}; want {want}; not built yet: {rule.why}")
 
 
 def _default(each: Any) -> object:

@@ -7,7 +7,7 @@ needs more than one value to judge, in `check.py`.
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +27,7 @@ class Unfit(ValueError):
     """A value that its key does not take; the message names both what was found and what is wanted."""
 
     def __init__(self, value: object, want: str) -> None:
+        self.want = want
         super().__init__(f"found {show(value)}; want {want}")
 
 
@@ -35,6 +36,8 @@ def show(value: object) -> str:
     if is_dataclass(value) and not isinstance(value, Address):
         return "a table"
     match value:
+        case None:
+            return "null"  # of JSON
         case bool():
             return "true" if value else "false"
         case int() if value.bit_length() > 128:
@@ -48,6 +51,12 @@ def show(value: object) -> str:
     text = str(value)
     shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     return repr(shown) if isinstance(value, (str, Path, Address)) else shown
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """Choices as a person lists them: 'http', 'tcp' or 'udp'."""
+    names = [repr(str(choice)) for choice in choices]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def read_text(value: object) -> str:

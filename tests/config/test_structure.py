@@ -1,6 +1,8 @@
 """TOML values to tables, strictly."""
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, PathType
 from sozu_trio.config.report import Report
-from sozu_trio.config.structure import keys_of, structure
+from sozu_trio.config.resolve import WANT_ADDRESS
+from sozu_trio.config.structure import MOST, keys_of, structure, structure_fields, structure_whole
+from sozu_trio.config.values import Positive
 
 
 def read(text: str) -> tuple[schema.FileTable, list[str]]:
@@ -105,10 +109,109 @@ def test_two_faults_in_one_list_take_it_out_once() -> None:
     assert file.command_allowed_uids is None
 
 
+def test_a_document_may_be_as_deep_as_toml_lets_it() -> None:
+    file, problems = read(f"worker_count = 3\nx = {'[' * 400}{']' * 400}")
+    assert (file.worker_count, problems) == (3, ["x: unknown key"])
+
+
 def test_a_fault_within_what_is_taken_out_already() -> None:
     file, problems = read("listeners = [3, {address = 'x'}]")
     assert [problem.split(":")[0] for problem in problems] == ["listeners[0]", "listeners[1].address"]
     assert file.listeners == ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """What a request may hold."""
+
+    id: str
+    from_: Address
+    max_count: Positive | None = None
+    changes: tuple[Mapping[str, Any], ...] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooseBody:
+    """A body that needs nothing."""
+
+    skip_unknown: bool = False
+    limit: Positive = 3
+
+
+def body(document: dict[str, Any], where: str = "") -> tuple[Body | None, list[str]]:
+    report = Report()
+    return structure_whole(document, report, Body, where), [str(problem) for problem in report.problems]
+
+
+def test_bodies_have_hyphens() -> None:
+    assert keys_of(Body) == ["id", "from", "max-count", "changes", "tags"]
+    document = {"id": "a", "from": "127.0.0.1:1", "max-count": 2, "changes": [{"verb": ["b"]}], "tags": {"c": "d"}}
+    read = Body(
+        id="a", from_=Address("127.0.0.1", 1), max_count=2, changes=({"verb": ["b"]},), tags={"c": "d"}
+    )  # fmt: skip
+    assert body(document) == (read, [])
+
+
+def test_every_fault_of_a_body_at_its_place() -> None:
+    document = {"from": "x", "max_count": 2, "max-count": None, "changes": [{}, 3], "tags": {"a": 1}, "zzz": 0}
+    assert body(document, "requests[1]") == (
+        None,
+        [
+            "requests[1].id: missing; want a string",
+            f"requests[1].from: found 'x'; want {WANT_ADDRESS} (names are not resolved)",
+            "requests[1].max-count: found null; want an integer from 1 to 4294967295",
+            "requests[1].changes[1]: found 3; want a table",
+            "requests[1].tags.a: found 1; want a string",
+            "requests[1].max_count: unknown key; did you mean 'max-count'?",
+            "requests[1].zzz: unknown key; known are id, from, max-count, changes, tags",
+        ],
+    )
+
+
+def test_what_can_be_read_of_a_body() -> None:
+    report = Report()
+    assert structure_fields({"id": "a", "from": 3, "x": 1}, report, Body) == {"id": "a"}
+
+
+def test_a_body_that_needs_nothing_is_made_of_what_can_be_read() -> None:
+    report = Report()
+    assert structure({"skip-unknown": True, "limit": 0}, report, LooseBody, "body") == LooseBody(skip_unknown=True)
+    assert [str(problem) for problem in report.problems] == [
+        "body.limit: found 0; want an integer from 1 to 4294967295"
+    ]
+
+
+def test_who_means_harm_gets_short_answers() -> None:
+    garbage = {f"{number:0>200}": 1 for number in range(10 * MOST)}
+    _, problems = body({"id": "a", "from": "127.0.0.1:1", "changes": [1] * 10 * MOST, **garbage})
+    assert len(problems) == 2 * MOST
+    assert max(map(len, problems)) < 200
+
+
+def test_a_body_in_which_nothing_is_known() -> None:
+    assert keys_of(Nothing) == []
+    report = Report()
+    assert structure_whole({"a": 1}, report, Nothing) is None
+    assert str(report.problems[0]) == "a: unknown key; none is known"
+
+
+def test_a_body_that_takes_anything_still_needs_it() -> None:
+    report = Report()
+    assert structure_whole({}, report, Anything) is None
+    assert str(report.problems[0]) == "value: missing; want a value"
+
+
+@dataclass(frozen=True)
+class Anything:
+    """A body whose value may be of any kind."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A body without keys."""
 
 
 def all_keys() -> list[str]:

@@ -101,7 +101,7 @@ PROTOCOL = "want the name of a protocol, such as websocket, and never h2c"
         (values.LogTarget, "syslog", f"found 'syslog'; {TARGET}"),
         (values.LogTarget, "file://", f"found 'file://'; {TARGET}"),
         (values.LogTarget, "udp://host:514", f"found 'udp://host:514'; {TARGET}"),
-        (values.LogTarget, None, "found None; want a string"),
+        (values.LogTarget, None, "found null; want a string"),
     ],
 )
 def test_refused(kind: Any, value: object, complaint: str) -> None:

@@ -1,0 +1,100 @@
+"""The body of a verb that changes State, from JSON or TOML: every fault in it is a problem at its place.
+
+What needs the State to be judged, `routing/changes.py` judges.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sozu_trio.config import schema
+from sozu_trio.config.bodies import BackendAdd, BackendUpdate, ClusterBody, HttpFrontendAdd, HttpListenerBody
+from sozu_trio.config.report import Report, place
+from sozu_trio.config.structure import hyphened, keys_of, structure_fields
+from sozu_trio.config.unbuilt import VERBS, Kind, judge_table
+from sozu_trio.config.values import show
+from sozu_trio.config.verbs import BODIES
+
+_IN_THE_FILE: Mapping[type, tuple[Kind, type]] = {
+    ClusterBody: ("cluster", schema.ClusterTable),
+    BackendAdd: ("backend", schema.BackendTable),
+    BackendUpdate: ("backend", schema.BackendTable),
+    HttpFrontendAdd: ("frontend", schema.FrontendTable),
+    HttpListenerBody: ("listener", schema.ListenerTable),
+}
+"""Body → what it is in the file, whose rules say what is not built."""
+
+_FILE_KEYS: Mapping[str, str] = {
+    "load_balancing_policy": "load_balancing",
+    "authorized_hash": "authorized_hashes",
+    "answer": "answers",
+    "header": "headers",
+}
+"""Keys that ctl calls otherwise than the file does."""
+_CTL_KEYS = {file: ctl for ctl, file in _FILE_KEYS.items()}
+
+_PATHS = ("path_prefix", "path_regex", "path_equals")
+
+
+def read_body(verb: str, document: Mapping[str, Any], report: Report, where: str = "") -> Any:
+    """The table of BODIES that `document` is. None when anything is wrong with it, which `report` then knows."""
+    before = len(report.problems)
+    table = BODIES[verb]
+    given = structure_fields(document, report, table, where)
+    if verb in VERBS:
+        report.wrong(place(where, "verb"), f"found {show(verb)}, which is not built yet: {VERBS[verb].why}")
+        return None
+    _judge_unbuilt(table, given, where, report)
+    if verb in _CHECKS:
+        _CHECKS[verb](given, where, report)
+    return table(**given) if len(report.problems) == before else None
+
+
+def _judge_unbuilt(table: type, given: Mapping[str, Any], where: str, report: Report) -> None:
+    kinds = [_IN_THE_FILE[body] for body in table.__mro__ if body in _IN_THE_FILE]
+    for kind, file_table in kinds:
+        protocol = given.get("protocol") if kind == "cluster" else "http"
+        judge_table(_as_in_the_file(file_table, given), kind, protocol, where, report, _spell)
+
+
+def _as_in_the_file(table: type, given: Mapping[str, Any]) -> Any:
+    """The file's table with whatever of it was given; an empty list says nothing."""
+    named = {_FILE_KEYS.get(name, name): value for name, value in given.items() if value != ()}
+    return table(**{name: named[name] for name in keys_of(table) if name in named})
+
+
+def _spell(key: str) -> str:
+    return hyphened(_CTL_KEYS.get(key, key))
+
+
+def _check_cluster(given: Mapping[str, Any], where: str, report: Report) -> None:
+    if given.get("expect_proxy"):
+        what = "found true; want false: it is the listener that expects a header, see 'listener tcp update'"
+        report.wrong(place(where, "expect-proxy"), what)
+
+
+def _check_backend_remove(given: Mapping[str, Any], where: str, report: Report) -> None:
+    if given.get("now") and given.get("deadline"):
+        report.wrong(place(where, "deadline"), f"found {show(given['deadline'])} and now = true; want only one of both")
+
+
+def _check_rule(given: Mapping[str, Any], where: str, report: Report) -> None:
+    paths = [hyphened(path) for path in _PATHS if path in given]
+    if len(paths) > 1:
+        report.wrong(place(where, paths[1]), f"found {' and '.join(paths)}; want at most one of them")
+    if given.get("deny") and "cluster" in given:
+        report.wrong(place(where, "deny"), f"found true and cluster {show(given['cluster'])}; want only one of both")
+
+
+def _check_rule_to_add(given: Mapping[str, Any], where: str, report: Report) -> None:
+    _check_rule(given, where, report)
+    if not given.get("deny") and "cluster" not in given:
+        report.missing(place(where, "cluster"), "the id of a cluster, or deny = true")
+
+
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any], str, Report], None]] = {
+    "cluster add": _check_cluster,
+    "cluster update": _check_cluster,
+    "backend remove": _check_backend_remove,
+    "frontend http add": _check_rule_to_add,
+    "frontend http remove": _check_rule,
+}
