@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend
 from sozu_trio.config.listeners import HttpListener
+from sozu_trio.routing.compile import compile_table
 from sozu_trio.routing.state import State, declare
-from sozu_trio.routing.table import Outcome, compile_table
+from sozu_trio.routing.table import Outcome
 
 ADDRESS = Address("127.0.0.1", 8080)
 SIZES = (10, 1_000, 10_000)

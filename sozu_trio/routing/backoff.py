@@ -3,6 +3,7 @@
 Only failures to connect count, and one success clears them. What a backend answers is no matter here.
 """
 
+import math
 from collections.abc import Callable
 
 DOWN_AFTER = 6
@@ -38,6 +39,11 @@ class BackOff:
         longest = max(1, 2 ** min(self.failures, LONGEST) - 1)
         self.failures += 1
         self.until = now + 1 + random() * (longest - 1)
+
+    def bar(self) -> None:
+        """It may never be tried again."""
+        self.failures = max(1, self.failures)
+        self.until = math.inf
 
     def succeed(self) -> None:
         """A connection was made."""

@@ -40,3 +40,26 @@ Rule = tuple[HttpFrontend, Decision]
 """An HTTP frontend and where it leads."""
 
 NOT_FOUND: Final = Decision(Outcome.NOT_FOUND, None, None, MappingProxyType({}))
+
+
+def entry_of(cluster_id: str, clusters: Mapping[str, ClusterEntry]) -> ClusterEntry:
+    """The entry of a cluster; one without backends while it is not declared."""
+    return clusters.get(cluster_id) or ClusterEntry(Cluster(cluster_id=cluster_id), ())
+
+
+def decide(frontend: HttpFrontend, clusters: Mapping[str, ClusterEntry], before: Decision | None) -> Decision:
+    """Where `frontend` leads; `before`, a Decision of earlier, where it is of the same object and still holds."""
+    if before is not None and before.frontend is frontend and _holds(before, clusters):
+        return before
+    if frontend.cluster_id is None:
+        return Decision(Outcome.DENY, None, frontend, frontend.tags)
+    return Decision(Outcome.FORWARD, entry_of(frontend.cluster_id, clusters), frontend, frontend.tags)
+
+
+def _holds(decision: Decision, clusters: Mapping[str, ClusterEntry]) -> bool:
+    if decision.cluster is None:
+        return True
+    cluster_id = decision.cluster.cluster.cluster_id
+    if cluster_id in clusters:
+        return decision.cluster is clusters[cluster_id]
+    return decision.cluster == entry_of(cluster_id, clusters)

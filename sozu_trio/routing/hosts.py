@@ -7,35 +7,30 @@ need the trie. Where the rules of a host have none for path and method, the next
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
-from sozu_trio.config.patterns import ANY_HOST, Label, Wildcard
+from sozu_trio.config.patterns import Label, Wildcard, parse_host
 from sozu_trio.routing.decisions import Decision
 from sozu_trio.routing.paths import PathRules
+from sozu_trio.routing.slices import Pace, Sliced
+
+ANY = "*"
+REGEX_UNITS = 100
 
 
 class HostRules:
-    """The path rules of many host patterns; `groups` is in the order of declaration."""
+    """The path rules of many host patterns, as `compile_hosts` makes them."""
 
-    __slots__ = ("_any", "_names", "_trie", "_wildcards")
+    __slots__ = ("_any", "_names", "_patterns", "_trie", "_wildcards")
 
-    def __init__(self, groups: Mapping[tuple[Label, ...], PathRules]) -> None:
+    def __init__(self) -> None:
         self._names: dict[bytes, PathRules] = {}
         self._wildcards: dict[bytes, PathRules] = {}
+        self._patterns: dict[str, tuple[Sequence[Label], PathRules]] = {}
+        """What is in the trie: labels from the right and rules of each host, as declared."""
         self._trie: _Node | None = None
-        self._any = groups.get(ANY_HOST)
-        for labels, rules in groups.items():
-            if labels != ANY_HOST:
-                self._add(labels, rules)
-
-    def _add(self, labels: tuple[Label, ...], rules: PathRules) -> None:
-        if (name := plain_name(labels)) is not None:
-            self._names[name] = rules
-        elif labels[0] is Wildcard.ONE_LABEL and (suffix := plain_name(labels[1:])) is not None:
-            self._wildcards[suffix] = rules
-        else:
-            self._trie = self._trie or _Node()
-            self._trie.add(labels[::-1], rules)
+        self._any: PathRules | None = None
 
     def find(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
         """The decision of the best rule, or None. `host`: lower case, without port or trailing dot; may be empty."""
@@ -50,6 +45,44 @@ class HostRules:
         if self._trie is not None and (decision := self._trie.find(split_host(host), path, method)) is not None:
             return decision
         return None if self._any is None else self._any.find(path, method)
+
+    def rules_of(self, hostname: str) -> PathRules | None:
+        """Those of one pattern, as `canonical_host` spells it."""
+        if hostname == ANY:
+            return self._any
+        if has_regex(hostname):
+            return self._patterns[hostname][1] if hostname in self._patterns else None
+        if hostname.startswith("*."):
+            return self._wildcards.get(_suffix(hostname))
+        return self._names.get(hostname.encode())
+
+    def copy(self) -> "HostRules":
+        """One that can be changed without changing this one."""
+        copy = HostRules()
+        copy._names, copy._wildcards = dict(self._names), dict(self._wildcards)
+        copy._patterns, copy._trie, copy._any = self._patterns, self._trie, self._any
+        return copy
+
+    def put(self, hostname: str, rules: PathRules | None) -> None:
+        """Give a pattern without regex its rules, None for none; only before this is in use."""
+        if hostname == ANY:
+            self._any = rules
+        elif hostname.startswith("*."):
+            _put(self._wildcards, _suffix(hostname), rules)
+        else:
+            _put(self._names, hostname.encode(), rules)
+
+    def put_patterns(self, patterns: Iterable[tuple[str, PathRules]], pace: Pace) -> Sliced[None]:
+        """Give all patterns with a regex, as declared, their rules; only before this is in use."""
+        before, self._patterns, self._trie = self._patterns, {}, None
+        for hostname, rules in patterns:
+            known = before.get(hostname)
+            labels = parse_host(hostname)[::-1] if known is None else known[0]
+            self._patterns[hostname] = labels, rules
+            self._trie = self._trie or _Node()
+            self._trie.add(labels, rules)
+            if pace.spend(REGEX_UNITS if known is None else 2 * len(labels)):
+                yield
 
 
 class _Node:
@@ -93,6 +126,52 @@ class _Node:
             if matched is not None and (decision := matched.find(labels, path, method, depth + 1)) is not None:
                 return decision
         return None
+
+
+NO_HOSTS: Final = HostRules()
+
+
+def compile_hosts(
+    before: HostRules, changed: Mapping[str, PathRules | None], patterns: Iterable[str], pace: Pace
+) -> Sliced[HostRules]:
+    """`before` with the rules of the hosts in `changed`, None for those that have none any more.
+
+    Hosts are spelt as `canonical_host` does; `patterns` are all those with a regex that have rules, as declared.
+    """
+    hosts = before.copy()
+    for hostname, rules in changed.items():
+        if not has_regex(hostname):
+            hosts.put(hostname, rules)
+        if pace.spend(1):
+            yield
+    if any(map(has_regex, changed)):
+        yield from hosts.put_patterns(_with_rules(patterns, changed, before), pace)
+    return hosts
+
+
+def _with_rules(
+    patterns: Iterable[str], changed: Mapping[str, PathRules | None], before: HostRules
+) -> Iterator[tuple[str, PathRules]]:
+    for hostname in patterns:
+        rules = changed[hostname] if hostname in changed else before.rules_of(hostname)
+        if rules is not None:
+            yield hostname, rules
+
+
+def has_regex(hostname: str) -> bool:
+    """Whether a label of the pattern is one: a regex stands between slashes, and nothing else has any."""
+    return "/" in hostname
+
+
+def _suffix(hostname: str) -> bytes:
+    return hostname[2:].encode()
+
+
+def _put(rules_of: dict[bytes, PathRules], name: bytes, rules: PathRules | None) -> None:
+    if rules is None:
+        rules_of.pop(name, None)
+    else:
+        rules_of[name] = rules
 
 
 def plain_name(labels: Sequence[Label]) -> bytes | None:

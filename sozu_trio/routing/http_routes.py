@@ -3,28 +3,31 @@
 An address without rules has routes too; they find nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from sozu_trio.config.clusters import Position
-from sozu_trio.config.patterns import Label, canonical_literal, parse_host
-from sozu_trio.routing.decisions import NOT_FOUND, Decision, Rule
-from sozu_trio.routing.hosts import HostRules
-from sozu_trio.routing.ordered import OrderedRules
-from sozu_trio.routing.paths import PathRules
+from sozu_trio.config.clusters import HttpFrontend, Position
+from sozu_trio.config.patterns import canonical_literal
+from sozu_trio.routing.decisions import NOT_FOUND, ClusterEntry, Decision, decide
+from sozu_trio.routing.hosts import NO_HOSTS, HostRules, compile_hosts
+from sozu_trio.routing.ordered import NO_RULES, OrderedRules, compile_ordered
+from sozu_trio.routing.paths import PathRules, compile_paths
+from sozu_trio.routing.slices import Pace, Sliced
+from sozu_trio.routing.state import FrontendKey
+
+RULE_UNITS = 2
 
 
 class HttpRoutes:
-    """Raises ValueError at construction for a host or a path that cannot be read; `find` never raises."""
+    """The rules of one address, as `compile_routes` makes them; `find` never raises."""
 
-    __slots__ = ("_post", "_pre", "_tree")
+    __slots__ = ("_post", "_pre", "tree")
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        placed: dict[Position, list[Rule]] = {position: [] for position in Position}
-        for rule in rules:
-            placed[rule[0].position].append(rule)
-        self._pre = OrderedRules(placed[Position.PRE]) if placed[Position.PRE] else None
-        self._tree = HostRules(_by_host(placed[Position.TREE]))
-        self._post = OrderedRules(placed[Position.POST]) if placed[Position.POST] else None
+    def __init__(self, tree: HostRules, pre: OrderedRules, post: OrderedRules) -> None:
+        self.tree = tree
+        self._pre = pre if pre.rules else None
+        self._post = post if post.rules else None
 
     def find(self, host: bytes, path: bytes, method: bytes) -> Decision:
         """Where a request goes; NOT_FOUND when no rule matches.
@@ -36,15 +39,60 @@ class HttpRoutes:
             host = canonical_literal(host)
         if self._pre is not None and (decision := self._pre.find(host, path, method)) is not None:
             return decision
-        if (decision := self._tree.find(host, path, method)) is not None:
+        if (decision := self.tree.find(host, path, method)) is not None:
             return decision
         if self._post is not None and (decision := self._post.find(host, path, method)) is not None:
             return decision
         return NOT_FOUND
 
+    def ordered(self, position: Position) -> OrderedRules:
+        """The rules of PRE or POST."""
+        return (self._pre if position is Position.PRE else self._post) or NO_RULES
 
-def _by_host(rules: Iterable[Rule]) -> dict[tuple[Label, ...], PathRules]:
-    groups: dict[tuple[Label, ...], list[Rule]] = {}
-    for rule in rules:
-        groups.setdefault(parse_host(rule[0].hostname), []).append(rule)
-    return {host: PathRules(group) for host, group in groups.items()}
+    def positions_of(self, key: FrontendKey) -> list[Position]:
+        """PRE or POST, where that rule stands there."""
+        return [position for position in ORDERED if key in self.ordered(position).rules]
+
+
+ORDERED: Final = (Position.PRE, Position.POST)
+NO_ROUTES: Final = HttpRoutes(NO_HOSTS, NO_RULES, NO_RULES)
+
+
+@dataclass(slots=True)
+class Amended:
+    """What is new at one address: of every host and position named here these are all rules, as declared."""
+
+    hosts: dict[str, list[HttpFrontend]] = field(default_factory=dict)
+    """By host as `canonical_host` spells it; those of position TREE, perhaps none."""
+    patterns: dict[str, None] = field(default_factory=dict)
+    """All hosts with a regex that have rules of position TREE, as declared; needed where one of them is in `hosts`."""
+    ordered: dict[Position, dict[FrontendKey, HttpFrontend]] = field(default_factory=dict)
+
+
+def compile_routes(
+    before: HttpRoutes, amended: Amended, clusters: Mapping[str, ClusterEntry], pace: Pace
+) -> Sliced[HttpRoutes]:
+    """`before` with what is in `amended`. Raises ValueError for a host or a path that cannot be read."""
+    changed: dict[str, PathRules | None] = {}
+    for hostname, frontends in amended.hosts.items():
+        known = before.tree.rules_of(hostname)
+        changed[hostname] = (yield from _compile_host(frontends, clusters, known, pace)) if frontends else None
+    tree = before.tree
+    if changed:
+        tree = yield from compile_hosts(tree, changed, amended.patterns, pace)
+    ordered = {position: before.ordered(position) for position in ORDERED}
+    for position, of_position in amended.ordered.items():
+        ordered[position] = yield from compile_ordered(of_position, clusters, ordered[position], pace)
+    return HttpRoutes(tree, ordered[Position.PRE], ordered[Position.POST])
+
+
+def _compile_host(
+    frontends: Sequence[HttpFrontend], clusters: Mapping[str, ClusterEntry], before: PathRules | None, pace: Pace
+) -> Sliced[PathRules]:
+    known = {} if before is None else {id(decision.frontend): decision for decision in before.decisions()}
+    rules = []
+    for frontend in frontends:
+        rules.append((frontend, decide(frontend, clusters, known.get(id(frontend)))))
+        if pace.spend(RULE_UNITS):
+            yield
+    return (yield from compile_paths(rules, before, pace))

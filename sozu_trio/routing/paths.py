@@ -6,15 +6,18 @@ if it were not there, and the next path is tried. Paths are compared as sent: ca
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sozu_trio.config.clusters import HttpFrontend, PathType
 from sozu_trio.config.patterns import compile_path_regex
 from sozu_trio.routing.decisions import Decision, Rule
+from sozu_trio.routing.slices import Pace, Sliced
 
 Methods = dict[bytes | None, Decision]
 """The decisions of one path rule by method; None is any method."""
+
+REGEX_UNITS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +29,21 @@ class _Prefix:
 
 
 class PathRules:
-    """The rules of one host pattern. Raises ValueError at construction for a regex that is none."""
+    """The rules of one host pattern, as `compile_paths` makes them."""
 
     __slots__ = ("_equals", "_prefix_texts", "_prefixes", "_regexes")
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        texts: dict[tuple[PathType, str], Methods] = {}
-        for frontend, decision in rules:
-            texts.setdefault((frontend.path_type, frontend.path), {})[_method(frontend)] = decision
-        self._equals = {path.encode(): methods for (kind, path), methods in texts.items() if kind is PathType.EQUALS}
-        self._regexes: tuple[tuple[re.Pattern[bytes], Methods], ...] = tuple(
-            (compile_path_regex(path), methods) for (kind, path), methods in texts.items() if kind is PathType.REGEX
-        )
-        prefixes = {path.encode(): methods for (kind, path), methods in texts.items() if kind is PathType.PREFIX}
-        self._prefixes = _link_prefixes(prefixes)
-        self._prefix_texts = [prefix.text for prefix in self._prefixes]
+    def __init__(
+        self,
+        equals: Mapping[bytes, Methods],
+        regexes: Sequence[tuple[re.Pattern[bytes], Methods]],
+        prefixes: Sequence[_Prefix],
+    ) -> None:
+        """`prefixes` are sorted by text."""
+        self._equals = equals
+        self._regexes = regexes
+        self._prefixes = prefixes
+        self._prefix_texts = [prefix.text for prefix in prefixes]
 
     def find(self, path: bytes, method: bytes) -> Decision | None:
         """The decision of the best rule, or None. `path` is without query."""
@@ -69,17 +72,57 @@ class PathRules:
             prefix = prefix.shorter
         return None
 
+    def decisions(self) -> Iterator[Decision]:
+        """Those of all rules."""
+        for methods in self._equals.values():
+            yield from methods.values()
+        for _, methods in self._regexes:
+            yield from methods.values()
+        for prefix in self._prefixes:
+            yield from prefix.methods.values()
+
+    def patterns(self) -> dict[bytes, re.Pattern[bytes]]:
+        """The compiled regexes by their text."""
+        return {pattern.pattern: pattern for pattern, _ in self._regexes}
+
+
+def compile_paths(rules: Iterable[Rule], before: PathRules | None, pace: Pace) -> Sliced[PathRules]:
+    """`rules` in the order of declaration; `before` is what the same host had, of which regexes are used again.
+
+    Raises ValueError for a regex that is none.
+    """
+    texts: dict[PathType, dict[str, Methods]] = {kind: {} for kind in PathType}
+    for frontend, decision in rules:
+        texts[frontend.path_type].setdefault(frontend.path, {})[_method(frontend)] = decision
+        if pace.spend(2):
+            yield
+    known = {} if before is None else before.patterns()
+    regexes = []
+    for path, methods in texts[PathType.REGEX].items():
+        regexes.append((known.get(path.encode()) or compile_path_regex(path), methods))
+        if pace.spend(REGEX_UNITS):
+            yield
+    equals = {path.encode(): methods for path, methods in texts[PathType.EQUALS].items()}
+    prefixes = yield from _link_prefixes(texts[PathType.PREFIX], pace)
+    return PathRules(equals, regexes, prefixes)
+
 
 def _method(frontend: HttpFrontend) -> bytes | None:
     return None if frontend.method is None else frontend.method.encode()
 
 
-def _link_prefixes(prefixes: dict[bytes, Methods]) -> list[_Prefix]:
+def _link_prefixes(prefixes: Mapping[str, Methods], pace: Pace) -> Sliced[list[_Prefix]]:
     """In sorted order, each linked to the next shorter one, which therefore stands before it."""
     linked: list[_Prefix] = []
-    for text, methods in sorted(prefixes.items(), key=lambda item: item[0]):
+    for text, methods in sorted(((path.encode(), methods) for path, methods in prefixes.items()), key=_text):
         shorter = linked[-1] if linked else None
         while shorter is not None and not text.startswith(shorter.text):
             shorter = shorter.shorter
         linked.append(_Prefix(text, methods, shorter))
+        if pace.spend(2):
+            yield
     return linked
+
+
+def _text(prefix: tuple[bytes, Methods]) -> bytes:
+    return prefix[0]

@@ -68,3 +68,11 @@ def test_after_a_success_it_begins_anew() -> None:
     backoff.succeed()
     backoff.fail(500.0, lambda: 1.0)
     assert (backoff.failures, backoff.until) == (1, 501.0)
+
+
+def test_one_that_is_barred_is_never_ready() -> None:
+    back_off = BackOff()
+    back_off.bar()
+    assert not back_off.ready(1e12)
+    back_off.fail(1e12, lambda: 0.5)
+    assert (back_off.failures, back_off.ready(1e12)) == (1, False)

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import HttpListener, TcpListener
-from sozu_trio.routing.state import EMPTY, declare
-from sozu_trio.routing.table import Outcome, Table, compile_table
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, Position, TcpFrontend
+from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
+from sozu_trio.routing.compile import compile_table
+from sozu_trio.routing.decisions import ClusterEntry
+from sozu_trio.routing.state import EMPTY, ListenerKey, State, declare
+from sozu_trio.routing.table import NO_TABLE, Outcome, Table
 
 WEB, MAIL, IDLE_WEB, IDLE_MAIL = (Address("127.0.0.1", port) for port in (80, 25, 81, 26))
 API, DENIED = (
@@ -73,18 +75,38 @@ def test_what_is_not_compiled_is_carried_over(table: Table) -> None:
     assert table.listeners is STATE.listeners
 
 
-def test_a_frontend_needs_no_listener() -> None:
-    table = compile_table(replace(STATE, listeners={}), 1)
-    assert table.http[WEB].find(b"example.com", b"/", b"GET").frontend is DENIED
+def test_frontends_without_a_listener_of_their_kind_are_left_out() -> None:
+    assert compile_table(replace(STATE, listeners={}), 1).http == {}
+    assert compile_table(replace(STATE, listeners={}), 1).tcp == {}
+    swapped: dict[ListenerKey, Listener] = {
+        ("tcp", WEB): TcpListener(address=WEB),
+        ("tcp", MAIL): HttpListener(address=MAIL),
+    }
+    table = compile_table(replace(STATE, listeners=swapped), 1)
+    assert table.tcp[WEB].outcome is Outcome.NOT_FOUND
+    assert table.http[MAIL].find(b"example.com", b"/", b"GET").outcome is Outcome.NOT_FOUND
+    assert (set(table.http), set(table.tcp)) == ({MAIL}, {WEB})
+
+
+def test_a_cluster_that_is_not_declared_has_no_backends() -> None:
+    table = compile_table(replace(STATE, clusters={}), 1)
+    entry = ClusterEntry(Cluster(cluster_id="api"), ())
+    assert table.clusters == {}
+    assert table.http[WEB].find(b"example.com", b"/api", b"GET").cluster == entry
     assert table.tcp[MAIL].outcome is Outcome.FORWARD
+    assert table.tcp[MAIL].cluster == ClusterEntry(Cluster(cluster_id="mail"), ())
 
 
-def test_an_unknown_cluster_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"http frontend 127\.0\.0\.1:80 example\.com: there is no cluster 'api'"):
-        compile_table(declare([], [], [API], [], []), 1)
-    with pytest.raises(ValueError, match=r"tcp frontend 127\.0\.0\.1:25: there is no cluster 'mail'"):
-        compile_table(declare([], [], [], STATE.tcp_frontends.values(), []), 1)
+@pytest.mark.parametrize("position", list(Position))
+def test_what_cannot_be_read_is_refused(position: Position) -> None:
+    bad = replace(API, path="/a(", path_type=PathType.REGEX, position=position)
+    with pytest.raises(ValueError, match=r"'/a\(' is not a regex"):
+        compile_table(with_frontends([bad]), 1)
+
+
+def with_frontends(frontends: list[HttpFrontend]) -> State:
+    return declare(STATE.listeners.values(), STATE.clusters.values(), frontends, [], [])
 
 
 def test_the_empty_state() -> None:
-    assert compile_table(EMPTY, 0) == Table(0, {}, {}, {}, {})
+    assert compile_table(EMPTY, 0) == NO_TABLE == Table(0, {}, {}, {}, {})

@@ -4,24 +4,31 @@ import pytest
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
-from sozu_trio.config.patterns import parse_host
+from sozu_trio.config.patterns import canonical_host, parse_host
 from sozu_trio.routing.decisions import Decision, Outcome
-from sozu_trio.routing.hosts import HostRules, host_matches, plain_name, split_host
-from sozu_trio.routing.paths import PathRules
+from sozu_trio.routing.hosts import NO_HOSTS, HostRules, compile_hosts, host_matches, plain_name, split_host
+from sozu_trio.routing.paths import PathRules, compile_paths
+from sozu_trio.routing.slices import Pace, finish
 
 
 def path_rules(hostname: str, path: str = "", method: str | None = None) -> PathRules:
     frontend = HttpFrontend(address=Address("127.0.0.1", 80), hostname=hostname, path=path, method=method)
-    return PathRules([(frontend, Decision(Outcome.DENY, None, frontend, frontend.tags))])
+    return finish(compile_paths([(frontend, Decision(Outcome.DENY, None, frontend, frontend.tags))], None, Pace()))
+
+
+def compiled(before: HostRules, changed: dict[str, PathRules | None], patterns: list[str] | None = None) -> HostRules:
+    """`patterns`: the hosts with a regex as declared; without it those of `changed`."""
+    declared = [host for host in changed if "/" in host] if patterns is None else patterns
+    return finish(compile_hosts(before, changed, declared, Pace()))
 
 
 def found(hostnames: list[str], host: bytes, path: bytes = b"/") -> str | None:
     """The hostname found; one written `host path` has a rule for that path only."""
-    groups = {}
+    changed: dict[str, PathRules | None] = {}
     for hostname in hostnames:
         name, _, only = hostname.partition(" ")
-        groups[parse_host(name)] = path_rules(hostname, only)
-    decision = HostRules(groups).find(host, path, b"GET")
+        changed[canonical_host(name)] = path_rules(hostname, only)
+    decision = compiled(NO_HOSTS, changed).find(host, path, b"GET")
     return decision.frontend.hostname if decision and decision.frontend else None
 
 
@@ -89,6 +96,42 @@ def test_a_regex_keeps_the_place_of_its_first_pattern() -> None:
 
 def test_no_hosts() -> None:
     assert found([], b"example.com") is None
+
+
+ONE_OF_EACH = ["a.com", "*.com", "*", "/a|b/.com", "[::1]", "127.0.0.1", "*./.+/.com"]
+
+
+@pytest.mark.parametrize("hostname", ONE_OF_EACH)
+def test_one_host_is_replaced_or_goes_and_all_others_stay(hostname: str) -> None:
+    before = compiled(NO_HOSTS, {host: path_rules(host) for host in ONE_OF_EACH})
+    other = path_rules(hostname, "/other")
+    patterns = [host for host in ONE_OF_EACH if "/" in host]
+    after = compiled(before, {hostname: other}, patterns)
+    assert after.rules_of(hostname) is other
+    gone = compiled(after, {hostname: None}, [host for host in patterns if host != hostname])
+    assert gone.rules_of(hostname) is None
+    for host in ONE_OF_EACH:
+        assert before.rules_of(host) is not None, "the one before is as it was"
+        if host != hostname:
+            assert after.rules_of(host) is gone.rules_of(host) is before.rules_of(host)
+
+
+def test_what_is_gone_is_found_no_more() -> None:
+    for hostname, matching, _ in FORMS:
+        host = canonical_host(hostname)
+        gone = compiled(compiled(NO_HOSTS, {host: path_rules(hostname)}), {host: None}, [])
+        assert not any(gone.find(each, b"/", b"GET") for each in matching)
+
+
+def test_the_order_of_regexes_is_the_one_given() -> None:
+    rules: dict[str, PathRules | None] = {host: path_rules(host) for host in ("/a.*/.com", "/.*b/.com")}
+    before = compiled(NO_HOSTS, rules)
+    moved = compiled(before, {"/a.*/.com": rules["/a.*/.com"]}, ["/.*b/.com", "/a.*/.com"])
+    for hosts, first in ((before, "/a.*/.com"), (moved, "/.*b/.com")):
+        decision = hosts.find(b"ab.com", b"/", b"GET")
+        assert decision is not None
+        assert decision.frontend is not None
+        assert decision.frontend.hostname == first
 
 
 def test_splitting() -> None:

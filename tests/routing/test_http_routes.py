@@ -1,6 +1,7 @@
 """All rules of an address: positions in their order, and the whole held against a plain reading of docs/routing.md."""
 
 import re
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -8,21 +9,23 @@ from hypothesis import strategies as st
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend, PathType, Position
-from sozu_trio.routing.decisions import NOT_FOUND, Decision, Outcome, Rule
-from sozu_trio.routing.http_routes import HttpRoutes
-from sozu_trio.routing.state import frontend_key
+from sozu_trio.config.listeners import HttpListener
+from sozu_trio.routing.compile import compile_table
+from sozu_trio.routing.decisions import NOT_FOUND, Decision, Outcome
+from sozu_trio.routing.http_routes import NO_ROUTES, HttpRoutes
+from sozu_trio.routing.state import declare, frontend_key
 
 ADDRESS = Address("127.0.0.1", 80)
 
 
-def rule(frontend: HttpFrontend) -> Rule:
-    return frontend, Decision(Outcome.DENY, None, frontend, frontend.tags)
+def compiled(frontends: Iterable[HttpFrontend]) -> HttpRoutes:
+    return compile_table(declare([HttpListener(address=ADDRESS)], [], frontends, [], []), 1).http[ADDRESS]
 
 
 def found(
     frontends: list[HttpFrontend], host: bytes, path: bytes = b"/", method: bytes = b"GET"
 ) -> HttpFrontend | None:
-    return HttpRoutes(map(rule, frontends)).find(host, path, method).frontend
+    return compiled(frontends).find(host, path, method).frontend
 
 
 def frontend(
@@ -75,15 +78,14 @@ def test_options_star() -> None:
 
 
 def test_no_rule_matches() -> None:
-    assert HttpRoutes([]).find(b"a.com", b"/", b"GET") is NOT_FOUND
+    assert NO_ROUTES.find(b"a.com", b"/", b"GET") is NOT_FOUND
+    assert compiled([frontend("b.com")]).find(b"a.com", b"/", b"GET") is NOT_FOUND
     assert NOT_FOUND.outcome is Outcome.NOT_FOUND
 
 
 def test_decisions_are_ready_made() -> None:
-    made = rule(frontend("a.com"))
-    routes = HttpRoutes([made])
-    assert routes.find(b"a.com", b"/", b"GET") is made[1]
-    assert routes.find(b"a.com", b"/x", b"PUT") is made[1]
+    routes = compiled([frontend("a.com")])
+    assert routes.find(b"a.com", b"/", b"GET") is routes.find(b"a.com", b"/x", b"PUT")
 
 
 @given(
@@ -92,7 +94,7 @@ def test_decisions_are_ready_made() -> None:
     st.binary(max_size=4),
 )
 def test_finding_never_raises(host: bytes, path: bytes, method: bytes) -> None:
-    routes = HttpRoutes(rule(frontend(h, p, t)) for h in HOSTNAMES if h != "*" for t, p in PATHS)
+    routes = compiled(frontend(h, p, t) for h in HOSTNAMES if h != "*" for t, p in PATHS)
     assert isinstance(routes.find(host, path, method), Decision)
 
 
@@ -212,7 +214,7 @@ def plain_reading(rules: list[HttpFrontend], host: bytes, path: bytes, method: b
     st.lists(frontends, max_size=14, unique_by=frontend_key), st.lists(st.tuples(hosts, paths), min_size=1, max_size=8)
 )
 def test_against_a_plain_reading_of_the_rules(rules: list[HttpFrontend], requests: list[tuple[bytes, bytes]]) -> None:
-    routes = HttpRoutes(map(rule, rules))
+    routes = compiled(rules)
     for host, path in requests:
         for method in (b"GET", b"PUT", b"HEAD"):
             assert routes.find(host, path, method).frontend is plain_reading(rules, host, path, method)

@@ -4,18 +4,22 @@ import pytest
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
-from sozu_trio.routing.decisions import Decision, Outcome, Rule
-from sozu_trio.routing.ordered import OrderedRules
+from sozu_trio.routing.ordered import NO_RULES, OrderedRules, compile_ordered
+from sozu_trio.routing.slices import Pace, finish
+from sozu_trio.routing.state import frontend_key
 
 
-def rule(hostname: str, path: str = "", method: str | None = None) -> Rule:
-    frontend = HttpFrontend(address=Address("127.0.0.1", 80), hostname=hostname, path=path, method=method)
-    return frontend, Decision(Outcome.DENY, None, frontend, frontend.tags)
+def rule(hostname: str, path: str = "", method: str | None = None) -> HttpFrontend:
+    return HttpFrontend(address=Address("127.0.0.1", 80), hostname=hostname, path=path, method=method)
 
 
-def found(rules: list[Rule], host: bytes, path: bytes = b"/", method: bytes = b"GET") -> Rule | None:
-    decision = OrderedRules(rules).find(host, path, method)
-    return next((rule for rule in rules if rule[1] is decision), None)
+def compiled(rules: list[HttpFrontend], before: OrderedRules = NO_RULES) -> OrderedRules:
+    return finish(compile_ordered({frontend_key(each): each for each in rules}, {}, before, Pace()))
+
+
+def found(rules: list[HttpFrontend], host: bytes, path: bytes = b"/", method: bytes = b"GET") -> HttpFrontend | None:
+    decision = compiled(rules).find(host, path, method)
+    return None if decision is None else decision.frontend
 
 
 @pytest.mark.parametrize(
@@ -64,3 +68,18 @@ def test_a_pattern_declared_after_the_name_that_matched_is_not_asked() -> None:
 def test_no_host() -> None:
     everything = rule("*")
     assert found([rule("a.com"), everything], b"") is everything
+
+
+def test_what_stays_is_used_again_at_its_new_place() -> None:
+    everything, named, other = rules = [rule("*"), rule("a.com"), rule("/a+/.com", "/x")]
+    before = compiled(rules)
+    for after in ([named, other], [other, named, everything], [everything, rule("b.com"), named], []):
+        now = compiled(after, before)
+        assert list(now.rules) == [frontend_key(each) for each in after]
+        for each in [each for each in rules if each in after]:
+            old, new = before.rules[frontend_key(each)], now.rules[frontend_key(each)]
+            assert (new.decision, new.paths, new.host) == (old.decision, old.paths, old.host)
+            assert new.decision is old.decision
+        for host, path in ((b"a.com", b"/"), (b"a.com", b"/x"), (b"b.com", b"/")):
+            found_now, expected = now.find(host, path, b"GET"), compiled(after).find(host, path, b"GET")
+            assert found_now == expected

@@ -1,11 +1,14 @@
 """One host's path rules: which of them a path and a method find."""
 
+import re
+
 import pytest
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend, PathType
 from sozu_trio.routing.decisions import Decision, Outcome, Rule
-from sozu_trio.routing.paths import PathRules
+from sozu_trio.routing.paths import PathRules, compile_paths
+from sozu_trio.routing.slices import Pace, finish
 
 PREFIX, EQUALS, REGEX = PathType.PREFIX, PathType.EQUALS, PathType.REGEX
 
@@ -17,8 +20,12 @@ def rule(path_type: PathType, path: str, method: str | None = None) -> Rule:
     return frontend, Decision(Outcome.DENY, None, frontend, frontend.tags)
 
 
+def compiled(rules: list[Rule], before: PathRules | None = None) -> PathRules:
+    return finish(compile_paths(rules, before, Pace()))
+
+
 def found(rules: list[Rule], path: bytes, method: bytes = b"GET") -> Rule | None:
-    decision = PathRules(rules).find(path, method)
+    decision = compiled(rules).find(path, method)
     return next((rule for rule in rules if rule[1] is decision), None)
 
 
@@ -36,7 +43,7 @@ def found(rules: list[Rule], path: bytes, method: bytes = b"GET") -> Rule | None
     ],
 )
 def test_a_rule_matches(path_type: PathType, path: str, matching: list[bytes], others: list[bytes]) -> None:
-    rules = PathRules([rule(path_type, path)])
+    rules = compiled([rule(path_type, path)])
     assert [path for path in matching + others if rules.find(path, b"GET")] == matching
 
 
@@ -107,4 +114,23 @@ def test_no_rules() -> None:
 
 def test_a_bad_regex_is_refused() -> None:
     with pytest.raises(ValueError, match="'/a\\(' is not a regex"):
-        PathRules([rule(REGEX, "/a(")])
+        compiled([rule(REGEX, "/a(")])
+
+
+def test_all_decisions_are_listed() -> None:
+    rules = [rule(REGEX, "/a"), rule(EQUALS, "/a"), rule(PREFIX, "/a"), rule(PREFIX, "/a", "GET"), rule(REGEX, "/b")]
+    assert {id(decision) for decision in compiled(rules).decisions()} == {id(decision) for _, decision in rules}
+
+
+def test_what_was_compiled_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = compiled([rule(REGEX, "/a+"), rule(REGEX, "/b+")])
+    asked: list[str] = []
+
+    def compile_path_regex(path: str) -> re.Pattern[bytes]:
+        asked.append(path)
+        return re.compile(path.encode())
+
+    monkeypatch.setattr("sozu_trio.routing.paths.compile_path_regex", compile_path_regex)
+    after = compiled([rule(REGEX, "/b+"), rule(REGEX, "/c+"), rule(EQUALS, "/a+")], before)
+    assert asked == ["/c+"]
+    assert after.patterns()[b"/b+"] is before.patterns()[b"/b+"]

@@ -1,0 +1,101 @@
+"""Clusters and their backends: adding replaces what is there, updating keeps what is not said."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+from sozu_trio.config.bodies import BackendAdd, BackendRemove, BackendUpdate, ClusterBody, ClusterName, given
+from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing
+from sozu_trio.config.values import show
+from sozu_trio.routing.draft import Draft
+from sozu_trio.routing.refusal import Refusal, near_miss
+
+_CLUSTER = ("protocol", "load_metric", "send_proxy", "max_idle_connections", "idle_timeout")
+_BACKEND = ("address", "weight", "backup")
+
+
+def no_cluster(draft: Draft, key: str, cluster_id: str) -> Refusal:
+    """`key` names a cluster that does not exist."""
+    what = f"found {show(cluster_id)}; there is no such cluster"
+    return Refusal(key, what, ("cluster", cluster_id), partial(near_miss, cluster_id, draft.clusters))
+
+
+def add_cluster(draft: Draft, body: ClusterBody) -> None:
+    """Frontends and backends that name it already come with it."""
+    draft.clusters.put(body.id, _patched_cluster(Cluster(cluster_id=body.id), body))
+
+
+def update_cluster(draft: Draft, body: ClusterBody) -> None:
+    """Raises Refusal."""
+    draft.clusters.put(body.id, _patched_cluster(_cluster(draft, body.id), body))
+
+
+def remove_cluster(draft: Draft, body: ClusterName) -> None:
+    """What leads to it and what serves it stays and waits for its return. Raises Refusal."""
+    _cluster(draft, body.id)
+    draft.clusters.take(body.id)
+
+
+def add_backend(draft: Draft, body: BackendAdd) -> None:
+    """Whether there is such a cluster is judged when all changes of the transaction are made."""
+    backend_id = body.backend_id or _free_id(draft, body)
+    backend = Backend(cluster_id=body.id, backend_id=backend_id, address=body.address)
+    draft.backends(body.id).put(backend_id, replace(backend, **given(body, _BACKEND)))
+
+
+def update_backend(draft: Draft, body: BackendUpdate) -> None:
+    """Raises Refusal."""
+    backend = _backend(draft, body.id, body.backend_id)
+    draft.backends(body.id).put(body.backend_id, replace(backend, **given(body, _BACKEND)))
+
+
+def remove_backend(draft: Draft, body: BackendRemove) -> None:
+    """Raises Refusal."""
+    backend = _backend(draft, body.id, body.backend_id)
+    if body.address not in (None, backend.address):
+        raise Refusal("address", f"found {show(body.address)}; backend {show(body.backend_id)} is at {backend.address}")
+    draft.backends(body.id).take(body.backend_id)
+
+
+def _cluster(draft: Draft, cluster_id: str) -> Cluster:
+    cluster = draft.clusters.get(cluster_id)
+    if cluster is None:
+        raise no_cluster(draft, "id", cluster_id)
+    return cluster
+
+
+def _patched_cluster(cluster: Cluster, body: ClusterBody) -> Cluster:
+    cluster = replace(cluster, **given(body, _CLUSTER))
+    if body.load_balancing_policy is not None:
+        cluster = replace(cluster, load_balancing=LoadBalancing(body.load_balancing_policy))
+    if cluster.protocol == "http" and cluster.send_proxy:
+        cluster = replace(cluster, send_proxy=False)  # it has no effect there, as in the file
+    return cluster
+
+
+def _backend(draft: Draft, cluster_id: str, backend_id: str) -> Backend:
+    backends = draft.backends(cluster_id)
+    backend = backends.get(backend_id)
+    if backend is not None:
+        return backend
+    what = f"found {show(backend_id)}; there is no such backend of cluster {show(cluster_id)}"
+    lacking = ("backend", (cluster_id, backend_id))
+    raise Refusal("backend-id", what, lacking, partial(near_miss, backend_id, backends))
+
+
+def _free_id(draft: Draft, body: BackendAdd) -> str:
+    taken = draft.backends(body.id)
+    names = (f"{body.id}-{number}-{body.address}" for number in count())
+    return next(name for name in names if name not in taken)
+
+
+CHANGES: Mapping[str, Callable[[Draft, Any], None]] = {
+    "cluster add": add_cluster,
+    "cluster update": update_cluster,
+    "cluster remove": remove_cluster,
+    "backend add": add_backend,
+    "backend update": update_backend,
+    "backend remove": remove_backend,
+}

@@ -1,0 +1,140 @@
+"""Changes of State: one verb of the control socket with its body, alone or many as one transaction.
+
+    verb, JSON → read_change → Change → apply_all → State, or every problem of every change
+
+Reading judges what a body says by itself, applying what only the State can tell. Both are pure. Who carries a verb out
+is in `change_clusters.py`, `change_frontends.py` and `change_listeners.py`; what must fit when all is done, `links.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from sozu_trio.config.bodies import (
+    BackendAdd,
+    BackendRemove,
+    ClusterBody,
+    HttpFrontendAdd,
+    HttpListenerBody,
+    ListenerStop,
+    LoggingBody,
+    TcpFrontendAdd,
+    TcpListenerBody,
+)
+from sozu_trio.config.reading import read_body
+from sozu_trio.config.report import Report, place
+from sozu_trio.config.values import show
+from sozu_trio.config.verbs import BODIES as CHANGE_VERBS
+from sozu_trio.errors import ChangeRefused, Problem
+from sozu_trio.routing import change_clusters, change_frontends, change_listeners
+from sozu_trio.routing.change_frontends import rule_of
+from sozu_trio.routing.change_listeners import key_of
+from sozu_trio.routing.delta import BackendName
+from sozu_trio.routing.draft import Draft
+from sozu_trio.routing.drains import Drains
+from sozu_trio.routing.links import misfits
+from sozu_trio.routing.refusal import Refusal, Thing
+from sozu_trio.routing.state import ListenerKey, State
+
+__all__ = ["CHANGE_VERBS", "Change", "apply", "apply_all", "drains_of", "read_change"]
+
+HINTS = 20
+"""Problems of one transaction for which near misses are looked up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change, as `read_change` makes it: whatever its body says by itself is right."""
+
+    verb: str
+    body: Any
+    """The table that CHANGE_VERBS has for the verb."""
+    where: str = ""
+    """What problems call it, `changes[3]`; empty for a change on its own."""
+
+
+def read_change(verb: str, body: Mapping[str, Any], report: Report, where: str = "") -> Change | None:
+    """The change that `verb` asks for. None when anything is wrong with it, which `report` then knows."""
+    if verb not in CHANGE_VERBS:
+        nearest = get_close_matches(verb, CHANGE_VERBS, n=1) if len(verb) < 80 else []
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ", or none that changes anything"
+        report.wrong(place(where, "verb"), f"found {show(verb)}, which is unknown{hint}")
+        return None
+    table = read_body(verb, body, report, where)
+    return None if table is None else Change(verb=verb, body=table, where=where)
+
+
+def apply(state: State, change: Change) -> State:
+    """`state` after `change`. Raises ChangeRefused."""
+    return apply_all(state, (change,))
+
+
+def apply_all(state: State, changes: Sequence[Change]) -> State:
+    """`state` after all of `changes`, in order. Raises ChangeRefused with every problem of any of them: what is wrong
+    is left out to judge the rest, and what only follows from that is not told.
+    """
+    draft, made, refusals = Draft(state), {}, []
+    for number, change in enumerate(changes):
+        try:
+            _CARRIED_OUT[change.verb](draft, change.body)
+            made[number] = change.body
+        except Refusal as refusal:
+            refusals.append((number, refusal))
+    refusals += misfits(draft, made)
+    if refusals:
+        raise ChangeRefused(_problems(changes, sorted(refusals, key=lambda each: each[0])))
+    return draft.state()
+
+
+def _problems(changes: Sequence[Change], refusals: Sequence[tuple[int, Refusal]]) -> tuple[Problem, ...]:
+    refused = {_thing_added(changes[number]) for number, _ in refusals}
+    problems: list[Problem] = []
+    for number, refusal in refusals:
+        if refusal.lacking is None or refusal.lacking not in refused:
+            where = changes[number].where
+            hint = refusal.hint() if len(problems) < HINTS else ""
+            problems.append(Problem(place(where, refusal.key) if refusal.key else where, refusal.what + hint))
+    return tuple(problems)
+
+
+def _thing_added(change: Change) -> Thing | None:
+    """What an addition would have added."""
+    match change.body if change.verb.endswith(" add") else None:
+        case ClusterBody() as body:
+            return "cluster", body.id
+        case BackendAdd() as body:
+            return "backend", (body.id, body.backend_id)
+        case HttpFrontendAdd() as body:
+            return "http frontend", rule_of(body)
+        case TcpFrontendAdd() as body:
+            return "tcp frontend", body.address
+        case HttpListenerBody() | TcpListenerBody() as body:
+            return "listener", body.address
+    return None
+
+
+def drains_of(changes: Sequence[Change]) -> Drains:
+    """How long the sessions of what `changes` remove may go on; of several with one name the last counts."""
+    listeners: dict[ListenerKey, float | None] = {}
+    backends: dict[BackendName, float | None] = {}
+    for change in changes:
+        match change.body:
+            case ListenerStop() as body:
+                listeners[key_of(body.address)] = body.deadline
+            case BackendRemove() as body:
+                backends[body.id, body.backend_id] = 0 if body.now else body.deadline
+    return Drains(listeners=listeners, backends=backends)
+
+
+def _logging(draft: Draft, body: LoggingBody) -> None:
+    """Whether the text is one of log directives is for those to say who know the log."""
+    draft.settings = replace(draft.settings, log_level=body.filter)
+
+
+_CARRIED_OUT: Mapping[str, Callable[[Draft, Any], None]] = {
+    **change_clusters.CHANGES,
+    **change_frontends.CHANGES,
+    **change_listeners.CHANGES,
+    "logging": _logging,
+}
