@@ -10,6 +10,7 @@ import array
 import os
 import socket
 import stat
+import time
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -55,6 +56,8 @@ class Channel(Generic[In]):
         self._sock = trio.socket.from_stdlib_socket(sock)
         self._kinds = kinds
         self._sending = trio.Lock()
+        self.reading_since = 0.0
+        """When the message received last had come and began to be read: seconds of `time.perf_counter`."""
 
     async def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
         """Send one message with copies of `descriptors`. Raises OSError when the other end is gone."""
@@ -81,6 +84,7 @@ class Channel(Generic[In]):
         descriptor stays open then.
         """
         packet, descriptors, lost = await self._receive_packet()
+        self.reading_since = time.perf_counter()
         try:
             if lost:
                 raise DescriptorsLost(decode(packet[1:], self._kinds) if packet[:1] == INLINE else None)

@@ -1,15 +1,18 @@
 """What main and a worker say to one another.
 
-Main asks and the worker answers each `serial` once, in order, with a Reply; Reports come unasked. A batch of changes
-takes two messages: Prepare makes a Table and changes nothing, Commit swaps it in (design: the commit point lies
-between them, in main's journal). Listening sockets travel as descriptors beside Listen.
+Main asks and the worker answers each `serial` once, in order, with a Reply; Reports come unasked. A change travels as
+what is different. Amend says it, in as many parts as it takes, Prepare makes a Table of it and changes nothing, Commit
+swaps that in (design: the commit point lies between them, in main's journal). Listening sockets travel as descriptors
+beside Listen.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
-from sozu_trio.routing.state import State
+from sozu_trio.routing.delta import Delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +25,33 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepare:
-    """Compile `state` as `generation`; a failure leaves everything as it was."""
+class Amend:
+    """A part of what is different from generation `base` (None = from nothing at all).
+
+    Parts of one `attempt` add up, those that remove before those that put. Another attempt begins anew; what was
+    prepared before is dropped.
+    """
 
     serial: int
+    attempt: int
+    base: int | None
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """Compile what the parts of `attempt` have made, as `generation`; a failure leaves everything as it was."""
+
+    serial: int
+    attempt: int
     generation: int
-    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Drop what was amended and prepared: it will not be committed."""
+
+    serial: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +82,34 @@ class Unlisten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Cut what a removed backend still serves after `grace` seconds, unless it has come back by then."""
+
+    serial: int
+    cluster_id: str
+    backend_id: str
+    address: Address
+    grace: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Tell what there is now: `what` is one of counters, tree, sessions, backends, route (`nursery/looks.py`)."""
+
+    serial: int
+    what: str
+    query: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """Cut one session. The content of the Reply says whether there was one of that name."""
+
+    serial: int
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """Stop every listener as Unlisten does, then end. May be sent again with another `grace`; 0 is a hard stop."""
 
@@ -67,10 +119,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer to `serial`: done, or why not."""
+    """The answer to `serial`: done, or why not, and whatever was asked for, as JSON has it."""
 
     serial: int
     failure: str | None = None
+    content: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +135,33 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """An event, with a kind of Sōzu's (reference §3.4)."""
+
+    kind: str
+    cluster_id: str | None = None
+    backend_id: str | None = None
+    address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What the worker has counted since it began, as `telemetry.counters` lists it."""
+
+    counters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """The last message: how many sessions were cut."""
 
     cut: int
 
 
-Ask = Begin | Prepare | Commit | Listen | Unlisten | Stop
-Report = Reply | Lines | Stopped
+Ask = Begin | Amend | Prepare | Forget | Commit | Listen | Unlisten | Cut | Look | Kill | Stop
+Report = Reply | Lines | Happened | Counted | Stopped
 
-ASKS: dict[str, type[Ask]] = {kind.__name__: kind for kind in (Begin, Prepare, Commit, Listen, Unlisten, Stop)}
-REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Reply, Lines, Stopped)}
+ASKS: dict[str, type[Ask]] = {
+    kind.__name__: kind for kind in (Begin, Amend, Prepare, Forget, Commit, Listen, Unlisten, Cut, Look, Kill, Stop)
+}
+REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Reply, Lines, Happened, Counted, Stopped)}

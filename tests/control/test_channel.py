@@ -4,6 +4,7 @@ import array
 import os
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,9 +15,10 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.control import channel as channel_module
 from sozu_trio.control.channel import INLINE_SIZE, MOST_DESCRIPTORS, Channel, DescriptorsLost, channel_pair
-from sozu_trio.control.messages import ASKS, Ask, Commit, Lines, Listen, Prepare, Reply
+from sozu_trio.control.messages import ASKS, Amend, Ask, Commit, Lines, Listen, Reply
 from sozu_trio.errors import ChannelError
-from sozu_trio.routing.state import declare
+from sozu_trio.routing.delta import diff
+from sozu_trio.routing.state import EMPTY, declare
 
 pytestmark = pytest.mark.virtual_time
 
@@ -89,6 +91,16 @@ async def test_both_ends_speak(descriptors: set[int]) -> None:
     worker.close()
 
 
+async def test_it_is_known_since_when_a_message_is_being_read(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    await main.send(COMMIT)
+    before = time.perf_counter()
+    await worker.receive()
+    assert before <= worker.reading_since <= time.perf_counter()
+    main.close()
+    worker.close()
+
+
 async def test_the_end_of_one_side_is_none_for_the_other(descriptors: set[int]) -> None:
     main, worker = channel_pair()
     await main.send(COMMIT)
@@ -147,14 +159,14 @@ async def test_messages_of_any_size(extra: int, descriptors: set[int]) -> None:
     worker.close()
 
 
-async def test_a_state_of_ten_thousand_backends(descriptors: set[int]) -> None:
+async def test_a_difference_of_ten_thousand_backends(descriptors: set[int]) -> None:
     clusters = [Cluster(cluster_id=f"c{n}", protocol="http") for n in range(1000)]
     backends = [
         Backend(cluster_id=cluster.cluster_id, backend_id=f"b{n}", address=Address("10.0.0.1", n))
         for cluster in clusters
         for n in range(10)
     ]
-    message = Prepare(serial=1, generation=1, state=declare([], clusters, [], [], backends))
+    message = Amend(serial=1, attempt=1, base=None, delta=diff(EMPTY, declare([], clusters, [], [], backends)))
     main, worker = channel_pair()
     await main.send(message)
     assert await worker.receive() == (message, [])

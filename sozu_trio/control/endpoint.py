@@ -1,0 +1,140 @@
+"""The file of the control socket: there at once and only for its owner, never taken from a proxy that lives.
+
+`<path>.lock` is locked as long as the socket is served, so that two mains never share one; the kernel gives the lock
+back however a process ends. What is at the path then can only be left over from one that died, or belong to some other
+program: a connection attempt tells. The socket is bound under a temporary name and renamed over, so that clients find
+the old one or the new one and nothing in between; before `listen` nobody can connect, so nobody can do so before the
+mode is right.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from sozu_trio.errors import OperatorError
+
+LONGEST_PATH = 107
+"""Bytes of a unix socket's path: sun_path less the NUL (unix(7))."""
+MODE = 0o600
+BACKLOG = 128
+_NEW = ".new"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def open_control_socket(path: Path) -> Iterator[socket.socket]:
+    """A listening, non-blocking unix socket at `path`, mode 0600, until the body ends.
+
+    Raises OperatorError when another proxy serves there or something else stands there, and when the path cannot be
+    used.
+    """
+    new = Path(f"{path}{_NEW}")
+    if len(os.fsencode(new)) > LONGEST_PATH:
+        most = LONGEST_PATH - len(_NEW)
+        raise OperatorError(
+            f"command_socket: {path} has {len(os.fsencode(path))} bytes; want at most {most}, because a unix socket's "
+            f"path takes {LONGEST_PATH} and is made under the name …{_NEW}"
+        )
+    with _locked(path), socket.socket(socket.AF_UNIX) as sock:
+        for name in (path, new):
+            _refuse_what_is_not_stale(name)
+        ours = _bind(sock, path, new)
+        try:
+            yield sock
+        finally:
+            with contextlib.suppress(OSError):
+                if _identity(path) == ours:
+                    path.unlink()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold `<path>.lock`, with our pid in it. The file stays: who unlinks it may unlink the next one's."""
+    file = Path(f"{path}{_LOCK}")
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
+    except OSError as error:
+        raise OperatorError(f"command_socket: cannot make {file}: {_explain(error, path)}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OperatorError(_locked_by(descriptor, path, file, error)) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _locked_by(descriptor: int, path: Path, file: Path, error: OSError) -> str:
+    if error.errno != errno.EWOULDBLOCK:
+        return f"command_socket: cannot lock {file}: {error.strerror}"
+    pid = os.pread(descriptor, 20, 0).strip().decode("ascii", "replace")
+    return f"another sozu_trio (pid {pid if pid.isdigit() else 'unknown'}) serves {path}"
+
+
+def _refuse_what_is_not_stale(path: Path) -> None:
+    """Return when nothing is at `path`, or a socket that nobody listens on any more."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OperatorError(f"command_socket: {path}: {_explain(error, path)}") from error
+    if not stat.S_ISSOCK(mode):
+        raise OperatorError(f"command_socket: {path} is {_kind(mode)}; want a socket, or a path where nothing is")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        failure = probe.connect_ex(os.fspath(path))
+    if failure not in (errno.ECONNREFUSED, errno.ENOENT):
+        why = "" if failure == 0 else f" ({os.strerror(failure)})"
+        raise OperatorError(f"command_socket: another program listens at {path}{why}, and does not hold {path}{_LOCK}")
+
+
+def _bind(sock: socket.socket, path: Path, new: Path) -> tuple[int, int]:
+    """Have `sock` listen at `path`; returns what tells the file from others."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            new.unlink()
+        # Linux takes the mode of the file from the socket, less the umask; who has an odd one gets it set again.
+        os.fchmod(sock.fileno(), MODE)
+        sock.bind(os.fspath(new))
+        new.chmod(MODE)
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        ours = _identity(new)
+        new.rename(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise OperatorError(f"command_socket: cannot make {path}: {_explain(error, path)}") from error
+    return ours
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFREG: "a file"}
+    return kinds.get(stat.S_IFMT(mode), "no socket")
+
+
+def _explain(error: OSError, path: Path) -> str:
+    hints = {
+        errno.ENOENT: f"the directory {path.parent} does not exist",
+        errno.ENOTDIR: f"{path.parent} is no directory",
+        errno.EACCES: f"permission denied in {path.parent}",
+        errno.ELOOP: "it is a symbolic link",
+    }
+    return hints.get(error.errno or 0, error.strerror or str(error))

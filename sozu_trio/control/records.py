@@ -1,0 +1,93 @@
+"""Records as documents for people and files: flat JSON objects whose members are the keys of the configuration file.
+
+Seconds, bytes and counts are as in the file. Between processes records travel as `codec.py` has them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
+from sozu_trio.config.limits import HeadLimits
+from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
+from sozu_trio.config.program import Settings
+from sozu_trio.routing.state import State, frontend_key, listener_key
+
+Record = Listener | Cluster | HttpFrontend | TcpFrontend | Backend
+Origin = Literal["file", "socket"]
+
+REDACTED: Final = "(redacted)"
+SECRETS: Final = frozenset(
+    {
+        *("authorized_hash", "authorized_hashes", "certificate_key", "key", "new_key", "old_key"),
+        *("password", "private_key", "secret", "ticket_key", "token"),
+    }
+)
+"""Members that no log, event or error may show, and no dump unless its reader asks for secrets."""
+
+TIMEOUTS: Final = MappingProxyType({each.name: f"{each.name}_timeout" for each in fields(Timeouts)})
+"""Field of Timeouts → member of a document."""
+LIMITS: Final = MappingProxyType({"head": "max_head_size", "request_line": "max_request_line", "fields": "max_fields"})
+"""Field of HeadLimits → member of a document."""
+
+
+def document_of(record: Record | Settings) -> dict[str, Any]:
+    """The record as a JSON object of its own: the caller may change it."""
+    document: dict[str, Any] = {}
+    if isinstance(record, HttpListener | TcpListener):
+        document["protocol"] = "http" if isinstance(record, HttpListener) else "tcp"
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if isinstance(value, Timeouts):
+            document |= {member: getattr(value, timeout) for timeout, member in TIMEOUTS.items()}
+        elif isinstance(value, HeadLimits):
+            document |= {member: getattr(value, limit) for limit, member in LIMITS.items()}
+        else:
+            document[each.name] = _plain(value)
+    return document
+
+
+def _plain(value: object) -> object:
+    """Strings of enumerations go as they are: JSON writes them as the strings they are."""
+    if isinstance(value, Address):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def origin_of(record: Record, state: State) -> Origin:
+    """Whether the configuration file declares this object, by key; what it says of it may differ."""
+    declared = state.declared
+    return "file" if declared is not None and _is_in(record, declared) else "socket"
+
+
+def _is_in(record: Record, state: State) -> bool:
+    match record:
+        case Cluster():
+            return record.cluster_id in state.clusters
+        case Backend():
+            return record.backend_id in state.backends.get(record.cluster_id, {})
+        case HttpFrontend():
+            return frontend_key(record) in state.http_frontends
+        case TcpFrontend():
+            return record.address in state.tcp_frontends
+    return listener_key(record) in state.listeners
+
+
+def redacted(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which every secret, at any depth, reads REDACTED. `tags` are the operator's own names and stay.
+
+    Names with hyphens, as in requests, count as those with underscores.
+    """
+    return {name: _redacted(name.replace("-", "_"), value) for name, value in document.items()}
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if name in SECRETS:
+        return REDACTED
+    if isinstance(value, Mapping) and name != "tags":
+        return redacted(value)
+    return [_redacted("", each) for each in value] if isinstance(value, list | tuple) else value

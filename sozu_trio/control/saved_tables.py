@@ -1,0 +1,237 @@
+"""The tables of a saved state, and what must be right in each for a record to come of it.
+
+A member has the kind that its key has in the configuration file; None means it was left out. What several records must
+not say together is judged in `saved_state.py`.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import (
+    Backend,
+    Cluster,
+    HttpFrontend,
+    LoadBalancing,
+    LoadMetric,
+    PathType,
+    Position,
+    TcpFrontend,
+)
+from sozu_trio.config.limits import HeadLimits
+from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
+from sozu_trio.config.options import BackendId, ClusterId
+from sozu_trio.config.patterns import check_path, parse_host
+from sozu_trio.config.program import Settings
+from sozu_trio.config.report import Report, place
+from sozu_trio.config.values import (
+    Count,
+    FieldName,
+    HeadSize,
+    Method,
+    Network,
+    Positive,
+    Protocol,
+    Pseudonym,
+    Seconds,
+    Weight,
+    show,
+)
+from sozu_trio.control.records import LIMITS, TIMEOUTS, Origin
+from sozu_trio.routing.state import frontend_key, listener_key
+
+Balancing = Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedListenerTable:
+    """A listener of either protocol."""
+
+    protocol: Literal["http", "tcp"]
+    address: Address
+    public_address: Address | None = None
+    expect_proxy: bool | None = None
+    front_timeout: Seconds | None = None
+    back_timeout: Seconds | None = None
+    connect_timeout: Seconds | None = None
+    request_timeout: Seconds | None = None
+    max_head_size: HeadSize | None = None
+    max_request_line: HeadSize | None = None
+    max_fields: Positive | None = None
+    sozu_id_header: FieldName | None = None
+    elide_x_real_ip: bool | None = None
+    send_x_real_ip: bool | None = None
+    trusted_proxies: tuple[Network, ...] | None = None
+    upgrade_protocols: tuple[Protocol, ...] | None = None
+    via: Pseudonym | None = None
+    active: bool | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedClusterTable:
+    """A cluster; its protocol may be unsaid."""
+
+    cluster_id: ClusterId
+    protocol: Literal["http", "tcp"] | None = None
+    load_balancing: Balancing | None = None
+    load_metric: LoadMetric | None = None
+    send_proxy: bool | None = None
+    max_idle_connections: Count | None = None
+    idle_timeout: Seconds | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedHttpFrontendTable:
+    """A rule of an http listener; without a cluster it denies."""
+
+    address: Address
+    hostname: str
+    path: str | None = None
+    path_type: PathType | None = None
+    method: Method | None = None
+    position: Position | None = None
+    cluster_id: ClusterId | None = None
+    tags: Mapping[str, str] | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedTcpFrontendTable:
+    """Where the sessions of a tcp listener go."""
+
+    address: Address
+    cluster_id: ClusterId
+    tags: Mapping[str, str] | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedBackendTable:
+    """A server of a cluster."""
+
+    cluster_id: ClusterId
+    backend_id: BackendId
+    address: Address
+    weight: Weight | None = None
+    backup: bool | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedSettingsTable:
+    """Global keys."""
+
+    front_timeout: Seconds | None = None
+    back_timeout: Seconds | None = None
+    connect_timeout: Seconds | None = None
+    request_timeout: Seconds | None = None
+    log_level: str | None = None
+
+
+TCP = {"protocol", "active", "address", "expect_proxy", "public_address", *TIMEOUTS.values()}
+"""What a tcp listener may say."""
+
+
+def read_listener(table: SavedListenerTable, where: str, report: Report) -> Listener:
+    """What is wrong with it, as with all records here, is told to `report`."""
+    members = _given(table)
+    if table.protocol == "tcp":
+        for name in [each for each in members if each not in TCP]:
+            report.wrong(place(where, name), f"found {show(members.pop(name))}; want none: this is a tcp listener")
+    timeouts = Timeouts(**_taken(members, TIMEOUTS))
+    limits = _limits(_taken(members, LIMITS), where, report)
+    if members.pop("protocol") == "http":
+        return HttpListener(**members, timeouts=timeouts, limits=limits)
+    return TcpListener(**members, timeouts=timeouts)
+
+
+def _limits(given: dict[str, Any], where: str, report: Report) -> HeadLimits:
+    """A head that is allowed less than the default for its first line has a first line that is allowed no more."""
+    limits = HeadLimits(**given)
+    if limits.request_line <= limits.head:
+        return limits
+    if "request_line" in given:
+        want = f"at most max_head_size, which is {limits.head}"
+        report.wrong(place(where, "max_request_line"), f"found {limits.request_line}; want {want}")
+    return replace(limits, request_line=limits.head)
+
+
+def read_cluster(table: SavedClusterTable, _where: str, _report: Report) -> Cluster:
+    """Nothing can be wrong with it any more."""
+    members = _given(table)
+    if table.load_balancing is not None:
+        members["load_balancing"] = LoadBalancing(table.load_balancing)
+    return Cluster(**members)
+
+
+def read_http_frontend(table: SavedHttpFrontendTable, where: str, report: Report) -> HttpFrontend | None:
+    """None where the hostname cannot be read, as then it has no key."""
+    frontend = HttpFrontend(**_given(table))
+    try:
+        parse_host(frontend.hostname)
+    except ValueError as error:
+        report.wrong(place(where, "hostname"), str(error))
+        return None
+    try:
+        check_path(frontend.path_type, frontend.path)
+    except ValueError as error:
+        report.wrong(place(where, "path"), str(error))
+    return frontend
+
+
+def read_tcp_frontend(table: SavedTcpFrontendTable, _where: str, _report: Report) -> TcpFrontend:
+    """Nothing can be wrong with it any more."""
+    return TcpFrontend(**_given(table))
+
+
+def read_backend(table: SavedBackendTable, where: str, report: Report) -> Backend:
+    """A backend cannot be at port 0."""
+    backend = Backend(**_given(table))
+    if backend.address.port == 0:
+        report.wrong(place(where, "address"), f"found {show(backend.address)}; want a port from 1 to 65535")
+    return backend
+
+
+def read_settings(table: SavedSettingsTable) -> Settings:
+    """What is left out has the default of the file."""
+    members = _given(table)
+    return Settings(timeouts=Timeouts(**_taken(members, TIMEOUTS)), **members)
+
+
+def _given(table: Any) -> dict[str, Any]:
+    """The members that make a record, as far as they are there."""
+    members = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "origin"}
+    given = {name: value for name, value in members.items() if value is not None}
+    if "tags" in given:
+        given["tags"] = MappingProxyType(given["tags"])
+    return given
+
+
+def _taken(members: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What of `members` belongs into a record within the record; it is taken out of them."""
+    return {field: members.pop(member) for field, member in names.items() if member in members}
+
+
+class Kind(NamedTuple):
+    """One list of the document."""
+
+    table: type[Any]
+    read: Callable[[Any, str, Report], Any]
+    key: Callable[[Any], Hashable]
+    same: str
+    """What two of one key have in common."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "listeners": Kind(SavedListenerTable, read_listener, listener_key, "address"),
+    "clusters": Kind(SavedClusterTable, read_cluster, lambda cluster: cluster.cluster_id, "cluster_id"),
+    "http_frontends": Kind(SavedHttpFrontendTable, read_http_frontend, frontend_key, "rule"),
+    "tcp_frontends": Kind(SavedTcpFrontendTable, read_tcp_frontend, lambda frontend: frontend.address, "address"),
+    "backends": Kind(
+        SavedBackendTable, read_backend, lambda backend: (backend.cluster_id, backend.backend_id), "backend_id"
+    ),
+}

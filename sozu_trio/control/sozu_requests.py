@@ -1,0 +1,255 @@
+"""One request of Sōzu's saved state → one change as ctl words it.
+
+Enumerations are numbers. An IPv4 address is an integer of 32 bits (2130706433 = 127.0.0.1), an IPv6 address one of 128
+bits, sixteen octets, or its two halves as `high` and `low` (or `high_bits` and `low_bits`). A member that says nothing
+here, or no more than Sōzu's default, is passed over; any other that has no counterpart is told, and the rest counts.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Final
+
+from sozu_trio.config import schema, unbuilt
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import LoadMetric
+from sozu_trio.config.report import Report
+from sozu_trio.config.values import show
+from sozu_trio.control.records import REDACTED, SECRETS
+
+POLICIES: Final = ("ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV")
+METRICS: Final = tuple(metric.value for metric in LoadMetric)
+POSITIONS: Final = ("PRE", "POST", "TREE")
+"""Not in the order in which they are tried."""
+PATHS: Final = ("path-prefix", "path-regex", "path-equals")
+PROXY_PROTOCOLS: Final = ("expect", "send", "relay")
+"""What a cluster does with the PROXY header; whether it expects one, its listener says here."""
+LISTENERS: Final = ("http", "https", "tcp", "udp")
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SozuChange:
+    """One change: `body` is yet to be judged by the verb's own table."""
+
+    verb: str
+    body: Mapping[str, Any]
+    where: str
+    """`records[3]`, from 0."""
+
+
+def translate(document: Any, where: str, unknown: Report) -> SozuChange:
+    """The change that a request asks for. `unknown` is told what of it is lost.
+
+    Raises ValueError for a record of which nothing can be made.
+    """
+    return _Request(document, where, unknown).change()
+
+
+class _Request:
+    """One record while it is read: what has been taken out of its body is understood."""
+
+    def __init__(self, document: Any, where: str, unknown: Report) -> None:
+        """Raises ValueError for what is no request."""
+        match document:
+            case {"content": {"request_type": {**request}}} if len(request) == 1:
+                ((kind, body),) = request.items()
+            case _:
+                raise ValueError('no request of Sōzu\'s: want {"id", "content": {"request_type": …}}')
+        self.kind = str(kind)
+        if not isinstance(body, dict):
+            raise ValueError(f"{self.kind}: found {show(body)}; want an object")
+        self._body = {name: value for name, value in body.items() if value is not None}
+        self._where = where
+        self._unknown = unknown
+
+    def change(self) -> SozuChange:
+        if self.kind not in _TRANSLATIONS:
+            refused = _UNBUILT.get(self.kind)
+            raise ValueError(f"{self.kind}: {_not_built(refused) if refused else 'no part of a saved state'}")
+        verb, body = _TRANSLATIONS[self.kind](self)
+        said = {name: value for name, value in body.items() if value is not None and value != {}}
+        return SozuChange(verb=verb, body=said, where=self._where)
+
+    def take(self, name: str) -> Any:
+        return self._body.pop(name, None)
+
+    def address(self, name: str) -> str | None:
+        """Raises ValueError for an address that is none."""
+        value = self.take(name)
+        try:
+            return None if value is None else str(_address(value))
+        except ValueError as error:
+            raise ValueError(f"{self.kind}: {name}: {error}") from error
+
+    def choice(self, name: str, words: Sequence[str], rules: Mapping[str, unbuilt.Rule] | None = None) -> str | None:
+        """The word that a number stands for; what is not built is listed and left out."""
+        value = self.take(name)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(words):
+            self._note(name, f"found {show(value)}; want a number from 0 to {len(words) - 1}")
+            return None
+        rule = (rules or {}).get(name)
+        if isinstance(rule, unbuilt.Refused) and words[value] in rule.only:
+            self._note(name, f"found {words[value]}: {_not_built(rule)}")
+            return None
+        return words[value]
+
+    def pass_over(self, table: type, rules: Mapping[str, unbuilt.Rule], idle: Collection[str] = ()) -> None:
+        """Look at what nobody took: list what has a meaning that is lost."""
+        defaults = {each.name: each.default for each in fields(table)}
+        for name, value in self._body.items():
+            rule = rules.get(name)
+            if not value or value == defaults.get(name) or name in idle or isinstance(rule, str):
+                continue
+            found = REDACTED if name in SECRETS else show(value)
+            self._note(name, f"found {found}: {_not_built(rule) if rule else 'not understood'}")
+
+    def _note(self, name: str, what: str) -> None:
+        self._unknown.wrong(self._where, f"{self.kind}: {name}: {what}")
+
+
+def _not_built(rule: unbuilt.Refused) -> str:
+    return f"not built yet: {rule.why}"
+
+
+def _address(value: Any) -> Address:
+    match value:
+        case {"ip": {"inner": {**inner}}, "port": int(port)} if len(inner) == 1 and 0 <= port <= 65535:
+            ((family, number),) = inner.items()
+            if family in ("V4", "v4") and isinstance(number, int):
+                return Address(str(IPv4Address(number)), port)
+            if family in ("V6", "v6"):
+                return Address(str(IPv6Address(_ipv6(number))), port)
+    raise ValueError(f'found {show(value)}; want {{"ip": {{"inner": {{"V4": …}}}}, "port": …}}')
+
+
+def _ipv6(value: Any) -> int:
+    match value:
+        case int():
+            return value
+        case [*octets] if len(octets) == 16 and all(isinstance(octet, int) for octet in octets):
+            return int.from_bytes(bytes(octets))
+        case {"high": int(high), "low": int(low)} | {"high_bits": int(high), "low_bits": int(low)}:
+            if 0 <= low < 1 << 64:
+                return (high << 64) + low
+    raise ValueError(f"found {show(value)}; want the 128 bits of an IPv6 address")
+
+
+def _listener(protocol: str, request: _Request) -> tuple[str, Body]:
+    """Whether it is active is said by a record of its own."""
+    body = {
+        "address": request.address("address"),
+        "public-address": request.address("public_address"),
+        "expect-proxy": request.take("expect_proxy"),
+        "front-timeout": request.take("front_timeout"),
+        "back-timeout": request.take("back_timeout"),
+        "connect-timeout": request.take("connect_timeout"),
+    }
+    if protocol == "http":
+        for name in ("request_timeout", "sozu_id_header", "elide_x_real_ip", "send_x_real_ip"):
+            body[name.replace("_", "-")] = request.take(name)
+    request.take("active")
+    rules = {**unbuilt.LISTENER, "http_answers": unbuilt.LISTENER["answers"]}
+    idle = (*unbuilt.IDLE_ON_LISTENER[protocol], "sticky_name")
+    request.pass_over(schema.ListenerTable, rules, idle)
+    return f"listener {protocol} add", body
+
+
+def _activate(request: _Request) -> tuple[str, Body]:
+    protocol = request.choice("proxy", LISTENERS)
+    if protocol not in ("http", "tcp"):
+        raise ValueError(f"{request.kind}: {_not_built(unbuilt.VERBS['listener https activate'])}")
+    return f"listener {protocol} activate", {"address": request.address("address")}
+
+
+def _cluster(request: _Request) -> tuple[str, Body]:
+    body = {
+        "id": request.take("cluster_id"),
+        "load-balancing-policy": request.choice("load_balancing", POLICIES, unbuilt.CLUSTER),
+        "load-metric": request.choice("load_metric", METRICS),
+        "send-proxy": request.choice("proxy_protocol", PROXY_PROTOCOLS) in ("send", "relay") or None,
+    }
+    request.pass_over(schema.ClusterTable, unbuilt.CLUSTER)
+    return "cluster add", body
+
+
+def _http_frontend(request: _Request) -> tuple[str, Body]:
+    cluster_id = request.take("cluster_id")
+    body = {
+        "cluster": cluster_id,
+        "deny": True if cluster_id is None else None,
+        "address": request.address("address"),
+        "hostname": request.take("hostname"),
+        "method": request.take("method"),
+        "position": request.choice("position", POSITIONS),
+        "tags": request.take("tags"),
+        **_path(request),
+    }
+    request.pass_over(schema.FrontendTable, unbuilt.FRONTEND)
+    return "frontend http add", body
+
+
+def _path(request: _Request) -> Body:
+    """An empty prefix is no condition, so none is made of it."""
+    match request.take("path"):
+        case None | {"kind": 0, "value": ""}:
+            return {}
+        case {"kind": int(kind), "value": str(value)} if 0 <= kind < len(PATHS):
+            return {PATHS[kind]: value}
+        case other:
+            raise ValueError(f"{request.kind}: path: found {show(other)}; want a kind from 0 to 2 and a value")
+
+
+def _tcp_frontend(request: _Request) -> tuple[str, Body]:
+    body = {
+        "id": request.take("cluster_id"),
+        "address": request.address("address"),
+        "tags": request.take("tags"),
+    }
+    request.pass_over(schema.FrontendTable, {})
+    return "frontend tcp add", body
+
+
+def _backend(request: _Request) -> tuple[str, Body]:
+    """A weight of 0 is what Sōzu's ctl sends for a backend whose weight nobody gave."""
+    match request.take("load_balancing_parameters"):
+        case None | {"weight": 0}:
+            weight = None
+        case {"weight": weight}:
+            pass
+        case other:
+            raise ValueError(f"{request.kind}: load_balancing_parameters: found {show(other)}; want a weight")
+    body = {
+        "id": request.take("cluster_id"),
+        "backend-id": request.take("backend_id"),
+        "address": request.address("address"),
+        "weight": weight,
+        "backup": request.take("backup"),
+    }
+    request.pass_over(schema.BackendTable, unbuilt.BACKEND)
+    return "backend add", body
+
+
+_TRANSLATIONS: Mapping[str, Callable[[_Request], tuple[str, Body]]] = {
+    "ADD_HTTP_LISTENER": partial(_listener, "http"),
+    "ADD_TCP_LISTENER": partial(_listener, "tcp"),
+    "ACTIVATE_LISTENER": _activate,
+    "ADD_CLUSTER": _cluster,
+    "ADD_HTTP_FRONTEND": _http_frontend,
+    "ADD_TCP_FRONTEND": _tcp_frontend,
+    "ADD_BACKEND": _backend,
+}
+
+_UNBUILT: Mapping[str, unbuilt.Refused] = {
+    "ADD_HTTPS_LISTENER": unbuilt.VERBS["listener https add"],
+    "ADD_UDP_LISTENER": unbuilt.VERBS["listener udp add"],
+    "ADD_HTTPS_FRONTEND": unbuilt.VERBS["frontend https add"],
+    "ADD_UDP_FRONTEND": unbuilt.VERBS["frontend udp add"],
+    "ADD_CERTIFICATE": unbuilt.VERBS["certificate add"],
+    "SET_HEALTH_CHECK": unbuilt.VERBS["cluster health-check set"],
+    "SET_MAX_CONNECTIONS_PER_IP": unbuilt.VERBS["connection-limit set"],
+}

@@ -1,0 +1,119 @@
+"""Records as people read them, and what nobody reads."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sozu_trio.config import schema
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
+from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
+from sozu_trio.config.program import Settings
+from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted
+from sozu_trio.routing.state import EMPTY, declare, with_declared
+from tests.control.states import BACKENDS, CLUSTERS, HTTP_FRONTENDS, HTTP_LISTENERS, SETTINGS, TCP_LISTENERS
+
+WEB, MAIL = Address("127.0.0.1", 80), Address("::1", 25)
+
+
+def test_a_listener_in_full() -> None:
+    assert document_of(HttpListener(address=WEB, timeouts=Timeouts(front=5), trusted_proxies=("10.0.0.0/8",))) == {
+        "protocol": "http",
+        "address": "127.0.0.1:80",
+        "public_address": None,
+        "expect_proxy": False,
+        "front_timeout": 5,
+        "back_timeout": 30,
+        "connect_timeout": 3,
+        "request_timeout": 10,
+        "max_head_size": 65536,
+        "max_request_line": 8192,
+        "max_fields": 100,
+        "sozu_id_header": "Sozu-Id",
+        "elide_x_real_ip": False,
+        "send_x_real_ip": False,
+        "trusted_proxies": ["10.0.0.0/8"],
+        "upgrade_protocols": ["websocket"],
+        "via": "",
+        "active": True,
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(HTTP_LISTENERS | TCP_LISTENERS | CLUSTERS | HTTP_FRONTENDS | BACKENDS | SETTINGS)
+def test_every_document_is_json(record: Record | Settings) -> None:
+    document = document_of(record)
+    assert json.loads(json.dumps(document)) == document
+
+
+OURS = {"cluster_id", "active"}
+"""Members that are no keys: the name of a table in the file, and what `activate_listeners` says there."""
+
+
+@pytest.mark.parametrize(
+    ("record", "table"),
+    [
+        (HttpListener(address=WEB), schema.ListenerTable),
+        (TcpListener(address=MAIL), schema.ListenerTable),
+        (Cluster(cluster_id="api"), schema.ClusterTable),
+        (HttpFrontend(address=WEB, hostname="*"), schema.FrontendTable),
+        (TcpFrontend(address=MAIL, cluster_id="api"), schema.FrontendTable),
+        (Backend(cluster_id="api", backend_id="1", address=WEB), schema.BackendTable),
+        (Settings(), schema.FileTable),
+    ],
+)
+def test_members_are_the_keys_of_the_file(record: Record | Settings, table: type) -> None:
+    assert document_of(record).keys() - OURS <= {each.name for each in fields(table)}
+
+
+def test_a_document_belongs_to_who_asked_for_it() -> None:
+    frontend = TcpFrontend(address=WEB, cluster_id="api", tags={"a": "b"})
+    document_of(frontend)["tags"]["a"] = "c"
+    assert frontend.tags == {"a": "b"}
+
+
+LISTENER, CLUSTER = HttpListener(address=WEB), Cluster(cluster_id="api")
+RULE = HttpFrontend(address=WEB, hostname="example.com")
+TCP, BACKEND = TcpFrontend(address=MAIL, cluster_id="api"), Backend(cluster_id="api", backend_id="1", address=WEB)
+DECLARED = declare([LISTENER], [CLUSTER], [RULE], [TCP], [BACKEND])
+
+
+@pytest.mark.parametrize("record", [LISTENER, CLUSTER, RULE, TCP, BACKEND], ids=lambda record: type(record).__name__)
+def test_origin(record: Record) -> None:
+    def origin(declared: bool) -> Origin:
+        return origin_of(record, with_declared(DECLARED, DECLARED if declared else EMPTY))
+
+    assert (origin(True), origin(False)) == ("file", "socket")
+
+
+def test_origin_goes_by_key() -> None:
+    state = with_declared(EMPTY, DECLARED)
+    assert origin_of(HttpFrontend(address=WEB, hostname="EXAMPLE.com.", cluster_id="api"), state) == "file"
+    assert origin_of(TcpListener(address=WEB), state) == "file"
+    assert origin_of(Backend(cluster_id="other", backend_id="1", address=WEB), state) == "socket"
+
+
+def test_secrets_are_redacted_at_any_depth() -> None:
+    body = {
+        "id": "api",
+        "authorized-hash": ["user:1"],
+        "changes": [{"key": "PEM", "address": "a"}, ("b", {"password": "c"})],
+        "nested": {"new_key": {"deep": 1}},
+        "tags": {"key": "mine", "password": "no secret, it stands in every access log"},
+    }
+    assert redacted(body) == {
+        "id": "api",
+        "authorized-hash": "(redacted)",
+        "changes": [{"key": "(redacted)", "address": "a"}, ["b", {"password": "(redacted)"}]],
+        "nested": {"new_key": "(redacted)"},
+        "tags": body["tags"],
+    }
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["id", "address", "weight"]), st.integers() | st.text() | st.none()))
+def test_what_is_no_secret_stays(body: dict[str, object]) -> None:
+    assert redacted(body) == body
