@@ -6,10 +6,18 @@
     accept      connections out of a listening socket, and what to do when the kernel has no more of something
     guard       the outer edge of every session: no exception passes it
     listener    accepting inside connections: the two scopes behind soft and hard stop
-    worker      control, telemetry, listeners; the one place that swaps the Table
+    handler     what a worker asks of those who know what a connection is
+    generations a worker's side of a change: the one place where the Table is swapped
+    looks       the live tree, read off
+    cuts        removed backends and their deadlines
+    telling     lines, events and counters to main
+    worker      control, services, listeners
     bind        listening sockets, made by main
+    sockets     those main holds
     workers     a worker as main sees it
-    supervisor  main: transactions over workers, the listening sockets, the end
+    transaction what main asks of one worker for a change
+    crew        all workers at once
+    supervisor  main: changes over workers, the listening sockets, the end
 
 This package is handed what a connection does and never imports `proxy`.
 """

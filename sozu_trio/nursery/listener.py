@@ -56,6 +56,8 @@ class ListenerNode:
     sessions: dict[str, SessionNode] = field(default_factory=dict)
     closed: trio.Event = field(default_factory=trio.Event)
     """It accepts no more, and who was in the queue has been let in."""
+    started: float = field(default_factory=trio.current_time)
+    """Trio's clock."""
     cut: int = 0
     """Sessions that a deadline or a hard stop ended."""
 

@@ -1,177 +1,221 @@
 """Main: owns State and the listening sockets, tells workers, and ends them.
 
-A change is a transaction: bind what is new → every worker prepares → (the journal's place) → listeners that are gone
-drain → every worker commits → listeners that are new begin. Whatever fails before the journal leaves everything as it
-was; after it nothing stops half way. Who drains does so before the commit, so that no connection is let in for a
-listener the Table does not have.
+A change is a transaction: bind what is new → every worker prepares → the journal → every worker follows
+(nursery/transaction.py). Whatever fails up to the journal, and in it, leaves everything as it was. With the journal the
+change is decided: State and generation are the new ones, nothing stops half way, and a worker that does not follow is
+brought in step as soon as it can be.
 """
 
 import logging
-import math
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 import trio
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Ask, Begin, Commit, Lines, Listen, Prepare, Stop, Unlisten
-from sozu_trio.errors import OperatorError
-from sozu_trio.nursery.bind import bound_address, open_listening_socket
-from sozu_trio.nursery.worker import grace_of
-from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
+from sozu_trio.control.messages import Happened, Lines
+from sozu_trio.errors import Blame, OperatorError
+from sozu_trio.nursery.crew import Crew, Spawn
+from sozu_trio.nursery.sockets import ListeningSockets
+from sozu_trio.nursery.transaction import Following, Target, forget, prepare, removed_backends
+from sozu_trio.nursery.workers import WorkerRefused, WorkerStatus
+from sozu_trio.routing.delta import NOTHING, Delta, diff
+from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
+from sozu_trio.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
 
-Spawn = Callable[[int, Channel[Ask]], Awaitable[None]]
-"""Runs a worker on its end of a channel until it has stopped."""
+HEALING_PERIOD: Final = 5.0
+"""Seconds between two tries to bring a worker in step that does not follow."""
+NO_QUERY: Final[Mapping[str, Any]] = MappingProxyType({})
+NO_DRAINS: Final = Drains()
+
+Journal = Callable[[], Awaitable[None]]
+"""Writes the change down; where it returns the change is decided, where it raises nothing has happened."""
+
+
+class NotConfirmed(OperatorError):
+    """A change is decided and stays so, but a worker has not confirmed all of it; main goes on trying."""
+
+    blame: ClassVar[Blame] = "us"
 
 
 class Supervisor:
     """One main with its workers. `run` first, then `change`, then `stop`."""
 
-    def __init__(self, program: Program, spawn: Spawn, on_lines: Callable[[Lines], None]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        spawn: Spawn,
+        on_lines: Callable[[Lines], None],
+        on_event: Callable[[Happened], None] = lambda _: None,
+    ) -> None:
         self.program = program
         self.state: State = EMPTY
         self.generation = 0
         self.stopped = trio.Event()
         """The last worker has stopped."""
-        self._spawn = spawn
-        self._on_lines = on_lines
-        self._workers: list[WorkerHandle] = []
-        self._sockets: dict[ListenerKey, socket.socket] = {}
-        self._inherited: dict[ListenerKey, socket.socket] = {}
+        self._crew = Crew(program, spawn, on_lines, on_event)
+        self._sockets = ListeningSockets()
         self._changing = trio.Lock()
+        self._out_of_step = trio.Event()
         self._stopping = False
 
     def inherit(self, sockets: Iterable[socket.socket]) -> None:
         """Take over sockets that already listen; each serves the listener of its address."""
-        for sock in sockets:
-            sock.setblocking(False)
-            self._inherited["tcp", bound_address(sock)] = sock
+        self._sockets.inherit(sockets)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the workers and serve them until the last has stopped."""
         try:
-            async with trio.open_nursery() as workers:
-                await self._start_worker(0, workers)
-                task_status.started()
+            async with trio.open_nursery() as services:
+                services.start_soon(self._heal, name="healing")
+                async with trio.open_nursery() as workers:
+                    await self._crew.start(0, workers)
+                    task_status.started()
+                services.cancel_scope.cancel(reason="the last worker has stopped")
             self.stopped.set()
         finally:
-            for sock in (*self._sockets.values(), *self._inherited.values()):
-                sock.close()
+            self._sockets.close()
 
-    async def _start_worker(self, worker_id: int, workers: trio.Nursery) -> None:
-        ours, theirs = channel_pair()
-        handle = WorkerHandle(worker_id, ours, self._on_lines)
-        workers.start_soon(self._spawn, worker_id, theirs, name=f"worker {worker_id}")
-        workers.start_soon(handle.run, name=f"channel of worker {worker_id}")
-        await handle.ask(lambda serial: Begin(serial=serial, worker_id=worker_id, program=self.program))
-        self._workers.append(handle)
+    async def change(
+        self,
+        state: State,
+        generation: int,
+        *,
+        delta: Delta | None = None,
+        drains: Drains = NO_DRAINS,
+        journal: Journal | None = None,
+    ) -> None:
+        """Make `state` what everybody serves by, as `generation`, in one transaction.
 
-    async def change(self, state: State) -> int:
-        """Make `state` what everybody serves by, as one transaction; returns its generation.
-
-        Raises OperatorError when an address cannot be listened on, and WorkerRefused when a worker cannot prepare:
-        nothing has changed then. Raises OperatorError also when the proxy is stopping; a stop in the middle of a change
-        leaves nothing listening.
+        `delta` is the difference from the State in force, for whoever has worked it out already. Raises OperatorError
+        when an address cannot be listened on or the proxy is stopping, WorkerRefused when a worker cannot prepare, and
+        whatever `journal` raises: nothing has changed then. Raises NotConfirmed when the change is decided but not
+        every worker has confirmed it. A caller that is cancelled has all of it or nothing; a stop in the middle leaves
+        nothing listening.
         """
         async with self._changing:
+            if generation <= self.generation:
+                raise ValueError(f"generation {generation} does not come after {self.generation}")
             self._refuse_while_stopping()
+            target = self._target(state, generation, delta, drains)
+            opened = self._sockets.open(_active(state))
             try:
-                return await self._change(state)
-            except WorkerRefused:
-                # A worker that stops refuses much, and has no better reason.
-                self._refuse_while_stopping()
+                await self._decide(target, journal)
+            except BaseException:
+                self._sockets.drop(opened)
                 raise
+            self.state, self.generation = state, generation
+            self._sockets.take_over(opened, () if self._stopping else _active(state))
+            # Whoever asked for it may go away, the change does not stop half way.
+            with trio.CancelScope(shield=True):
+                failures = await self._follow(target)
+        if failures:
+            self._out_of_step.set()
+            message = f"generation {generation} is decided and stays so, but not all of it is confirmed: {failures}"
+            log.error("%s", message)
+            raise NotConfirmed(message)
 
     def _refuse_while_stopping(self) -> None:
         if self._stopping:
             raise OperatorError("the proxy is stopping: nothing can be changed")
 
-    async def _change(self, state: State) -> int:
-        wanted = {key for key, listener in state.listeners.items() if listener.active}
-        generation = self.generation + 1
-        opened: dict[ListenerKey, socket.socket] = {}
+    def _target(self, state: State, generation: int, delta: Delta | None, drains: Drains) -> Target:
+        # What the file declared is main's business: much to compare, to send and to keep.
+        before, after = replace(self.state, declared=None), replace(state, declared=None)
+        return Target(
+            state=after,
+            generation=generation,
+            base=self.generation,
+            delta=diff(before, after) if delta is None else replace(delta, declared=None),
+            drains=drains,
+            cuts=removed_backends(before, after, drains),
+        )
+
+    async def _decide(self, target: Target, journal: Journal | None) -> None:
+        """Have every worker prepare and write the change down. Where either fails, workers are as before."""
         try:
-            self._open(wanted - self._sockets.keys(), opened)
-            await self._prepare(state, generation)
+            await self._prepare(target)
             self._refuse_while_stopping()
+            if journal is not None:
+                # Once it is being written, whoever asked may go away: what is in the journal happens.
+                with trio.CancelScope(shield=True):
+                    await journal()
         except BaseException:
-            for key in opened.keys() - self._inherited.keys():
-                opened[key].close()
+            with trio.move_on_after(GOODBYE, shield=True):
+                await self._crew.ask(forget)
             raise
-        # Decided: whoever asked for it may go away, the change does not stop half way.
-        with trio.fail_after(self.program.worker_timeout or math.inf, shield=True):
-            await self._carry_out(state, generation, opened, self._sockets.keys() - wanted)
-        return generation
 
-    async def _prepare(self, state: State, generation: int) -> None:
-        timeout = self.program.worker_timeout or math.inf
+    async def _prepare(self, target: Target) -> None:
+        refusals = await self._crew.ask(partial(prepare, target=target))
+        if refusals:
+            # A worker that stops refuses much, and has no better reason.
+            self._refuse_while_stopping()
+            raise WorkerRefused("; ".join(map(str, refusals.values())))
+
+    async def _follow(self, target: Target) -> str:
+        """Have every worker follow; returns what is not confirmed, if anything."""
+        followings = [Following(worker, target, self._sockets.in_use) for worker in self._crew.living]
+        async with trio.open_nursery() as nursery:
+            for following in followings:
+                nursery.start_soon(following.run)
+        if self._stopping:
+            return ""
+        self._sockets.settle(self._crew.listening)
+        return "; ".join(str(failure) for following in followings for failure in following.failures)
+
+    async def _heal(self) -> None:
+        """Bring workers in step that have not followed."""
+        while True:
+            await self._out_of_step.wait()
+            self._out_of_step = trio.Event()
+            async with self._changing:
+                failures = "" if self._stopping else await self._bring_in_step()
+            if failures:
+                log.warning("not in step yet: %s", failures)
+                await trio.sleep(HEALING_PERIOD)
+                self._out_of_step.set()
+
+    async def _bring_in_step(self) -> str:
+        """Have every worker do what it has not done of the generation in force; returns what still is not."""
+        wanted = _active(self.state)
         try:
-            with trio.fail_after(timeout):
-                await self._ask_all(lambda serial: Prepare(serial=serial, generation=generation, state=state))
-        except trio.TooSlowError as error:
-            # A worker without a descriptor free for a large State never knew what was asked.
-            raise WorkerRefused(f"no answer to Prepare within {timeout:g} s") from error
+            self._sockets.take_over(self._sockets.open(wanted), wanted)
+        except OperatorError as error:
+            return str(error)
+        state, generation = replace(self.state, declared=None), self.generation
+        target = Target(state=state, generation=generation, base=generation, delta=NOTHING)
+        behind = [worker for worker in self._crew.living if worker.generation != generation]
+        refusals = await self._crew.ask(partial(prepare, target=target), behind)
+        failures = await self._follow(target)
+        return "; ".join([*map(str, refusals.values()), failures]) if refusals else failures
 
-    def _open(self, keys: Iterable[ListenerKey], opened: dict[ListenerKey, socket.socket]) -> None:
-        """Put a socket for each of `keys` into `opened`; an inherited one is no less inherited before the change is
-        decided.
+    async def look(self, what: str, query: Mapping[str, Any] = NO_QUERY) -> dict[int, Any]:
+        """What each worker answers (`nursery/looks.py`), by worker id; one that does not answer is left out.
+
+        Raises WorkerRefused for what cannot be asked.
         """
-        for key in sorted(keys):
-            ours = [address for _, address in (*self._sockets, *self._inherited, *opened)]
-            opened[key] = self._inherited.get(key) or open_listening_socket(key[1], ours)
+        return await self._crew.look(what, query)
 
-    async def _carry_out(
-        self,
-        state: State,
-        generation: int,
-        opened: dict[ListenerKey, socket.socket],
-        gone: Iterable[ListenerKey],
-    ) -> None:
-        for key in opened:
-            self._inherited.pop(key, None)
-        unheard = dict(opened)
-        try:
-            for key in gone:
-                await self._unlisten(key)
-                self._refuse_while_stopping()
-            await self._ask_all(lambda serial: Commit(serial=serial, generation=generation))
-            self.state, self.generation = state, generation
-            for key, sock in opened.items():
-                self._refuse_while_stopping()
-                # From here on `stop` closes it.
-                self._sockets[key] = sock
-                await self._listen(key, sock)
-                del unheard[key]
-        finally:
-            # Nobody accepts there: clients would wait for ever in a queue.
-            for key, sock in unheard.items():
-                self._sockets.pop(key, None)
-                sock.close()
+    async def kill_session(self, session: str) -> bool:
+        """Cut one session; whether there was one of that name. Raises WorkerRefused."""
+        return await self._crew.kill_session(session)
 
-    async def _listen(self, key: ListenerKey, sock: socket.socket) -> None:
-        transport, address = key
-        descriptors = [sock.fileno()]
-        await self._ask_all(lambda serial: Listen(serial=serial, transport=transport, address=address), descriptors)
-        log.info("listening on %s %s", transport, address)
+    @property
+    def workers(self) -> list[WorkerStatus]:
+        return [worker.status(self.generation) for worker in self._crew.workers]
 
-    async def _unlisten(self, key: ListenerKey) -> None:
-        transport, address = key
-        grace = grace_of(self.program.shutdown_timeout)
-        # Ours first, as in `stop`, which may have closed it by now.
-        sock = self._sockets.pop(key, None)
-        if sock is not None:
-            sock.close()
-        await self._ask_all(lambda serial: Unlisten(serial=serial, transport=transport, address=address, grace=grace))
-        log.info("no longer listening on %s %s", transport, address)
-
-    async def _ask_all(self, make: Callable[[int], Ask], descriptors: Iterable[int] = ()) -> None:
-        for worker in self._workers:
-            await worker.ask(make, list(descriptors))
+    def counters(self) -> Counters:
+        """The sum over all workers, at most a second old; exact after `look("counters")`."""
+        return self._crew.counters()
 
     async def stop(self, grace: float | None) -> None:
         """Have every worker stop: no new connections, the idle leave, the rest is cut after `grace` seconds (None =
@@ -182,27 +226,20 @@ class Supervisor:
         self._stopping = True
         # Workers take what is queued before they close theirs; ours, open a moment longer, would let in some that
         # nobody takes.
-        for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
-        for worker in self._workers:
-            if worker.stopped is None:
-                await self._stop_worker(worker, grace)
-
-    async def _stop_worker(self, worker: WorkerHandle, grace: float | None) -> None:
-        try:
-            await worker.ask(lambda serial: Stop(serial=serial, grace=grace))
-        except WorkerRefused:
-            # The last session may have ended just now.
-            if worker.stopped is None:
-                raise
+        self._sockets.stop()
+        await self._crew.stop(grace)
 
     @property
     def listening(self) -> list[Address]:
         """Where connections are accepted now."""
-        return [address for _, address in sorted(self._sockets)]
+        return self._sockets.addresses
 
     @property
     def cut(self) -> int:
         """How many sessions the stop has cut."""
-        return sum(worker.stopped.cut for worker in self._workers if worker.stopped)
+        return sum(worker.stopped.cut for worker in self._crew.workers if worker.stopped)
+
+
+def _active(state: State) -> set[ListenerKey]:
+    """Where somebody is to listen."""
+    return {key for key, listener in state.listeners.items() if listener.active}

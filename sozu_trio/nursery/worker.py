@@ -1,9 +1,10 @@
-"""A worker: control, services and listeners in one tree, and the one place that swaps the Table.
+"""A worker: control, services and listeners in one tree.
 
     worker
      ├─ control      messages from main, one after the other
      ├─ services     what the handler needs beside its sessions
-     ├─ lines        access-log lines to main, in batches
+     ├─ telling      access-log lines, events and counters to main (nursery/telling.py)
+     ├─ cuts         one for each removed backend that has a deadline (nursery/cuts.py)
      └─ listeners    one node each (nursery/listener.py)
 
 It talks to main through its channel and nothing else, so it does not know whether it is a process or a task. Services
@@ -16,46 +17,44 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import trio
 
-from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost
-from sozu_trio.control.messages import Ask, Begin, Commit, Lines, Listen, Prepare, Reply, Stop, Stopped, Unlisten
+from sozu_trio.control.messages import (
+    Amend,
+    Ask,
+    Begin,
+    Commit,
+    Cut,
+    Forget,
+    Kill,
+    Listen,
+    Look,
+    Prepare,
+    Reply,
+    Stop,
+    Stopped,
+    Unlisten,
+)
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
-from sozu_trio.nursery.listener import Doorkeeping, ListenerNode, serve_listener
+from sozu_trio.nursery.generations import Generations
+from sozu_trio.nursery.handler import Handler
+from sozu_trio.nursery.listener import ListenerNode, serve_listener
+from sozu_trio.nursery.looks import Service, list_sessions, sessions_by_listener, tree_of
+from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.state import ListenerKey
-from sozu_trio.routing.table import Table, compile_table
-from sozu_trio.telemetry.lines import LineBuffer
 
 log = logging.getLogger(__name__)
 
-LINES_PER_MESSAGE = 256
-"""Enough that a message costs little per line, few enough that it mostly stays below INLINE_SIZE."""
-LINES_PERIOD = 0.05
-"""Seconds lines are collected for one message."""
 RELIEF = 16
 """Descriptors to be given back at a time when they have run out."""
-
-
-class Handler(Protocol):
-    """What connections are served by; made by the application, so that this package need not know it."""
-
-    @property
-    def doors(self) -> Doorkeeping: ...
-    @property
-    def lines(self) -> LineBuffer: ...
-    @property
-    def services(self) -> Sequence[Callable[[], Awaitable[None]]]: ...
-    def relieve_with(self, relieve: Callable[[], int]) -> None:
-        """Have `relieve` called where descriptors run out."""
-
-    def swap(self, table: Table) -> None:
-        """Serve by `table` from now on; synchronous, between two checkpoints."""
 
 
 async def serve_worker(channel: Channel[Ask], make_handler: Callable[[Program, int], Handler]) -> None:
@@ -69,54 +68,77 @@ async def serve_worker(channel: Channel[Ask], make_handler: Callable[[Program, i
     _close_all(descriptors)
     if not isinstance(begin, Begin):
         raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
-    worker = Worker(channel, make_handler(begin.program, begin.worker_id), grace_of(begin.program.shutdown_timeout))
+    handler = make_handler(begin.program, begin.worker_id)
+    worker = Worker(f"worker {begin.worker_id}", channel, handler, grace_of(begin.program.shutdown_timeout))
     await channel.send(Reply(serial=begin.serial))
     await worker.run()
     with contextlib.suppress(OSError):
         await channel.send(Stopped(cut=worker.cut))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Branches:
+    """Where tasks of a worker live."""
+
+    services: trio.Nursery
+    listeners: trio.Nursery
+
+
 class Worker:
     """The live tree of one worker."""
 
-    def __init__(self, channel: Channel[Ask], handler: Handler, grace: float | None) -> None:
+    def __init__(self, name: str, channel: Channel[Ask], handler: Handler, grace: float | None) -> None:
         """`grace`: seconds that sessions get once main is gone."""
         self.listeners: dict[ListenerKey, ListenerNode] = {}
         """Those that accept."""
         self.nodes: set[ListenerNode] = set()
         """These and those that still drain."""
+        self.services: dict[Service, None] = {}
+        """What else runs, in the order in which it began."""
         self.cut = 0
+        self._itself = Service(name)
         self._channel = channel
         self._handler = handler
+        self._telling = Telling(channel, handler.lines, handler.counters)
+        self._generations = Generations(handler.swap, handler.counters)
+        self._cuts = PendingCuts(handler.cut_backend)
         self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
         handler.relieve_with(self._relieve)
+        handler.tell_with(self._telling.happened)
         self._grace = grace
-        self._prepared: Table | None = None
         self._stop = trio.Event()
-        self._unsent: list[str] = []
-        self._drops_told = 0
 
     async def run(self) -> None:
+        """Serve until stopped and the last session has ended; main has been told everything then but `cut`."""
         async with trio.open_nursery() as services:
-            services.start_soon(self._send_lines, name="lines")
-            for service in self._handler.services:
-                services.start_soon(service)
+            for name, serve in {**self._telling.services, **self._handler.services}.items():
+                services.start_soon(self._serve, name, serve, name=name)
             async with trio.open_nursery() as listeners:
-                services.start_soon(self._control, listeners, name="control")
+                control = partial(self._control, Branches(services, listeners))
+                services.start_soon(self._serve, "control", control, name="control")
                 await self._stop.wait()
             services.cancel_scope.cancel(reason="the last session has ended")
+        await self._telling.count()
 
-    async def _control(self, listeners: trio.Nursery) -> None:
+    async def _serve(self, name: str, serve: Callable[[], Awaitable[None]]) -> None:
+        service = Service(name)
+        self.services[service] = None
         try:
-            while await self._answer_next(listeners):
+            await serve()
+        finally:
+            del self.services[service]
+
+    async def _control(self, branches: Branches) -> None:
+        try:
+            while await self._answer_next(branches):
                 pass
             log.warning("main is gone: stopping")
         except (ChannelError, OSError) as error:
             log.error("main is lost: %s: stopping", error)
-        self._prepared = None
+        self._generations.forget()
         self._stop_all(self._grace)
 
-    async def _answer_next(self, listeners: trio.Nursery) -> bool:
+    async def _answer_next(self, branches: Branches) -> bool:
         """Answer main's next message; whether there was one."""
         try:
             received = await self._channel.receive()
@@ -129,13 +151,13 @@ class Worker:
         if received is None:
             return False
         message, descriptors = received
-        await self._channel.send(await self._answer(message, descriptors, listeners))
+        await self._channel.send(await self._answer(message, descriptors, branches))
         return True
 
-    async def _answer(self, message: Ask, descriptors: list[int], listeners: trio.Nursery) -> Reply:
+    async def _answer(self, message: Ask, descriptors: list[int], branches: Branches) -> Reply:
         name = type(message).__name__
         try:
-            await self._obey(message, descriptors, listeners)
+            content = await self._obey(message, descriptors, branches)
         except (ChannelError, ValueError) as refusal:
             log.warning("%s refused: %s", name, refusal)
             return Reply(serial=message.serial, failure=str(refusal))
@@ -144,29 +166,35 @@ class Worker:
             return Reply(serial=message.serial, failure=f"{type(error).__name__}: {error}")
         finally:
             _close_all(descriptors)
-        return Reply(serial=message.serial)
+        return Reply(serial=message.serial, content=content)
 
-    async def _obey(self, message: Ask, descriptors: list[int], listeners: trio.Nursery) -> None:
+    async def _obey(self, message: Ask, descriptors: list[int], branches: Branches) -> Any:
+        """Do what main asks; returns what it is answered."""
         match message:
+            case Amend():
+                self._generations.amend(message, self._channel.reading_since)
             case Prepare():
-                self._prepared = compile_table(message.state, message.generation)
+                await self._generations.prepare(message)
+            case Forget():
+                self._generations.forget()
             case Commit():
-                self._commit(message.generation)
+                self._generations.commit(message.generation)
+                self._cuts.follow(self._generations.state)
             case Listen():
-                await self._listen((message.transport, message.address), descriptors, listeners)
+                await self._listen((message.transport, message.address), descriptors, branches.listeners)
             case Unlisten():
                 await self._unlisten((message.transport, message.address), message.grace)
+            case Cut():
+                self._cut_later(message, branches.services)
+            case Look():
+                return await self._look(message.what, message.query)
+            case Kill():
+                return self._kill(message.session)
             case Stop():
                 self._stop_all(message.grace)
             case Begin():
                 raise ChannelError("Begin comes once")
-
-    def _commit(self, generation: int) -> None:
-        table = self._prepared
-        if table is None or table.generation != generation:
-            raise ChannelError(f"generation {generation} was not prepared")
-        self._prepared = None
-        self._handler.swap(table)
+        return None
 
     async def _listen(self, key: ListenerKey, descriptors: list[int], listeners: trio.Nursery) -> None:
         """Take what is listened on out of `descriptors` and accept on it."""
@@ -174,7 +202,10 @@ class Worker:
             raise ChannelError(f"Listen came with {len(descriptors)} descriptors")
         if self._stop.is_set():
             raise ChannelError("the worker is stopping")
-        if key in self.listeners:
+        known = self.listeners.get(key)
+        if known is not None:
+            if os.path.samestat(os.fstat(known.sock.fileno()), os.fstat(descriptors[0])):
+                return  # Main never heard that it had been done.
             raise ChannelError(f"already listening at {key[1]}")
         sock = socket.socket(fileno=descriptors[0])
         descriptors.clear()
@@ -200,10 +231,36 @@ class Worker:
         # Out of the map at once: the address may be listened to again while old sessions still drain.
         node = self.listeners.pop(key, None)
         if node is None:
-            raise ChannelError(f"not listening at {key[1]}")
+            return  # Main never heard that it had been done.
         node.stop(grace)
         # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
         await node.closed.wait()
+
+    def _cut_later(self, message: Cut, services: trio.Nursery) -> None:
+        removed = removed_by(message, self._generations.state)
+        name = f"cut of backend {message.backend_id} of cluster {message.cluster_id}"
+        services.start_soon(self._serve, name, partial(self._cuts.wait_and_cut, removed, message.grace), name=name)
+
+    async def _look(self, what: str, query: Mapping[str, Any]) -> Any:
+        match what:
+            case "counters":
+                # Main's sum is as fresh as the answer then.
+                await self._telling.count()
+                counters = self._handler.counters.snapshot()
+                return {"counters": counters, "listeners": sessions_by_listener(self.nodes)}
+            case "tree":
+                return tree_of(self._itself, self.services, self.nodes)
+            case "sessions":
+                return await list_sessions(self.nodes, query)
+        return await self._handler.look(what, query)
+
+    def _kill(self, session: str) -> bool:
+        """Cut the session of that name; whether there was one."""
+        for listener in self.nodes:
+            if node := listener.sessions.get(session):
+                node.scope.cancel(reason="killed by the operator")
+                return True
+        return False
 
     def _stop_all(self, grace: float | None) -> None:
         self.listeners.clear()
@@ -216,32 +273,8 @@ class Worker:
         freed = self._handler.doors.relieve()
         return freed + release_idle([node.drain for node in self.nodes], max(0, RELIEF - freed))
 
-    async def _send_lines(self) -> None:
-        try:
-            while True:
-                await self._handler.lines.wait()
-                await trio.sleep(LINES_PERIOD)
-                await self._send_batches()
-        finally:
-            with trio.move_on_after(GOODBYE, shield=True):
-                await self._send_batches()
 
-    async def _send_batches(self) -> None:
-        lines = self._handler.lines
-        while batch := self._unsent or lines.take(LINES_PER_MESSAGE):
-            # A send that is cancelled has sent nothing.
-            self._unsent = batch
-            dropped = lines.dropped
-            try:
-                await self._channel.send(Lines(lines="\n".join(batch), dropped=dropped - self._drops_told))
-                self._drops_told = dropped
-            except OSError:
-                # Main is gone and its logs with it, or there is no descriptor for a large batch.
-                lines.drop(len(batch))
-            self._unsent = []
-
-
-def _close_all(descriptors: list[int]) -> None:
+def _close_all(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
 

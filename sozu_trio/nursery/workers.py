@@ -1,77 +1,222 @@
-"""A worker as main sees it: a channel to ask over, and what it reports unasked."""
+"""A worker as main sees it: a channel to ask over, what is known of it, and what it reports unasked."""
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import logging
+import math
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import trio
 
-from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Lines, Reply, Report, Stopped
-from sozu_trio.errors import ChannelError, SozuTrioError
+from sozu_trio.control.channel import Channel, DescriptorsLost
+from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Look, Reply, Report, Stopped
+from sozu_trio.errors import Blame, ChannelError, OperatorError
+from sozu_trio.nursery.cuts import Removed
+from sozu_trio.routing.state import ListenerKey
+from sozu_trio.telemetry.counters import Counters, read_counters
+
+log = logging.getLogger(__name__)
 
 
-class WorkerRefused(SozuTrioError):
+class MakeAsk(Protocol):
+    """Makes a question, once its serial is known."""
+
+    def __call__(self, *, serial: int) -> Ask: ...
+
+
+class WorkerRefused(OperatorError):
     """A worker could not do what main asked; nothing of it has happened there."""
+
+    blame: ClassVar[Blame] = "us"
+
+
+class WorkerSilent(WorkerRefused):
+    """No answer came, or none in time: whether it has happened, or will yet, is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """One worker, for an operator."""
+
+    id: int
+    pid: int
+    state: str
+    """running, behind (not known to serve by the generation in force), not answering, stopping, or stopped."""
+    generation: int | None
+    """The one it has confirmed; None when that is not known."""
+    sessions: int
+    sandbox: tuple[str, ...] = ()
+    """The layers around it; there are none yet."""
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    ask: Ask
+    answered: trio.Event = field(default_factory=trio.Event)
+    reply: Reply | None = None
+
+    def answer(self, reply: Reply) -> None:
+        if self.reply is None:
+            self.reply = reply
+            self.answered.set()
 
 
 class WorkerHandle:
     """Main's end of one worker."""
 
-    def __init__(self, worker_id: int, channel: Channel[Report], on_lines: Callable[[Lines], None]) -> None:
+    def __init__(
+        self,
+        worker_id: int,
+        pid: int,
+        channel: Channel[Report],
+        on_lines: Callable[[Lines], None],
+        on_event: Callable[[Happened], None],
+        *,
+        patience: float = math.inf,
+    ) -> None:
+        """`patience`: seconds `ask_in_time` waits for each answer."""
         self.worker_id = worker_id
+        self.pid = pid
         self.stopped: Stopped | None = None
+        self.generation: int | None = None
+        """The one it serves by, as far as it has confirmed that; None = to be told everything anew."""
+        self.listening: set[ListenerKey] = set()
+        """Where it accepts, as far as it has confirmed that."""
+        self.uncut: dict[Removed, float] = {}
+        """Removed backends it has not confirmed that it will cut, and after how many seconds it is to."""
+        self.counters = Counters()
+        """As it told them last."""
+        self.stopping = False
+        """It was told to stop."""
+        self.answering = True
+        """It has not let a question wait for longer than `patience` since it answered last."""
+        self._patience = patience
         self._channel = channel
         self._on_lines = on_lines
+        self._on_event = on_event
         self._serials = itertools.count(1)
-        self._waiting: dict[int, trio.Event] = {}
-        self._replies: dict[int, Reply] = {}
+        self._waiting: dict[int, _Question] = {}
         self._over = False
 
-    async def ask(self, make: Callable[[int], Ask], descriptors: Sequence[int] = ()) -> None:
-        """Send `make(serial)` and wait for its reply. Raises WorkerRefused with the worker's reason, or when it ended
-        without one.
+    async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
+        """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
+        worker's reason, or when it ended without one.
         """
         serial = next(self._serials)
-        answered = self._waiting[serial] = trio.Event()
+        question = self._waiting[serial] = _Question(make(serial=serial))
         try:
             if not self._over:
-                with contextlib.suppress(BrokenPipeError):
-                    # Not yet the end of it: `run` still hears what the worker said last, and then wakes us.
-                    await self._channel.send(make(serial), descriptors)
-                await answered.wait()
+                await self._send(question.ask, sockets)
+                await question.answered.wait()
         except (OSError, trio.ClosedResourceError) as error:
             raise WorkerRefused(f"worker {self.worker_id} cannot be told: {error}") from error
         finally:
             del self._waiting[serial]
-            reply = self._replies.pop(serial, None)
-        if reply is None:
-            raise WorkerRefused(f"worker {self.worker_id} has stopped")
-        if reply.failure is not None:
-            raise WorkerRefused(f"worker {self.worker_id}: {reply.failure}")
+        if question.reply is None:
+            raise WorkerSilent(f"worker {self.worker_id} has stopped")
+        if question.reply.failure is not None:
+            raise WorkerRefused(f"worker {self.worker_id}: {question.reply.failure}")
+        return question.reply.content
+
+    async def ask_in_time(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
+        """As `ask`. Raises WorkerSilent when the answer takes too long."""
+        with trio.move_on_after(self._patience):
+            return await self.ask(make, sockets)
+        self.answering = False
+        what = type(make(serial=0)).__name__
+        raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {self._patience:g} s")
+
+    async def _send(self, ask: Ask, sockets: Iterable[socket.socket]) -> None:
+        with contextlib.ExitStack() as stack, contextlib.suppress(BrokenPipeError):
+            # Copies: a stop may close ours while the message waits, and its number may be another's then.
+            copies = [stack.enter_context(sock.dup()) for sock in sockets]
+            # A broken pipe is not yet the end of it: `run` still hears what the worker said last, and then wakes us.
+            await self._channel.send(ask, [copy.fileno() for copy in copies])
 
     async def run(self) -> None:
-        """Take what the worker says, until it has said its last; then close the channel."""
+        """Take what the worker says, until it has said its last; then close the channel. Raises ChannelError when it
+        goes without a word or makes no sense.
+        """
         try:
             while self.stopped is None:
-                received = await self._channel.receive()
-                if received is None:
-                    raise ChannelError(f"worker {self.worker_id} is gone")
-                self._take(received[0])
+                await self._receive()
         finally:
             self._over = True
             self._channel.close()
-            for answered in self._waiting.values():
-                answered.set()
+            self.counters.close_gauges()
+            for question in self._waiting.values():
+                question.answered.set()
+
+    async def _receive(self) -> None:
+        try:
+            received = await self._channel.receive()
+        except DescriptorsLost as loss:
+            log.error("worker %d: %s", self.worker_id, loss)
+            self._lose(loss.message)
+            return
+        if received is None:
+            raise ChannelError(f"worker {self.worker_id} is gone")
+        report, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._take(report)
+
+    def _lose(self, message: object) -> None:
+        """Something long was said and could not be read: lines, or the answer to a Look."""
+        if isinstance(message, Report):
+            self._take(message)
+            return
+        for serial, question in self._waiting.items():
+            if isinstance(question.ask, Look):
+                question.answer(Reply(serial=serial, failure="its answer was lost: no descriptor free for it"))
 
     def _take(self, report: Report) -> None:
         match report:
             case Reply():
-                answered = self._waiting.get(report.serial)
-                if answered is not None:
-                    self._replies[report.serial] = report
-                    answered.set()
+                self._take_reply(report)
             case Lines():
                 self._on_lines(report)
+            case Happened():
+                self._on_event(report)
+            case Counted():
+                self._count(report)
             case Stopped():
                 self.stopped = report
+
+    def _take_reply(self, reply: Reply) -> None:
+        self.answering = True
+        for serial, question in self._waiting.items():
+            if serial == reply.serial:
+                question.answer(reply)
+            elif serial < reply.serial:
+                # Answers come in the order of questions, so this one's never will.
+                question.answer(Reply(serial=serial, failure="it never read what it was asked"))
+
+    def _count(self, report: Counted) -> None:
+        try:
+            self.counters = read_counters(report.counters)
+        except ValueError as error:
+            raise ChannelError(f"worker {self.worker_id}: {error}") from error
+
+    def status(self, generation: int) -> WorkerStatus:
+        """What there is to say of it while main is at `generation`."""
+        return WorkerStatus(
+            id=self.worker_id,
+            pid=self.pid,
+            state=self._state(generation),
+            generation=self.generation,
+            sessions=self.counters.sessions,
+        )
+
+    def _state(self, generation: int) -> str:
+        if self._over:
+            return "stopped"
+        if not self.answering:
+            return "not answering"
+        if self.stopping:
+            return "stopping"
+        return "running" if self.generation == generation else "behind"

@@ -4,12 +4,17 @@ Names follow Sōzu's catalogue where it has one (reference §6.6), so that dashb
 `snapshot` only.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
+
+_CLASSES: Final = 10
+"""Of statuses, by their first digit."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the process began, except those called gauges, which go down again."""
+    """Totals since the process began, except those called gauges, which go down again, and one maximum."""
 
     sessions: int = 0
     """Gauge: client connections open now."""
@@ -25,7 +30,7 @@ class Counters:
     """TCP sessions that got a backend."""
     tunnels: int = 0
     """Gauge: upgraded connections open now."""
-    by_status: list[int] = field(default_factory=lambda: [0] * 10)
+    by_status: list[int] = field(default_factory=lambda: [0] * _CLASSES)
     """Answers by `status // 100`; 0 for requests that got none."""
     bytes_in: int = 0
     """Bytes read from clients."""
@@ -53,6 +58,12 @@ class Counters:
     """Requests that needed a new one."""
     access_lines: int = 0
     """Access lines handed to their log."""
+    changes: int = 0
+    """Generations that came into force."""
+    longest_hold: int = 0
+    """Maximum: microseconds for which a change, after the first, has held the loop at a time."""
+    events_dropped: int = 0
+    """Events that came faster than they could be told."""
 
     def snapshot(self) -> dict[str, int]:
         """Name → value, every name always there."""
@@ -62,10 +73,30 @@ class Counters:
         return values | classes | rest
 
     def add(self, other: "Counters") -> None:
-        """Add another process's counters to these, gauges too."""
+        """Add another process's counters to these, gauges too; of the maximum the larger one stays."""
+        longest = max(self.longest_hold, other.longest_hold)
         for attribute in NAMES:
             setattr(self, attribute, getattr(self, attribute) + getattr(other, attribute))
+        self.longest_hold = longest
         self.by_status = [mine + theirs for mine, theirs in zip(self.by_status, other.by_status, strict=True)]
+
+    def close_gauges(self) -> None:
+        """Of a process that is no more only the totals count."""
+        for attribute in GAUGES:
+            setattr(self, attribute, 0)
+
+    def numbers(self) -> tuple[int, ...]:
+        """All of them in a fixed order, as they travel; `read_counters` is the way back."""
+        return (*(getattr(self, attribute) for attribute in NAMES), *self.by_status)
+
+
+def read_counters(numbers: Iterable[int]) -> Counters:
+    """The Counters of `numbers()`. Raises ValueError for what are none."""
+    values = list(numbers)
+    if len(values) != len(NAMES) + _CLASSES or min(values) < 0:
+        raise ValueError(f"want {len(NAMES) + _CLASSES} counters, none below 0: {values}")
+    plain = dict(zip(NAMES, values, strict=False))
+    return Counters(**plain, by_status=values[len(NAMES) :])
 
 
 NAMES = {
@@ -89,5 +120,10 @@ NAMES = {
     "pool_hits": "backend.pool.hit",
     "pool_misses": "backend.pool.miss",
     "access_lines": "access_logs.count",
+    "changes": "configuration.changes",
+    "longest_hold": "configuration.longest_hold_us",
+    "events_dropped": "events.dropped",
 }
-"""Attribute → the name it is shown under, after Sōzu's; `backend.retries` is ours."""
+"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`."""
+
+GAUGES: Final = ("sessions", "active_requests", "tunnels")

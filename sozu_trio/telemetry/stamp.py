@@ -10,6 +10,12 @@ _THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 _COLOURS = {"ERROR": 31, "WARN": 33, "INFO": 32, "DEBUG": 36, "TRACE": 90, "INFO-ACCESS": 32, "ERROR-ACCESS": 31}
 
 
+def rfc3339(moment: float) -> str:
+    """`2026-01-31T12:00:00.000042Z` of `moment`, in seconds since the epoch."""
+    calendar = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    return f"{calendar}.{int(moment % 1 * 1e6):06d}Z"
+
+
 class Stamp:
     """Makes line beginnings for one process and tag. Any thread may use it."""
 

@@ -1,19 +1,29 @@
 """Sockets and a handler for tests of who lives and who dies."""
 
 import itertools
+import os
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import trio
 
+from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
+from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel
+from sozu_trio.control.codec import encode
+from sozu_trio.control.messages import Ask, Happened, Lines, Reply
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, SessionNode
+from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
+from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
+
+Heard = TypeVar("Heard")
 
 
 class ScriptedListening(socket.socket):
@@ -78,6 +88,16 @@ def no_descriptor_free() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def send_large(sock: socket.socket, message: object) -> None:
+    """As Channel does, but with no checkpoint at which the other end might take it at once."""
+    document = encode(message)
+    assert len(document) > INLINE_SIZE
+    with os.fdopen(os.memfd_create("large"), "wb") as memory:
+        memory.write(document)
+        memory.flush()
+        socket.send_fds(sock, [IN_MEMFD], [memory.fileno()])
+
+
 class FakeHandler:
     """A handler that remembers the generations it was given; sessions last until their client closes, or until
     `release`.
@@ -88,6 +108,8 @@ class FakeHandler:
         self.worker_id = worker_id
         self.generations: list[int] = []
         self.lines = LineBuffer(1000)
+        self.counters = Counters()
+        self.cuts: list[tuple[str, str, Address]] = []
         self.service_ended_at: float | None = None
         self.freed = 0
         self.release = trio.Event()
@@ -102,14 +124,27 @@ class FakeHandler:
         )
 
     @property
-    def services(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        return [self._service]
+    def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        return {"pool": self._service}
 
     def relieve_with(self, relieve: Callable[[], int]) -> None:
         self.relieve = relieve
 
+    def tell_with(self, tell: Callable[[Happened], None]) -> None:
+        self.tell = tell
+
     def swap(self, table: Table) -> None:
+        self.table = table
         self.generations.append(table.generation)
+
+    def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
+        self.cuts.append((cluster_id, backend_id, address))
+        return 1
+
+    async def look(self, what: str, query: Mapping[str, Any]) -> Any:
+        if what != "weather":
+            raise ValueError(f"nobody knows the {what}")
+        return {"asked": dict(query), "answer": "x" * int(query.get("size", 1))}
 
     async def _service(self) -> None:
         try:
@@ -120,6 +155,14 @@ class FakeHandler:
     async def _serve(self, node: SessionNode) -> None:
         """Idle until the client says something, then busy."""
         self.names.append(node.name)
+        self.counters.sessions += 1
+        self.counters.sessions_total += 1
+        try:
+            await self._serve_counted(node)
+        finally:
+            self.counters.sessions -= 1
+
+    async def _serve_counted(self, node: SessionNode) -> None:
         scope = trio.CancelScope()
         node.listener.drain.enter_idle(scope)
         with scope:
@@ -131,3 +174,66 @@ class FakeHandler:
 
     async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
         raise AssertionError("nobody is refused here")
+
+
+class Meddling(Channel[Ask]):
+    """A worker's end of its channel that does not pass on everything, and remembers what has come."""
+
+    def __init__(self, channel: Channel[Ask]) -> None:
+        self.__dict__ = channel.__dict__
+        self.heard: list[Ask] = []
+        self.refused: set[type[Ask]] = set()
+        """Kinds that are answered with a failure."""
+        self.ignored: set[type[Ask]] = set()
+        """Kinds that are never answered."""
+        self.pretended: set[type[Ask]] = set()
+        """Kinds that are answered as if they had been done."""
+
+    async def receive(self) -> tuple[Ask, list[int]] | None:
+        while received := await super().receive():
+            message, descriptors = received
+            self.heard.append(message)
+            kind = type(message)
+            if kind not in self.refused | self.ignored | self.pretended:
+                return received
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if kind not in self.ignored:
+                failure = "not today" if kind in self.refused else None
+                await self.send(Reply(serial=message.serial, failure=failure))
+        return None
+
+    def heard_of(self, kind: type[Heard]) -> list[Heard]:
+        return [message for message in self.heard if isinstance(message, kind)]
+
+
+class Workers:
+    """Runs workers as tasks of the test, keeps what they are made of and what they report."""
+
+    def __init__(self) -> None:
+        self.handlers: list[FakeHandler] = []
+        self.channels: list[Meddling] = []
+        self.lines: list[str] = []
+        self.events: list[Happened] = []
+
+    async def spawn(self, _worker_id: int, channel: Channel[Ask]) -> None:
+        self.channels.append(Meddling(channel))
+        try:
+            await serve_worker(self.channels[-1], self._make_handler)
+        finally:
+            channel.close()
+
+    def _make_handler(self, program: Program, worker_id: int) -> FakeHandler:
+        self.handlers.append(FakeHandler(program, worker_id))
+        return self.handlers[-1]
+
+    def take_lines(self, report: Lines) -> None:
+        self.lines += report.lines.split("\n")
+
+    @property
+    def handler(self) -> FakeHandler:
+        return self.handlers[0]
+
+    @property
+    def channel(self) -> Meddling:
+        return self.channels[0]

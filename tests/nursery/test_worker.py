@@ -5,25 +5,32 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import Cluster, HttpFrontend
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType
+from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel, channel_pair
-from sozu_trio.control.codec import encode
+from sozu_trio.control.channel import INLINE_SIZE, Channel, channel_pair
 from sozu_trio.control.messages import (
     ASKS,
     REPORTS,
+    Amend,
     Ask,
     Begin,
     Commit,
+    Counted,
+    Cut,
+    Forget,
+    Happened,
+    Kill,
     Lines,
     Listen,
+    Look,
     Prepare,
     Reply,
     Report,
@@ -34,14 +41,22 @@ from sozu_trio.control.messages import (
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
 from sozu_trio.nursery.worker import RELIEF, grace_of, serve_worker
+from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.state import EMPTY, declare
-from tests.nursery.parts import FakeHandler, connected, listening, no_descriptor_free
+from sozu_trio.telemetry.counters import Counters, read_counters
+from tests.nursery.parts import FakeHandler, connected, listening, no_descriptor_free, send_large
 
 pytestmark = pytest.mark.virtual_time
 
 ADDRESS = Address("127.0.0.1", 8080)
 LISTEN = Listen(serial=0, transport="tcp", address=ADDRESS)
-UNROUTABLE = declare([], [], [HttpFrontend(address=ADDRESS, hostname="*", cluster_id="nobody")], [], [])
+UNREADABLE = declare(
+    [HttpListener(address=ADDRESS)],
+    [],
+    [HttpFrontend(address=ADDRESS, hostname="*", path="(", path_type=PathType.REGEX)],
+    [],
+    [],
+)
 
 
 class Main:
@@ -53,6 +68,10 @@ class Main:
         self.handlers: list[FakeHandler] = []
         self.lines: list[str] = []
         self.dropped = 0
+        self.events: list[Happened] = []
+        self.counters: Counters | None = None
+        self.content: Any = None
+        """Of the last reply."""
 
     @property
     def handler(self) -> FakeHandler:
@@ -63,14 +82,20 @@ class Main:
         return self.handler
 
     async def says(self) -> Reply | Stopped | None:
-        """The next thing the worker says that is no line."""
+        """The next thing the worker says that is a reply or its last."""
         while received := await self.channel.receive():
             report, descriptors = received
             assert not descriptors
-            if not isinstance(report, Lines):
-                return report
-            self.lines += report.lines.split("\n")
-            self.dropped += report.dropped
+            match report:
+                case Reply() | Stopped():
+                    return report
+                case Lines():
+                    self.lines += report.lines.split("\n")
+                    self.dropped += report.dropped
+                case Happened():
+                    self.events.append(report)
+                case Counted():
+                    self.counters = read_counters(report.counters)
         return None
 
     async def ask(self, message: Ask, *descriptors: int) -> str | None:
@@ -79,7 +104,21 @@ class Main:
         reply = await self.says()
         assert isinstance(reply, Reply)
         assert reply.serial == message.serial
+        self.content = reply.content
         return reply.failure
+
+    async def look(self, what: str, **query: object) -> Any:
+        assert await self.ask(Look(serial=8, what=what, query=query)) is None
+        return self.content
+
+    async def change(self, delta: Delta, generation: int, base: int | None = None) -> None:
+        """Have `delta` in force as `generation`."""
+        for message in (
+            Amend(serial=2, attempt=generation, base=base, delta=delta),
+            Prepare(serial=3, attempt=generation, generation=generation),
+            Commit(serial=4, generation=generation),
+        ):
+            assert await self.ask(message) is None
 
     async def listen(self, sock: socket.socket, address: Address = ADDRESS) -> str | None:
         return await self.ask(Listen(serial=7, transport="tcp", address=address), sock.fileno())
@@ -131,46 +170,48 @@ async def test_a_wrong_first_message_is_an_error() -> None:
 
 async def test_a_table_is_swapped_in_by_commit_and_not_before() -> None:
     async with started() as main:
-        assert await main.ask(Prepare(serial=2, generation=5, state=EMPTY)) is None
+        assert await main.ask(Amend(serial=2, attempt=1, base=None, delta=NOTHING)) is None
+        assert await main.ask(Prepare(serial=3, attempt=1, generation=5)) is None
         assert main.handler.generations == []
-        assert await main.ask(Commit(serial=3, generation=5)) is None
+        assert await main.ask(Commit(serial=4, generation=5)) is None
         assert main.handler.generations == [5]
         main.channel.close()
 
 
 async def test_what_cannot_be_prepared_leaves_everything_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
     async with started() as main:
-        failure = await main.ask(Prepare(serial=2, generation=5, state=UNROUTABLE))
-        assert failure == "http frontend 127.0.0.1:8080 *: there is no cluster 'nobody'"
+        await main.ask(Amend(serial=2, attempt=1, base=None, delta=diff(EMPTY, UNREADABLE)))
+        failure = await main.ask(Prepare(serial=2, attempt=1, generation=5))
+        assert failure is not None
+        assert "unterminated subpattern" in failure
         assert await main.ask(Commit(serial=3, generation=5)) == "generation 5 was not prepared"
         assert main.handler.generations == []
         main.channel.close()
-    assert "Prepare refused: http frontend" in caplog.text
+    assert "Prepare refused: " in caplog.text
     assert "Traceback" not in caplog.text
 
 
-async def test_only_what_was_prepared_last_is_committed_and_once() -> None:
+async def test_what_is_forgotten_is_not_committed() -> None:
     async with started() as main:
-        await main.ask(Prepare(serial=2, generation=5, state=EMPTY))
-        await main.ask(Prepare(serial=3, generation=6, state=EMPTY))
-        assert await main.ask(Commit(serial=4, generation=5)) == "generation 5 was not prepared"
-        assert await main.ask(Commit(serial=5, generation=6)) is None
-        assert await main.ask(Commit(serial=6, generation=6)) == "generation 6 was not prepared"
-        assert main.handler.generations == [6]
+        await main.ask(Amend(serial=2, attempt=1, base=None, delta=NOTHING))
+        await main.ask(Prepare(serial=3, attempt=1, generation=5))
+        assert await main.ask(Forget(serial=4)) is None
+        assert await main.ask(Commit(serial=5, generation=5)) == "generation 5 was not prepared"
         main.channel.close()
 
 
 async def test_a_mistake_of_ours_is_told_and_the_worker_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def compile_table(*_: object) -> None:
+    def compile_wrongly(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
     async with started() as main:
         with monkeypatch.context() as patched:
-            patched.setattr("sozu_trio.nursery.worker.compile_table", compile_table)
-            assert await main.ask(Prepare(serial=2, generation=5, state=EMPTY)) == "ZeroDivisionError: ours"
-        assert await main.ask(Prepare(serial=3, generation=5, state=EMPTY)) is None
+            patched.setattr("sozu_trio.nursery.generations._compile", compile_wrongly)
+            await main.ask(Amend(serial=2, attempt=1, base=None, delta=NOTHING))
+            assert await main.ask(Prepare(serial=3, attempt=1, generation=5)) == "ZeroDivisionError: ours"
+        await main.change(NOTHING, 5)
         main.channel.close()
     assert "Prepare failed" in caplog.text
     assert "Traceback" in caplog.text
@@ -219,6 +260,7 @@ async def test_what_is_listened_on_is_refused_where_it_makes_no_sense() -> None:
             assert await main.ask(LISTEN) == "Listen came with 0 descriptors"
             assert await main.ask(LISTEN, sock.fileno(), other.fileno()) == "Listen came with 2 descriptors"
             assert await main.listen(sock) is None
+            assert await main.listen(sock) is None  # Main may not have heard that it was.
             assert await main.listen(other) == "already listening at 127.0.0.1:8080"
             read, write = os.pipe()
             failure = await main.ask(Listen(serial=1, transport="tcp", address=Address("::1", 80)), read)
@@ -230,10 +272,10 @@ async def test_what_is_listened_on_is_refused_where_it_makes_no_sense() -> None:
         main.channel.close()
 
 
-async def test_unlisten_of_an_address_nobody_listens_to() -> None:
+async def test_unlisten_of_an_address_nobody_listens_to_is_done() -> None:
+    """Main may not have heard that it was."""
     async with started() as main:
-        unknown = Unlisten(serial=2, transport="tcp", address=ADDRESS, grace=0)
-        assert await main.ask(unknown) == "not listening at 127.0.0.1:8080"
+        assert await main.ask(Unlisten(serial=2, transport="tcp", address=ADDRESS, grace=0)) is None
         main.channel.close()
 
 
@@ -312,7 +354,8 @@ async def test_main_gone_stops_softly_with_the_grace_of_the_program() -> None:
             with connected(sock) as (client,):
                 client.sendall(b"busy")
                 await wait_all_tasks_blocked()
-                await main.ask(Prepare(serial=2, generation=5, state=EMPTY))
+                await main.ask(Amend(serial=2, attempt=1, base=None, delta=NOTHING))
+                await main.ask(Prepare(serial=3, attempt=1, generation=5))
                 main.channel.close()
                 await trio.sleep(39)
                 main.handler.lines.append("nobody will read this")
@@ -326,36 +369,18 @@ async def test_main_gone_stops_softly_with_the_grace_of_the_program() -> None:
 
 async def test_garbage_from_main_stops_softly(caplog: pytest.LogCaptureFixture) -> None:
     main_sock, worker_sock = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    main: Channel[Report] = Channel(main_sock, {"Reply": Reply, "Stopped": Stopped})
+    main: Channel[Report] = Channel(main_sock, {"Reply": Reply, "Counted": Counted, "Stopped": Stopped})
     worker: Channel[Ask] = Channel(worker_sock, {"Begin": Begin})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_worker, worker, FakeHandler)
         await main.send(Begin(serial=1, worker_id=0, program=Program()))
         await main.send(Commit(serial=2, generation=3))
         assert await main.receive() == (Reply(serial=1), [])
+        assert await main.receive() == (Counted(counters=Counters().numbers()), [])
         assert await main.receive() == (Stopped(cut=0), [])
     assert "main is lost: not a message" in caplog.text
     main.close()
     worker.close()
-
-
-async def test_lines_come_in_batches_a_moment_later() -> None:
-    async with started() as main:
-        begun = trio.current_time()
-        for number in range(1000):
-            main.handler.lines.append(f"line {number}")
-        main.handler.lines.drop(5)
-        while len(main.lines) < 1000:
-            received = await main.channel.receive()
-            assert received is not None
-            assert isinstance(received[0], Lines)
-            assert 100 < received[0].lines.count("\n") < 1000
-            main.lines += received[0].lines.split("\n")
-            main.dropped += received[0].dropped
-        assert trio.current_time() - begun < 0.1
-        main.channel.close()
-    assert main.lines == [f"line {number}" for number in range(1000)]
-    assert main.dropped == 5
 
 
 async def test_at_the_end_no_line_is_lost() -> None:
@@ -427,13 +452,13 @@ async def test_descriptors_that_run_out_make_the_idle_leave_oldest_first_over_al
 
 
 async def test_a_message_that_finds_no_descriptor_free_costs_no_session(caplog: pytest.LogCaptureFixture) -> None:
-    large = declare([], [Cluster(cluster_id="x" * INLINE_SIZE, protocol="http")], [], [], [])
+    large = Delta(clusters=(Cluster(cluster_id="x" * INLINE_SIZE, protocol="http"),))
     async with started() as main:
         with listening() as first, listening() as second:
             await main.listen(first)
             with connected(first) as clients:
                 await wait_all_tasks_blocked()
-                send_large(main.sock, Prepare(serial=4, generation=5, state=large))
+                send_large(main.sock, Amend(serial=4, attempt=1, base=None, delta=large))
                 with no_descriptor_free():
                     # Nobody answers what nobody could read.
                     failure = await main.listen(second, Address("127.0.0.1", 1))
@@ -446,22 +471,126 @@ async def test_a_message_that_finds_no_descriptor_free_costs_no_session(caplog: 
     assert [line.partition(":")[0] for line in told] == ["a large message was cut short", "Listen was cut short"]
 
 
-def send_large(sock: socket.socket, message: Ask) -> None:
-    """As Channel does, but with no checkpoint at which the worker might take it at once."""
-    document = encode(message)
-    assert len(document) > INLINE_SIZE
-    with os.fdopen(os.memfd_create("large"), "wb") as memory:
-        memory.write(document)
-        memory.flush()
-        socket.send_fds(sock, [IN_MEMFD], [memory.fileno()])
-
-
 def is_closed(client: socket.socket) -> bool:
     client.setblocking(False)
     try:
         return client.recv(1) == b""
     except BlockingIOError:
         return False
+
+
+BACKEND = Backend(cluster_id="api", backend_id="b", address=Address("127.0.0.1", 9000))
+REMOVED = ("api", "b", BACKEND.address)
+CUT = Cut(serial=9, cluster_id="api", backend_id="b", address=BACKEND.address, grace=10)
+
+
+async def test_a_removed_backend_is_cut_when_its_time_is_up() -> None:
+    async with started() as main:
+        await main.change(Delta(backends=(BACKEND,)), 1)
+        assert await main.ask(CUT) == "backend b of cluster api is there to stay"
+        await main.change(Delta(gone_backends=(("api", "b"),)), 2, base=1)
+        assert await main.ask(CUT) is None
+        assert "cut of backend b of cluster api" in names_in(await main.look("tree"))
+        await trio.sleep(9.9)
+        assert main.handler.cuts == []
+        await trio.sleep(0.2)
+        assert main.handler.cuts == [REMOVED]
+        assert "cut of backend b of cluster api" not in names_in(await main.look("tree"))
+        main.channel.close()
+
+
+async def test_a_backend_that_comes_back_is_not_cut() -> None:
+    async with started() as main:
+        await main.ask(CUT)
+        await main.change(Delta(backends=(BACKEND,)), 2)
+        await trio.sleep(20)
+        assert main.handler.cuts == []
+        main.channel.close()
+
+
+async def test_a_stop_does_not_wait_for_a_cut() -> None:
+    begun = trio.current_time()
+    async with started() as main:
+        await main.ask(CUT)
+        await main.channel.send(Stop(serial=1, grace=None))
+        while not isinstance(await main.says(), Stopped):
+            pass
+    assert (main.handler.cuts, trio.current_time()) == ([], begun)
+
+
+async def test_one_session_is_killed_by_name_and_the_others_go_on() -> None:
+    async with started() as main:
+        with listening() as first, listening() as second:
+            await main.listen(first)
+            await main.listen(second, Address("127.0.0.1", 1))
+            with connected(first) as others, connected(second) as clients:
+                await wait_all_tasks_blocked()
+                (victim,) = [each["id"] for each in await main.look("sessions") if each["listener"] == "127.0.0.1:1"]
+                assert await main.ask(Kill(serial=5, session="session-7")) is None
+                assert main.content is False
+                assert await main.ask(Kill(serial=6, session=victim)) is None
+                assert main.content is True
+                await wait_all_tasks_blocked()
+                assert (is_closed(clients[0]), is_closed(others[0])) == (True, False)
+                assert await main.ask(Kill(serial=7, session=victim)) is None
+                assert main.content is False
+                await main.ask(Stop(serial=8, grace=None))
+                assert await main.says() == Stopped(cut=0)
+
+
+async def test_counters_are_told_before_they_are_asked_for_and_before_the_end() -> None:
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock, 2):
+                await wait_all_tasks_blocked()
+                looked = await main.look("counters")
+                assert (looked["counters"]["client.connections"], looked["listeners"]) == (2, {"127.0.0.1:8080": 2})
+                assert main.counters == main.handler.counters
+            await wait_all_tasks_blocked()
+        main.handler.counters.requests = 7
+        await main.ask(Stop(serial=4, grace=None))
+        assert await main.says() == Stopped(cut=0)
+    assert main.counters is not None
+    assert (main.counters.requests, main.counters.sessions, main.counters.sessions_total) == (7, 0, 2)
+
+
+async def test_the_tree_has_everything_that_lives() -> None:
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock):
+                await trio.sleep(5)
+                tree = await main.look("tree")
+        assert (tree["name"], tree["kind"], tree["age"]) == ("worker 3", "worker", 5)
+        *services, listener = tree["children"]
+        assert {each["name"] for each in services} == {"lines", "events", "counters", "pool", "control"}
+        assert {each["kind"] for each in services} == {"service"}
+        assert listener["name"] == "listener tcp 127.0.0.1:8080"
+        assert names_in(listener)[1:] == ["accepting", "connections", "session-1"]
+        main.channel.close()
+
+
+def names_in(node: dict[str, Any]) -> list[str]:
+    return [node["name"], *(name for child in node["children"] for name in names_in(child))]
+
+
+async def test_what_the_worker_does_not_know_is_asked_of_the_handler() -> None:
+    async with started() as main:
+        assert await main.look("weather", where="here") == {"asked": {"where": "here"}, "answer": "x"}
+        assert len((await main.look("weather", size=2 * INLINE_SIZE))["answer"]) == 2 * INLINE_SIZE
+        assert await main.ask(Look(serial=2, what="future", query={})) == "nobody knows the future"
+        main.channel.close()
+
+
+async def test_events_of_the_handler_reach_main() -> None:
+    event = Happened(kind="BACKEND_UP", cluster_id="api", backend_id="b", address=ADDRESS)
+    async with started() as main:
+        main.handler.tell(event)
+        await main.look("counters")
+        await main.look("counters")
+        assert main.events == [event]
+        main.channel.close()
 
 
 @pytest.mark.parametrize(("timeout", "grace"), [(0, None), (float("inf"), None), (30, 30), (0.5, 0.5)])

@@ -2,7 +2,13 @@
 
 from dataclasses import fields
 
-from sozu_trio.telemetry.counters import NAMES, Counters
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sozu_trio.telemetry.counters import GAUGES, NAMES, Counters, read_counters
+
+WIDTH = len(Counters().numbers())
 
 
 def test_every_counter_has_a_name_of_its_own() -> None:
@@ -43,3 +49,39 @@ def test_counters_of_several_workers_add_up() -> None:
     total.add(two)
     assert (total.requests, total.sessions, total.retries, total.by_status[2]) == (7, 1, 1, 7)
     assert (one.requests, one.by_status[2]) == (3, 3)
+
+
+def test_of_a_maximum_the_larger_one_stays() -> None:
+    total = Counters(longest_hold=5)
+    for longest in (7, 3):
+        total.add(Counters(longest_hold=longest))
+    assert total.snapshot()["configuration.longest_hold_us"] == 7
+
+
+@given(st.lists(st.integers(0, 1 << 60), min_size=WIDTH, max_size=WIDTH))
+def test_counters_travel_as_numbers(numbers: list[int]) -> None:
+    counters = read_counters(numbers)
+    assert counters.numbers() == tuple(numbers)
+    assert sum(counters.snapshot().values()) == sum(numbers)
+
+
+def test_each_counter_travels_as_itself() -> None:
+    for attribute in NAMES:
+        alone = Counters()
+        setattr(alone, attribute, 7)
+        assert read_counters(alone.numbers()) == alone
+    alone = Counters(by_status=list(range(10)))
+    assert read_counters(alone.numbers()) == alone
+
+
+@pytest.mark.parametrize("numbers", [[], [0] * (WIDTH - 1), [0] * (WIDTH + 1), [-1] * WIDTH])
+def test_other_numbers_are_no_counters(numbers: list[int]) -> None:
+    with pytest.raises(ValueError, match=f"want {WIDTH} counters"):
+        read_counters(numbers)
+
+
+def test_of_a_process_that_is_no_more_only_totals_count() -> None:
+    counters = read_counters([1] * WIDTH)
+    counters.close_gauges()
+    assert {name for name in NAMES if not getattr(counters, name)} == set(GAUGES)
+    assert counters.by_status == [1] * 10

@@ -1,0 +1,40 @@
+"""What a worker asks of those who know what a connection is; `proxy` has the one there is."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.control.messages import Happened
+from sozu_trio.nursery.listener import Doorkeeping
+from sozu_trio.routing.table import Table
+from sozu_trio.telemetry.counters import Counters
+from sozu_trio.telemetry.lines import LineBuffer
+
+
+class Handler(Protocol):
+    """What connections are served by; made by the application, so that this package need not know it."""
+
+    @property
+    def doors(self) -> Doorkeeping: ...
+    @property
+    def lines(self) -> LineBuffer: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """By the names the tree shows."""
+
+    def relieve_with(self, relieve: Callable[[], int]) -> None:
+        """Have `relieve` called where descriptors run out."""
+
+    def tell_with(self, tell: Callable[[Happened], None]) -> None:
+        """Have `tell` called for every event."""
+
+    def swap(self, table: Table) -> None:
+        """Serve by `table` from now on; synchronous, between two checkpoints."""
+
+    def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
+        """Cut everything that goes to a removed backend; returns how many connections that were."""
+
+    async def look(self, what: str, query: Mapping[str, Any]) -> Any:
+        """JSON that answers `query`. Raises ValueError for what cannot be asked."""

@@ -1,0 +1,96 @@
+"""Main's listening sockets: had before a change is decided, and none left open that nobody accepts on."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.errors import OperatorError
+from sozu_trio.nursery.bind import bound_address, open_listening_socket
+from sozu_trio.nursery.sockets import ListeningSockets
+from sozu_trio.routing.state import ListenerKey
+
+
+@pytest.fixture
+def sockets() -> Iterator[ListeningSockets]:
+    made = ListeningSockets()
+    yield made
+    made.close()
+
+
+def free_keys(count: int) -> list[ListenerKey]:
+    opened = [open_listening_socket(Address("127.0.0.1", 0)) for _ in range(count)]
+    keys: list[ListenerKey] = [("tcp", bound_address(sock)) for sock in opened]
+    for sock in opened:
+        sock.close()
+    return keys
+
+
+def inherited(sockets: ListeningSockets) -> tuple[ListenerKey, socket.socket]:
+    sock = open_listening_socket(Address("127.0.0.1", 0))
+    sockets.inherit([sock])
+    return ("tcp", bound_address(sock)), sock
+
+
+def accepts(key: ListenerKey) -> bool:
+    try:
+        socket.create_connection((key[1].host, key[1].port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_what_is_wanted_is_opened_and_taken_over(sockets: ListeningSockets) -> None:
+    one, two = free_keys(2)
+    sockets.take_over(sockets.open({one}), {one})
+    assert sockets.open({one}) == {}
+    sockets.take_over(sockets.open({one, two}), {two})
+    assert (sockets.addresses, accepts(one), accepts(two)) == ([two[1]], False, True)
+
+
+def test_what_was_not_decided_is_closed_and_what_was_inherited_is_not(sockets: ListeningSockets) -> None:
+    (one,) = free_keys(1)
+    given, sock = inherited(sockets)
+    opened = sockets.open({one, given})
+    assert opened[given] is sock
+    sockets.drop(opened)
+    assert (sockets.addresses, accepts(one), accepts(given)) == ([], False, True)
+    sockets.take_over(sockets.open({given}), {given})
+    assert sockets.in_use[given] is sock
+
+
+def test_an_address_that_cannot_be_had_leaves_nothing_open(sockets: ListeningSockets) -> None:
+    one, two = free_keys(2)
+    given, _ = inherited(sockets)
+    with socket.create_server((two[1].host, two[1].port)), pytest.raises(OperatorError, match=f"{two[1]}: .* in use"):
+        sockets.open({one, two, given})
+    assert (accepts(one), accepts(two), accepts(given)) == (False, False, True)
+
+
+def test_where_nobody_accepts_nobody_waits_and_the_log_says_what_has_changed(
+    sockets: ListeningSockets, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    one, two = sorted(free_keys(2))
+    sockets.take_over(sockets.open({one, two}), {one, two})
+    sockets.settle([two])
+    assert (sockets.addresses, accepts(one)) == ([two[1]], False)
+    sockets.take_over(sockets.open({one}), {one})
+    sockets.settle([one])
+    sockets.settle([one])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"listening on tcp {two[1]}",
+        f"listening on tcp {one[1]}",
+        f"no longer listening on tcp {two[1]}",
+    ]
+
+
+def test_a_stop_closes_those_in_use_and_the_end_all(sockets: ListeningSockets) -> None:
+    (one,) = free_keys(1)
+    given, _ = inherited(sockets)
+    sockets.take_over(sockets.open({one}), {one})
+    sockets.stop()
+    assert (sockets.addresses, accepts(one), accepts(given)) == ([], False, True)
+    sockets.close()
+    assert not accepts(given)
