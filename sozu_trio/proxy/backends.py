@@ -1,26 +1,32 @@
 """What changes about backends while requests come and go: load, back-off, connections kept for reuse.
 
-It lives beside the Table, keyed by (cluster, backend id, address), and survives its swaps. Everything here is
-synchronous: a backend is chosen, and a connection taken or given back, between two checkpoints, so nothing needs a
-lock.
+It lives beside the Table and survives its swaps (`backend_states.py`). Everything here is synchronous: a backend is
+chosen, and a connection taken or given back, between two checkpoints, so nothing needs a lock.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadMetric
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.backoff import BackOff
-from sozu_trio.routing.balancing import Balancer, make_balancer
-from sozu_trio.routing.table import ClusterEntry
-
-BackendKey = tuple[str, str, Address]
+from sozu_trio.routing.balancing import Balancer
 
 INITIAL_CONNECTION_TIME = 0.05
 """Seconds assumed of a backend never connected to, as in Sōzu."""
 DECAY = 1.0
 """Seconds over which a measured peak of the connection time fades."""
+
+Tell = Callable[[str, str, str | None, Address | None], None]
+"""`tell(kind, cluster_id, backend_id, address)`: something happened. It is told between two checkpoints and must not
+block.
+"""
+
+
+def tell_nobody(kind: str, cluster_id: str, backend_id: str | None, address: Address | None) -> None:
+    """Where nobody wants to know."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +38,9 @@ class Connection:
     reused: bool = False
     """It has served a request before: the backend may have closed it meanwhile without anything being wrong."""
     idle_since: float = 0.0
+    is_cut: bool = False
+    on_cut: Callable[[], None] | None = None
+    """Called when it is cut, for a user who may be waiting for somebody else."""
     _written_before: int = 0
 
     @property
@@ -44,6 +53,18 @@ class Connection:
         self._written_before = self.stream.bytes_out
 
 
+class Shared:
+    """What all backends of a worker enter themselves in."""
+
+    __slots__ = ("open", "pooled")
+
+    def __init__(self) -> None:
+        self.open: set[Connection] = set()
+        """Every connection that is."""
+        self.pooled: dict[BackendState, None] = {}
+        """Every backend that has idle connections, and some that have had."""
+
+
 @dataclass(slots=True, eq=False)
 class BackendState:
     """One backend as this worker has met it."""
@@ -53,15 +74,23 @@ class BackendState:
     weight: int
     address: str
     """For the access log."""
+    idle_timeout: float = 0
+    """Seconds a connection is kept; 0 = for ever."""
+    shared: Shared = field(default_factory=Shared)
     back_off: BackOff = field(default_factory=BackOff)
     connections: int = 0
-    """Open ones, idle ones included."""
+    """Open ones, idle ones included, and attempts at one."""
     requests: int = 0
     """Requests or TCP sessions now being served."""
     idle: list[Connection] = field(default_factory=list)
     """Most recently used last: the top of the stack is the least likely to be dead."""
-    removed: bool = False
-    """No longer configured: connections in use finish and are not kept."""
+    leaving: Callable[["BackendState"], None] | None = None
+    """Set when it is no longer configured, and called whenever `connections` changes from then on. Those in use finish
+    and are not kept.
+    """
+    is_cut: bool = False
+    """Nobody may connect to it again: it was removed, and what it still served was cut."""
+    _is_pooled: bool = False
     _connection_time: float = INITIAL_CONNECTION_TIME
     _measured: float = 0
 
@@ -85,6 +114,19 @@ class BackendState:
         self._connection_time = max(seconds, faded)
         self._measured = now
 
+    def count(self, change: int) -> None:
+        """`change` more connections, attempts included."""
+        self.connections += change
+        if self.leaving is not None:
+            self.leaving(self)
+
+    def use(self, stream: Stream) -> Connection:
+        """A connection, already counted, on its way to serve its first request."""
+        connection = Connection(self, stream)
+        self.shared.open.add(connection)
+        self.requests += 1
+        return connection
+
     def take_idle(self) -> Connection | None:
         """The connection used last that is still alive and quiet."""
         while self.idle:
@@ -98,27 +140,56 @@ class BackendState:
 
     def keep(self, connection: Connection, cluster: Cluster, now: float) -> None:
         """Keep `connection` for reuse, or close it where there are enough."""
-        if self.removed or len(self.idle) >= cluster.max_idle_connections:
+        if self.leaving is not None or connection.is_cut or len(self.idle) >= cluster.max_idle_connections:
             self.drop(connection)
-        else:
-            connection.idle_since = now
-            self.idle.append(connection)
+            return
+        connection.idle_since = now
+        self.idle.append(connection)
+        if not self._is_pooled:
+            self._is_pooled = True
+            self.shared.pooled[self] = None
 
     def drop(self, connection: Connection) -> None:
-        self.connections -= 1
+        """Close `connection`; one that was cut is closed already."""
+        if connection.is_cut:
+            return
+        self.shared.open.discard(connection)
         connection.stream.close()
+        self.count(-1)
 
-    def close_idle(self, before: float) -> int:
+    def cut(self, connection: Connection) -> None:
+        """Close `connection` under its user, who meets a reset: never an end that could pass for a good one."""
+        connection.is_cut = True
+        self.shared.open.discard(connection)
+        connection.stream.sever()
+        self.count(-1)
+        if connection.on_cut is not None:
+            connection.on_cut()
+
+    def close_idle(self, before: float = math.inf) -> int:
         """Close connections idle since before `before` (seconds) and those that have died. Returns how many."""
-        kept, closed = [], 0
-        for connection in self.idle:
+        idle, self.idle = self.idle, []
+        for connection in idle:
             if connection.idle_since >= before and connection.stream.is_quiet():
-                kept.append(connection)
+                self.idle.append(connection)
             else:
                 self.drop(connection)
-                closed += 1
-        self.idle = kept
-        return closed
+        return len(idle) - len(self.idle)
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long or has died; leave the list of the pooled where there is nothing."""
+        self.close_idle(now - self.idle_timeout if self.idle_timeout else -math.inf)
+        if not self.idle:
+            self._is_pooled = False
+            self.shared.pooled.pop(self, None)
+
+
+@dataclass(slots=True, eq=False)
+class Availability:
+    """Whether a cluster has had a backend to offer when it was asked last; its own over all swaps."""
+
+    tell: Tell = tell_nobody
+    exhausted: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -129,6 +200,11 @@ class ClusterState:
     primaries: list[BackendState]
     backups: list[BackendState]
     balancer: Balancer
+    availability: Availability = field(default_factory=Availability)
+
+    def __iter__(self) -> Iterator[BackendState]:
+        yield from self.primaries
+        yield from self.backups
 
     def choose(self, now: float, tried: list[BackendState]) -> BackendState | None:
         """The backend for the next attempt: a primary not in back-off, else a backup; None when there is none.
@@ -141,56 +217,16 @@ class ClusterState:
                 candidates = [member for member in candidates if member not in tried] or candidates
             if candidates:
                 return self.balancer.pick(candidates) if len(candidates) > 1 else candidates[0]
+        if not self.availability.exhausted:
+            self.availability.exhausted = True
+            self.availability.tell("NO_AVAILABLE_BACKENDS", self.cluster.cluster_id, None, None)
         return None
 
+    def recovered(self) -> None:
+        """A backend serves, after there was none to choose."""
+        self.availability.exhausted = False
+        self.availability.tell("CLUSTER_RECOVERED", self.cluster.cluster_id, None, None)
 
-class BackendStates:
-    """Every backend this worker knows, and every cluster of the Table in force."""
-
-    def __init__(self, random: Callable[[], float]) -> None:
-        self.clusters: dict[str, ClusterState] = {}
-        self._random = random
-        self._states: dict[BackendKey, BackendState] = {}
-
-    def swap(self, entries: Mapping[str, ClusterEntry]) -> None:
-        """Follow a new Table: what stays keeps its state, what is gone closes its idle connections."""
-        before, self._states = self._states, {}
-        self.clusters = {cluster_id: self._follow(entry, before) for cluster_id, entry in entries.items()}
-        for key in before.keys() - self._states.keys():
-            before[key].removed = True
-            before[key].close_idle(float("inf"))
-
-    def _follow(self, entry: ClusterEntry, before: dict[BackendKey, BackendState]) -> ClusterState:
-        cluster = entry.cluster
-        members = [self._member(cluster, backend, before) for backend in entry.backends]
-        return ClusterState(
-            cluster,
-            [member for member in members if not member.backend.backup],
-            [member for member in members if member.backend.backup],
-            self._balancer(cluster),
-        )
-
-    def _member(self, cluster: Cluster, backend: Backend, before: dict[BackendKey, BackendState]) -> BackendState:
-        key = (backend.cluster_id, backend.backend_id, backend.address)
-        state = before.get(key) or BackendState(backend, cluster.load_metric, backend.weight, str(backend.address))
-        state.backend, state.metric, state.weight = backend, cluster.load_metric, backend.weight
-        self._states[key] = state
-        return state
-
-    def _balancer(self, cluster: Cluster) -> Balancer:
-        known = self.clusters.get(cluster.cluster_id)
-        if known and known.cluster.load_balancing is cluster.load_balancing:
-            return known.balancer
-        return make_balancer(cluster.load_balancing, self._random)
-
-    def close_idle(self) -> int:
-        """Close every idle connection, because descriptors are needed. Returns how many."""
-        return sum(state.close_idle(float("inf")) for state in self._states.values())
-
-    def sweep(self, now: float) -> None:
-        """Close what has been idle for longer than its cluster allows, and what has died."""
-        for cluster in self.clusters.values():
-            limit = cluster.cluster.idle_timeout
-            for state in (*cluster.primaries, *cluster.backups):
-                if state.idle:
-                    state.close_idle(now - limit if limit else float("-inf"))
+    def tell_of(self, kind: str, state: BackendState) -> None:
+        """Something happened to one of the backends."""
+        self.availability.tell(kind, self.cluster.cluster_id, state.backend.backend_id, state.backend.address)

@@ -80,6 +80,8 @@ class Connector:
             return None
         connection.stream.timeout = self._timeouts.back
         self._counters.pool_hits += 1
+        if self._cluster.availability.exhausted:
+            self._cluster.recovered()
         return connection
 
     def choose(self, now: float) -> None:
@@ -93,9 +95,8 @@ class Connector:
         while self.failures < CONNECT_ATTEMPTS and self._chosen is not None:
             state = self._chosen
             if stream := await self._attempt(state):
-                state.requests += 1
                 self._counters.pool_misses += 1
-                return Connection(state, stream)
+                return state.use(stream)
             self.choose(trio.current_time())
         cluster_id = self._cluster.cluster.cluster_id
         if not self.failures:
@@ -103,19 +104,22 @@ class Connector:
         raise NoBackend(f"{self.failures} attempts to reach cluster {cluster_id} failed")
 
     async def _attempt(self, state: BackendState) -> Stream | None:
-        state.connections += 1
+        state.count(1)
         begun = trio.current_time()
         try:
             with trio.move_on_after(self._timeouts.connect or math.inf):
                 stream = Stream(await open_connection(state.backend.address), self._timeouts.back)
-                self._connected(state, trio.current_time() - begun)
-                return stream
+                if not state.is_cut:
+                    self._connected(state, trio.current_time() - begun)
+                    return stream
+                stream.abort()
+                raise ConnectionAbortedError(errno.ECONNABORTED, "it was removed meanwhile")
         except OSError as error:
             if error.errno in EXHAUSTED and not self._relieved:
                 return await self._try_again(state, error)
             self._failed(state, error)
         except BaseException:
-            state.connections -= 1
+            state.count(-1)
             raise
         else:
             self._failed(state, TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
@@ -124,7 +128,7 @@ class Connector:
     async def _try_again(self, state: BackendState, error: OSError) -> Stream | None:
         """The kernel has no more of something: have what nobody uses closed, and try once more."""
         self._relieved = True
-        state.connections -= 1
+        state.count(-1)
         freed = self._relieve()
         log.warning("cannot connect to %s: %s; %d idle connections closed", state.name, error.strerror, freed)
         await trio.sleep(EXHAUSTED_PAUSE)
@@ -134,10 +138,13 @@ class Connector:
         if state.back_off.is_down:
             self._counters.backend_up += 1
             log.info("%s is up again", state.name)
+            self._cluster.tell_of("BACKEND_UP", state)
         state.connected(seconds, trio.current_time())
+        if self._cluster.availability.exhausted:
+            self._cluster.recovered()
 
     def _failed(self, state: BackendState, error: OSError) -> None:
-        state.connections -= 1
+        state.count(-1)
         self.failures += 1
         self.tried.append(state)
         self._counters.backend_errors += 1
@@ -149,6 +156,7 @@ class Connector:
         if state.back_off.is_down and not was_down:
             self._counters.backend_down += 1
             log.warning("%s is down: %s", state.name, error.strerror)
+            self._cluster.tell_of("BACKEND_DOWN", state)
 
     def lost(self, connection: Connection) -> None:
         """`connection` ended before a response: the next one, if any, is new; a new one that ended so is a failure."""

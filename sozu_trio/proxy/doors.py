@@ -4,9 +4,14 @@ they run out.
 
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
+import trio
+
+from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.config.program import Program
+from sozu_trio.control.messages import Happened
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, SessionNode
 from sozu_trio.proxy.answers import answer
@@ -16,7 +21,11 @@ from sozu_trio.proxy.session import serve_session
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
+from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
+
+CLUSTERS_PER_SLICE = 100
+"""Clusters whose backends are described at a time: about 2 ms."""
 
 
 class ProxyHandler:
@@ -37,15 +46,59 @@ class ProxyHandler:
         return self.proxy.lines
 
     @property
-    def services(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        return [self.proxy.hangups.run, self.proxy.wheel.run, self.proxy.sweep_idle]
+    def counters(self) -> Counters:
+        return self.proxy.counters
+
+    @property
+    def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """By the names the tree shows."""
+        return {
+            "hang-ups": self.proxy.hangups.run,
+            "patience": self.proxy.wheel.run,
+            "idle backend connections": self.proxy.sweep_idle,
+        }
 
     def relieve_with(self, relieve: Callable[[], int]) -> None:
         """Have `relieve` called where descriptors run out; it knows more to close than this package."""
         self.proxy.relieve = relieve
 
+    def tell_with(self, tell: Callable[[Happened], None]) -> None:
+        """Have `tell` called for every event."""
+
+        def happened(kind: str, cluster_id: str | None, backend_id: str | None, address: Address | None) -> None:
+            tell(Happened(kind=kind, cluster_id=cluster_id, backend_id=backend_id, address=address))
+
+        self.proxy.on_event = happened
+
     def swap(self, table: Table) -> None:
+        """Serve by `table` from now on."""
         self.proxy.swap(table)
+
+    def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
+        """Cut everything that goes to a removed backend; returns how many connections that were."""
+        return self.proxy.backends.cut(cluster_id, backend_id, address)
+
+    async def look(self, what: str, query: Mapping[str, Any]) -> Any:
+        """`backends` {cluster?} or `route` {address, host, path, method}, as `Proxy` tells them. Raises ValueError for
+        anything else.
+        """
+        match what, dict(query):
+            case "backends", {"cluster": str(cluster_id), **others} if not others:
+                return self.proxy.describe_backends(cluster_id)
+            case "backends", {**others} if not others:
+                return await self._describe_backends()
+            case "route", {"address": str(address), "host": str(host), "path": str(path), "method": str(method)}:
+                asked = (part.encode("latin-1") for part in (host, path, method))
+                return self.proxy.find_route(parse_address(address), *asked)
+        raise ValueError(f"there is no such thing to look at: {what} {dict(query)}")
+
+    async def _describe_backends(self) -> list[dict[str, Any]]:
+        described = []
+        for number, each in enumerate(list(self.proxy.backends.clusters)):
+            if number % CLUSTERS_PER_SLICE == CLUSTERS_PER_SLICE - 1:
+                await trio.lowlevel.checkpoint()
+            described += self.proxy.describe_backends(each)
+        return described
 
     async def _serve(self, node: SessionNode) -> None:
         counters = self.proxy.counters

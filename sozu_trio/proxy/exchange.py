@@ -140,7 +140,7 @@ class Exchange:
         cluster_id = self.record.cluster_id = entry.cluster.cluster_id
         cluster = self.proxy.backends.clusters.get(cluster_id)
         if cluster is None:
-            raise NoBackend(f"cluster {cluster_id} went with its listener")
+            raise NoBackend(f"there is no cluster {cluster_id}")
         return cluster
 
     async def _forward(self, cluster: ClusterState) -> None:

@@ -22,14 +22,13 @@ from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding, via_line
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.stream import Stream
-from sozu_trio.routing.table import HttpRoutes, Table
+from sozu_trio.routing.http_routes import NO_ROUTES, HttpRoutes
+from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.request import RequestParser
 
 log = logging.getLogger(__name__)
-
-NO_ROUTES = HttpRoutes([])
 
 
 class HttpConnection:
@@ -90,7 +89,7 @@ class HttpConnection:
         except BaseException as error:
             if self._exchange is not None and not self._exchange.over:
                 # Cancellation is no Exception, alone or in a group.
-                self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by a stop")
+                self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by the operator")
             raise
         finally:
             self.stop_watching()

@@ -7,18 +7,21 @@ it and survives its swaps.
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program
 from sozu_trio.nursery.hangup import HangupWatch
-from sozu_trio.proxy.backends import BackendStates, ClusterState
+from sozu_trio.proxy.backend_states import BackendStates
+from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.routing.state import EMPTY
-from sozu_trio.routing.table import Table, compile_table
+from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.ids import IdSource
@@ -33,7 +36,7 @@ class Proxy:
 
     def __init__(self, program: Program, worker_id: int) -> None:
         self.program = program
-        self.table: Table = compile_table(EMPTY, 0)
+        self.table: Table = NO_TABLE
         self.counters = Counters()
         self.lines = LineBuffer(LOG_LINES)
         self.access_log = AccessLog(
@@ -44,7 +47,9 @@ class Proxy:
         )
         self.ids = IdSource(time.time, random.Random().randbytes)
         self.random = random.random
-        self.backends = BackendStates(self.random)
+        self.on_event: Tell = tell_nobody
+        """Told what happens to backends; whoever wants to know puts it here."""
+        self.backends = BackendStates(self.random, lambda *event: self.on_event(*event))
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
         self.wheel = Wheel()
@@ -65,10 +70,43 @@ class Proxy:
         try:
             while True:
                 await trio.sleep(SWEEP_PERIOD)
-                self.backends.sweep(trio.current_time())
+                for _ in self.backends.sweep(trio.current_time()):
+                    await trio.lowlevel.checkpoint()
         finally:
             self.close_unused()
 
     def close_unused(self) -> int:
         """Close what nobody uses, because descriptors are needed; returns how many that freed."""
         return self.backends.close_idle() + self.pipes.close()
+
+    def describe_backends(self, cluster_id: str | None) -> list[dict[str, Any]]:
+        """JSON for an operator: the backends of a cluster, or of all for None, as `BackendStates.describe` does."""
+        return list(self.backends.describe(cluster_id, trio.current_time()))
+
+    def find_route(self, address: Address, host: bytes, path: bytes, method: bytes) -> dict[str, Any]:
+        """JSON for an operator: where a request or session that comes to `address` goes, and by which frontend.
+
+        `host`, `path`, `method` as `HttpRoutes.find` takes them.
+        """
+        table = self.table
+        route: dict[str, Any] = {"generation": table.generation, "outcome": "no listener"}
+        route |= {"frontend": None, "cluster": None}
+        decision = table.http[address].find(host, path, method) if address in table.http else table.tcp.get(address)
+        if decision is not None:
+            route["outcome"] = decision.outcome.value
+            route["frontend"] = None if decision.frontend is None else describe_frontend(decision.frontend)
+            route["cluster"] = None if decision.cluster is None else decision.cluster.cluster.cluster_id
+        return route
+
+
+def describe_frontend(frontend: HttpFrontend) -> dict[str, Any]:
+    """JSON for an operator; `cluster` is null where it denies."""
+    return {
+        "address": str(frontend.address),
+        "hostname": frontend.hostname,
+        "path_type": frontend.path_type.value,
+        "path": frontend.path,
+        "method": frontend.method,
+        "position": frontend.position.value,
+        "cluster": frontend.cluster_id,
+    }

@@ -183,6 +183,7 @@ class Tunnel:
         self.backend = backend
         self.failed: Stream | None = None
         self.timed_out = False
+        self._is_cut = False
         self._idle_timeout = idle_timeout
         self._scope = trio.CancelScope()
         self._directions = [
@@ -204,7 +205,15 @@ class Tunnel:
                         nursery.start_soon(self._one_way, relay)
             except* OSError:
                 self.failed = next((relay.failed for relay in self._directions if relay.failed), None)
-        self.timed_out = self._scope.cancelled_caught
+        if self._is_cut:
+            self.failed = self.backend
+        else:
+            self.timed_out = self._scope.cancelled_caught
+
+    def cut(self) -> None:
+        """End it at once because the backend's connection is cut, which nobody may be waiting for just now."""
+        self._is_cut = True
+        self._scope.cancel(reason="the backend's connection was cut")
 
     async def _one_way(self, relay: Relay) -> None:
         await relay.run()
@@ -213,6 +222,8 @@ class Tunnel:
     @property
     def outcome(self) -> str:
         """Why it ended, in few words."""
+        if self._is_cut:
+            return "cut: its backend was removed"
         if self.failed:
             return (
                 "the client broke the connection" if self.failed is self.client else "the backend broke the connection"

@@ -46,7 +46,7 @@ async def respond(exchange: "Exchange", connection: Connection) -> bool:
     if head is None or head.status < 200:
         head, buffer = await _final_head(exchange, backend, parser, head, buffer)
         if head.status == SWITCHING_PROTOCOLS:
-            await _switch(exchange, backend, head, buffer)
+            await _switch(exchange, connection, head, buffer)
             return False
     rest = buffer[head.size :]
     exchange.record.status = head.status
@@ -134,7 +134,7 @@ def _cut_short(reason: str) -> BadResponse:
     return BadResponse(f"the response was cut short: {reason}")
 
 
-async def _switch(exchange: "Exchange", backend: Stream, head: ResponseHead, buffer: bytes) -> None:
+async def _switch(exchange: "Exchange", connection: Connection, head: ResponseHead, buffer: bytes) -> None:
     """101: from here on an opaque tunnel, half-close kept both ways."""
     if not _was_asked_for(exchange, head):
         raise BadResponse("the backend switched to a protocol nobody asked for")
@@ -147,7 +147,7 @@ async def _switch(exchange: "Exchange", backend: Stream, head: ResponseHead, buf
     counters = exchange.proxy.counters
     counters.tunnels += 1
     try:
-        await _tunnel(exchange, backend, buffer[head.size :])
+        await _tunnel(exchange, connection, buffer[head.size :])
     finally:
         counters.tunnels -= 1
 
@@ -157,19 +157,20 @@ def _was_asked_for(exchange: "Exchange", head: ResponseHead) -> bool:
     return bool(asked) and head.upgrade.strip(b" \t").lower() in asked
 
 
-async def _tunnel(exchange: "Exchange", backend: Stream, rest: bytes) -> None:
+async def _tunnel(exchange: "Exchange", connection: Connection, rest: bytes) -> None:
     early, exchange.body.unused = exchange.body.unused, b""
     tunnel = Tunnel(
         exchange.client,
-        backend,
+        connection.stream,
         exchange.proxy.pipes,
         idle_timeout=exchange.connection.listener.timeouts.tunnel,
         to_backend=early,
         to_client=rest,
     )
+    connection.on_cut = tunnel.cut
     await tunnel.run()
     exchange.record.message = "upgraded; " + tunnel.outcome
     exchange.record.failed = tunnel.timed_out
     if tunnel.failed:
-        backend.abort()
+        connection.stream.abort()
         raise ClientGone(exchange.record.message)

@@ -12,14 +12,48 @@ import errno
 import select
 import socket
 import struct
+from typing import Final, NoReturn
 
-from trio.lowlevel import checkpoint, wait_readable, wait_writable
+import trio
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS
 from sozu_trio.proxy.patience import Patience
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 UNCONNECTED = frozenset({errno.ENOTCONN, errno.EBADF})
+
+
+class _Severed(socket.socket):
+    """Stands in for the socket of a stream that was severed: who uses it meets a reset.
+
+    A closed socket would not do: its descriptor is -1, and to wait for that is an error of ours.
+    """
+
+    def __init__(self) -> None:
+        """It has no descriptor."""
+
+    def fileno(self) -> NoReturn:
+        raise _reset()
+
+    def recv(self, size: int, flags: int = 0, /) -> NoReturn:
+        raise _reset()
+
+    def send(self, data: object, flags: int = 0, /) -> NoReturn:
+        raise _reset()
+
+    def shutdown(self, how: int, /) -> None:
+        """There is nobody to tell."""
+
+    def close(self) -> None:
+        """It was."""
+
+
+def _reset() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "cut by the operator")
+
+
+SEVERED: Final = _Severed()
 
 
 class Stream:
@@ -54,7 +88,10 @@ class Stream:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
         if patience is not None:
             patience.expect(self)
-        await wait_readable(self.sock)
+        try:  # noqa: SIM105 - once per request: a context manager costs more
+            await wait_readable(self.sock)
+        except trio.ClosedResourceError:
+            pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
             patience.relax()
         self._immediate = 0
@@ -88,7 +125,10 @@ class Stream:
         self._immediate = 0
         if patience is not None:
             patience.expect(self)
-        await wait_readable(self.sock)
+        try:  # noqa: SIM105 - once per request: a context manager costs more
+            await wait_readable(self.sock)
+        except trio.ClosedResourceError:
+            pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
             patience.relax()
 
@@ -96,7 +136,10 @@ class Stream:
         self._immediate = 0
         if patience is not None:
             patience.expect(self)
-        await wait_writable(self.sock)
+        try:  # noqa: SIM105 - once per request: a context manager costs more
+            await wait_writable(self.sock)
+        except trio.ClosedResourceError:
+            pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
             patience.relax()
 
@@ -129,7 +172,7 @@ class Stream:
 
     @property
     def is_closed(self) -> bool:
-        return self.sock.fileno() < 0
+        return self.sock is SEVERED or self.sock.fileno() < 0
 
     def close(self) -> None:
         self.sock.close()
@@ -139,3 +182,14 @@ class Stream:
         if not self.is_closed:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.sock.close()
+
+    def sever(self) -> None:
+        """As `abort`, while others use it: whoever waits for it or turns to it gets OSError, as if it had been reset.
+
+        That is never an end of input, which could pass for the end of a message.
+        """
+        if self.is_closed:
+            return
+        notify_closing(self.sock)
+        self.abort()
+        self.sock = SEVERED

@@ -47,7 +47,10 @@ async def serve_tcp(
         record.message, record.failed = str(error), True
     except BaseException as error:
         # Cancellation is no Exception, alone or in a group.
-        record.message, record.failed = "an error of ours" if isinstance(error, Exception) else "cut by a stop", True
+        record.message, record.failed = (
+            "an error of ours" if isinstance(error, Exception) else "cut by the operator",
+            True,
+        )
         stream.abort()
         raise
     finally:
@@ -70,9 +73,8 @@ class TcpSession:
 
     def __init__(self, proxy: "Proxy", stream: Stream, listener: TcpListener, record: AccessRecord) -> None:
         decision = proxy.table.tcp.get(listener.address)
-        self._cluster = (
-            proxy.backends.clusters[decision.cluster.cluster.cluster_id] if decision and decision.cluster else None
-        )
+        self._cluster_id = decision.cluster.cluster.cluster_id if decision and decision.cluster else None
+        self._cluster = None if self._cluster_id is None else proxy.backends.clusters.get(self._cluster_id)
         self._proxy = proxy
         self._stream = stream
         self._listener = listener
@@ -86,9 +88,11 @@ class TcpSession:
 
     async def run(self, first: bytes, begun: float) -> None:
         """Connect and relay; `first` goes to the backend before anything else. Raises NoBackend."""
-        if self._cluster is None:
+        if self._cluster_id is None:
             raise NoBackend("the listener has no frontend")
-        self._record.cluster_id = self._cluster.cluster.cluster_id
+        self._record.cluster_id = self._cluster_id
+        if self._cluster is None:
+            raise NoBackend(f"there is no cluster {self._cluster_id}")
         timeouts = self._listener.timeouts
         connector = self._proxy.connector(self._cluster, BackendTimeouts(timeouts.connect, timeouts.back))
         connector.choose(begun)
@@ -110,6 +114,7 @@ class TcpSession:
             idle_timeout=self._listener.timeouts.tunnel,
             to_backend=first,
         )
+        connection.on_cut = tunnel.cut
         try:
             await tunnel.run()
         except BaseException:

@@ -8,16 +8,16 @@ from itertools import zip_longest
 
 import trio
 
-from sozu_trio.app import state_of
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.load import Config
+from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.drain import Drain
 from sozu_trio.nursery.listener import ListenerNode, SessionNode
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.stream import Stream
-from sozu_trio.routing.table import compile_table
+from sozu_trio.routing.compile import compile_table
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 
@@ -95,6 +95,11 @@ class Net:
         self.proxies: list[RunningProxy] = []
         self._start_proxy = start_proxy
 
+    async def start(self, text: str, **backends: object) -> RunningProxy:
+        """A proxy that serves the configuration `text`: see `sozu_trio.testing.plugin.start_proxy`."""
+        self.proxies.append(await self._start_proxy(text, **backends))
+        return self.proxies[-1]
+
     async def proxy(
         self,
         *backends: object,
@@ -121,8 +126,7 @@ class Net:
             frontend=frontend,
             backends=rows,
         )
-        self.proxies.append(await self._start_proxy(text, **{f"b{n}": each for n, each in enumerate(backends)}))
-        return self.proxies[-1]
+        return await self.start(text, **{f"b{n}": each for n, each in enumerate(backends)})
 
     async def client(self, proxy: RunningProxy) -> Client:
         """A connection to `proxy`."""
@@ -175,7 +179,7 @@ class Alone:
 async def open_alone(config: Config, *, begin: bytes = b"", draining: bool = False) -> AsyncIterator[Alone]:
     """A session on the listener of `config`, in a task called "session"; `begin` is in its socket before it starts."""
     proxy = Proxy(config.program, 0)
-    proxy.swap(compile_table(state_of(config), 1))
+    proxy.swap(compile_table(declared_by(config), 1))
     (listener,) = config.listeners
     assert isinstance(listener, HttpListener)
     ours, theirs = socket.socketpair()

@@ -9,11 +9,10 @@ from trio.testing import MockClock
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing, LoadMetric
-from sozu_trio.proxy.backends import BackendState, BackendStates, ClusterState, Connection
+from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
 from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.balancing import make_balancer
-from sozu_trio.routing.table import ClusterEntry
 from sozu_trio.testing import BackendConnection
 from tests.proxy.parts import OK, Net, at_end, request
 
@@ -44,9 +43,8 @@ class Pairs:
         near, far = socket.socketpair()
         near.setblocking(False)
         self.far.append(far)
-        self._near.append(Connection(to, Stream(near, 0)))
-        to.connections += 1
-        to.requests += 1
+        to.count(1)
+        self._near.append(to.use(Stream(near, 0)))
         return self._near[-1]
 
     def close(self) -> None:
@@ -168,59 +166,30 @@ def test_no_more_are_kept_than_allowed(pairs: Pairs) -> None:
     assert (one.connections, one.requests) == (2, 0)
 
 
-def entries(*backends: Backend, policy: LoadBalancing = LoadBalancing.ROUND_ROBIN) -> dict[str, ClusterEntry]:
-    api = Cluster(cluster_id="api", protocol="http", load_balancing=policy, idle_timeout=30)
-    return {"api": ClusterEntry(api, backends)}
+def test_a_cluster_tells_once_that_it_has_nobody() -> None:
+    told: list[tuple[object, ...]] = []
+    one = state()
+    api = cluster(one)
+    api.availability.tell = lambda *event: told.append(event)
+    assert api.choose(0, []) is one
+    one.back_off.fail(0, lambda: 0.0)
+    assert [api.choose(0.5, []) for _ in range(3)] == [None, None, None]
+    assert told == [("NO_AVAILABLE_BACKENDS", "api", None, None)]
+    assert api.choose(1.5, []) is one, "it may be tried, which is not yet to serve"
+    api.recovered()
+    assert told[1:] == [("CLUSTER_RECOVERED", "api", None, None)]
 
 
-def test_what_stays_keeps_its_state_over_a_swap() -> None:
-    states = BackendStates(lambda: 0.0)
-    states.swap(entries(backend("one"), backend("two", backup=True)))
-    before = states.clusters["api"]
-    states.swap(entries(backend("one", weight=7), backend("three")))
-    after = states.clusters["api"]
-    assert after.primaries[0] is before.primaries[0]
-    assert (after.primaries[0].weight, after.backups, after.balancer) == (7, [], before.balancer)
-    states.swap(entries(backend("one"), policy=LoadBalancing.RANDOM))
-    assert states.clusters["api"].balancer is not before.balancer
-
-
-def test_what_is_gone_closes_what_it_kept_and_keeps_no_more(pairs: Pairs) -> None:
-    states = BackendStates(lambda: 0.0)
-    states.swap(entries(backend("one")))
-    api = states.clusters["api"]
-    idle, busy = pairs.open(api.primaries[0]), pairs.open(api.primaries[0])
-    give_back(idle, api, 0)
-    states.swap(entries())
-    assert (is_open(idle), is_open(busy)) == (False, True)
-    give_back(busy, api, 0)
-    assert not is_open(busy)
-    assert api.primaries[0].connections == 0
-
-
-def test_sweep_closes_what_was_idle_too_long_or_has_died(pairs: Pairs) -> None:
-    states = BackendStates(lambda: 0.0)
-    states.swap(entries(backend("one"), backend("two", backup=True)))
-    api = states.clusters["api"]
-    old, dead, young = (pairs.open(api.primaries[0]) for _ in range(3))
-    backup = pairs.open(api.backups[0])
-    for connection, since in ((old, 0.0), (dead, 20.0), (young, 20.0), (backup, 0.0)):
-        give_back(connection, api, since)
-    pairs.far[1].close()
-    states.sweep(31)
-    assert [is_open(each) for each in (old, dead, young, backup)] == [False, False, True, False]
-    assert states.close_idle() == 1
-    assert not is_open(young)
-
-
-def test_sweep_without_a_limit(pairs: Pairs) -> None:
-    states = BackendStates(lambda: 0.0)
-    for_ever = Cluster(cluster_id="api", protocol="http", idle_timeout=0)
-    states.swap({"api": ClusterEntry(for_ever, (backend("one"),))})
-    old = pairs.open(states.clusters["api"].primaries[0])
-    give_back(old, states.clusters["api"], 0)
-    states.sweep(1e9)
-    assert is_open(old)
+async def test_a_connection_that_is_cut_is_neither_kept_nor_counted(pairs: Pairs) -> None:
+    one = state()
+    connection = pairs.open(one)
+    called: list[str] = []
+    connection.on_cut = lambda: called.append("cut")
+    one.cut(connection)
+    assert (one.connections, called) == (0, ["cut"])
+    give_back(connection, cluster(one), 0)
+    assert (one.connections, one.requests, one.idle) == (0, 0, [])
+    assert one.take_idle() is None
 
 
 async def test_connections_are_shared_by_clients(net: Net) -> None:

@@ -14,7 +14,7 @@ from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing, LoadMetri
 from sozu_trio.errors import NoBackend
 from sozu_trio.proxy import connect as connect_module
 from sozu_trio.proxy.backends import BackendState, ClusterState
-from sozu_trio.proxy.connect import BackendTimeouts, Connector, open_connection
+from sozu_trio.proxy.connect import BackendTimeouts, Connector, discard, give_back, open_connection
 from sozu_trio.routing.balancing import make_balancer
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.testing import RunningProxy
@@ -189,12 +189,23 @@ async def test_open_connection_that_is_cancelled(deaf: Address, clock: MockClock
 
 
 def connector_to(address: Address, relieve: Callable[[], int] = lambda: 0) -> tuple[Connector, BackendState]:
+    connector, state, _ = connector_of(address, relieve)
+    return connector, state
+
+
+def connector_of(
+    address: Address, relieve: Callable[[], int] = lambda: 0
+) -> tuple[Connector, BackendState, ClusterState]:
     state = BackendState(
         Backend(cluster_id="api", backend_id="b", address=address), LoadMetric.CONNECTIONS, 100, str(address)
     )
     balancer = make_balancer(LoadBalancing.ROUND_ROBIN, lambda: 0.0)
     cluster = ClusterState(Cluster(cluster_id="api", protocol="http"), [state], [], balancer)
-    return Connector(cluster, BackendTimeouts(3, 30), Counters(), lambda: 0.0, relieve), state
+    return connector_of_cluster(cluster, relieve), state, cluster
+
+
+def connector_of_cluster(cluster: ClusterState, relieve: Callable[[], int] = lambda: 0) -> Connector:
+    return Connector(cluster, BackendTimeouts(3, 30), Counters(), lambda: 0.0, relieve)
 
 
 async def test_what_is_our_own_fault_is_not_held_against_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,3 +267,40 @@ async def test_descriptors_are_made_free_for_a_connection(net: Net, clock: MockC
     assert (len(calls), connector.failures, state.back_off.failures) == (1, 0, 0)
     assert any("Too many open files; 1 idle connections closed" in line for line in proxy.log)
     connection.stream.close()
+
+
+async def test_what_becomes_of_a_backend_is_told(clock: MockClock) -> None:
+    """Each event once: down after six failures, nobody left at once, and both over with the first connection."""
+    told: list[tuple[object, ...]] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = Address(*listening.getsockname())
+    connector, state, cluster = connector_of(address)
+    cluster.availability.tell = lambda *event: told.append(event)
+    nobody = ("NO_AVAILABLE_BACKENDS", "api", None, None)
+    down, up = (("BACKEND_" + kind, "api", "b", address) for kind in ("DOWN", "UP"))
+    for failures in range(1, 9):
+        connector = connector_of_cluster(cluster)
+        with pytest.raises(NoBackend):
+            await connector.connect()
+        assert told == ([nobody] if failures < 6 else [nobody, down])
+        await trio.sleep(64)
+    with socket.create_server((address.host, address.port)):
+        for _ in range(2):
+            connection = await connector_of_cluster(cluster).connect()
+            assert told[2:] == [up, ("CLUSTER_RECOVERED", "api", None, None)]
+            discard(connection)
+    assert not state.back_off.failures
+
+
+async def test_a_pooled_connection_that_serves_is_a_recovery(net: Net) -> None:
+    told: list[str] = []
+    _, state, cluster = connector_of((await net.backend()).address)
+    connection = await connector_of_cluster(cluster).connect()
+    give_back(connection, cluster, trio.current_time())
+    state.back_off.fail(trio.current_time(), lambda: 0.0)
+    assert cluster.choose(trio.current_time(), []) is None
+    cluster.availability.tell = lambda kind, *_: told.append(kind)
+    state.back_off.until = 0
+    assert connector_of_cluster(cluster).take_idle(trio.current_time()) is connection
+    assert told == ["CLUSTER_RECOVERED"]
+    discard(connection)

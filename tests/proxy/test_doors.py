@@ -11,9 +11,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import EXHAUSTED_PAUSE, LINGER
 from sozu_trio.config.program import Program
-from sozu_trio.proxy.doors import ProxyHandler
+from sozu_trio.control.messages import Happened
+from sozu_trio.proxy.doors import CLUSTERS_PER_SLICE, ProxyHandler
 from sozu_trio.testing import BackendConnection, Client, RunningProxy, ScriptedBackend
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 
@@ -148,6 +150,50 @@ async def test_sessions_are_counted(start_backend: StartBackend) -> None:
     assert handler.lines is handler.proxy.lines
     assert handler.proxy.counters.sessions == 0
     assert handler.doors.next_name() < handler.doors.next_name()
+
+
+def test_events_of_the_proxy_are_told() -> None:
+    handler, told = ProxyHandler(Program(), 1), list[Happened]()
+    handler.tell_with(told.append)
+    address = Address("127.0.0.1", 9000)
+    handler.proxy.on_event("BACKEND_DOWN", "api", "b", address)
+    handler.proxy.on_event("NO_AVAILABLE_BACKENDS", "api", None, None)
+    assert told == [
+        Happened(kind="BACKEND_DOWN", cluster_id="api", backend_id="b", address=address),
+        Happened(kind="NO_AVAILABLE_BACKENDS", cluster_id="api"),
+    ]
+
+
+@in_virtual_time
+async def test_what_is_looked_at_is_asked_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = ProxyHandler(Program(), 1)
+    clusters = [f"c{number}" for number in range(2 * CLUSTERS_PER_SLICE + 1)]
+    handler.proxy.backends.clusters = dict.fromkeys(clusters)  # type: ignore[assignment]
+    monkeypatch.setattr(handler.proxy, "describe_backends", lambda cluster_id: [{"cluster": cluster_id}] * 2)
+    monkeypatch.setattr(handler.proxy, "find_route", lambda *asked: asked)
+    assert await handler.look("backends", {"cluster": "api"}) == [{"cluster": "api"}] * 2
+    assert await handler.look("backends", {}) == [{"cluster": each} for each in clusters for _ in range(2)]
+    query = {"address": "127.0.0.1:80", "host": "example.com", "path": "/caf\xe9", "method": "GET"}
+    asked = (Address("127.0.0.1", 80), b"example.com", b"/caf\xe9", b"GET")
+    assert await handler.look("route", query) == asked
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    ("what", "query", "said"),
+    [
+        ("future", {}, "no such thing to look at: future"),
+        ("backends", {"cluster": 7}, "'cluster': 7"),
+        ("backends", {"cluster": "api", "colour": "red"}, "'colour': 'red'"),
+        ("backends", {"colour": "red"}, "'colour': 'red'"),
+        ("route", {}, "no such thing to look at: route"),
+        ("route", {"address": "nowhere", "host": "a", "path": "/", "method": "GET"}, "'nowhere' is not an address"),
+        ("route", {"address": "127.0.0.1:80", "host": "\u20ac", "path": "/", "method": "GET"}, "can't encode"),
+    ],
+)
+async def test_what_cannot_be_looked_at_is_refused(what: str, query: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        await ProxyHandler(Program(), 1).look(what, query)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ async def never(connection: BackendConnection) -> None:
 async def deny(proxy: RunningProxy) -> None:
     state = proxy.supervisor.state
     frontends = {key: replace(frontend, cluster_id=None) for key, frontend in state.http_frontends.items()}
-    await proxy.supervisor.change(replace(state, http_frontends=frontends))
+    await proxy.supervisor.change(replace(state, http_frontends=frontends), 2)
 
 
 async def test_unknown_host_is_not_found(net: Net) -> None:
@@ -269,7 +269,7 @@ async def test_listener_that_was_removed_meanwhile(
     await client.send(GET[:9])
     await trio.sleep(1)
     state = proxy.supervisor.state
-    await proxy.supervisor.change(replace(state, listeners={}, http_frontends={}, **gone))
+    await proxy.supervisor.change(replace(state, listeners={}, http_frontends={}, **gone), 2)
     await client.send(GET[9:])
     response = await client.response()
     assert (response.status, response.fields[b"connection"]) == (status, b"close")
@@ -304,7 +304,7 @@ async def test_backend_that_was_removed_meanwhile_is_not_kept(net: Net, clock: M
     client = await net.client(proxy)
     await client.send(GET)
     await trio.sleep(1)
-    await proxy.supervisor.change(replace(proxy.supervisor.state, backends={}))
+    await proxy.supervisor.change(replace(proxy.supervisor.state, backends={}), 2)
     assert (await client.response()).status == 200
     await trio.sleep(0.1)
     assert backend.open == 0
@@ -395,3 +395,13 @@ async def test_cut_at_any_step_leaves_nothing_open(net: Net, clock: MockClock) -
     assert step > 10
     await trio.sleep(40)
     assert backend.open == 0
+
+
+async def test_cluster_that_is_not_declared_is_503_until_it_is(net: Net, clock: MockClock) -> None:
+    proxy = await net.proxy(await net.backend())
+    client = await net.client(proxy)
+    state = proxy.supervisor.state
+    for generation, clusters, status in ((2, {}, 503), (3, state.clusters, 200), (4, {}, 503)):
+        await proxy.supervisor.change(replace(state, clusters=clusters), generation)
+        assert (await client.get()).status == status
+    assert "there is no cluster api" in (await access_log(proxy, 3))[-1]

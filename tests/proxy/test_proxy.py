@@ -4,16 +4,19 @@ import pytest
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import Backend, Cluster
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
+from sozu_trio.config.listeners import HttpListener, TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.proxy.proxy import SWEEP_PERIOD, Proxy
+from sozu_trio.routing.compile import compile_table
 from sozu_trio.routing.state import declare
-from sozu_trio.routing.table import compile_table
+from sozu_trio.routing.table import NO_TABLE
 from sozu_trio.testing import BackendConnection
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 
 pytestmark = pytest.mark.virtual_time
 
+HTTP, TCP = Address("127.0.0.1", 80), Address("127.0.0.1", 25)
 CONFIG = """
 [[listeners]]
 protocol = "http"
@@ -91,3 +94,66 @@ async def test_what_nobody_uses_is_closed_on_request() -> None:
     assert proxy.close_unused() == 0
     proxy.pipes.give_back(pipe, empty=True)
     assert proxy.close_unused() == 2
+
+
+TABLE = compile_table(
+    declare(
+        [HttpListener(address=HTTP), TcpListener(address=TCP)],
+        [Cluster(cluster_id="api")],
+        [
+            HttpFrontend(address=HTTP, hostname="a.example", path="/api", method="GET", cluster_id="api"),
+            HttpFrontend(address=HTTP, hostname="a.example"),
+        ],
+        [TcpFrontend(address=TCP, cluster_id="not declared")],
+        [Backend(cluster_id="api", backend_id="b", address=Address("127.0.0.1", 1))],
+    ),
+    9,
+)
+
+
+async def test_a_route_is_found_for_an_operator() -> None:
+    proxy = Proxy(Program(), 0)
+    proxy.swap(TABLE)
+    host = b"a.example"
+    assert proxy.find_route(HTTP, host, b"/api/x", b"GET") == {
+        "generation": 9,
+        "outcome": "forward",
+        "frontend": {
+            "address": "127.0.0.1:80",
+            "hostname": "a.example",
+            "path_type": "PREFIX",
+            "path": "/api",
+            "method": "GET",
+            "position": "TREE",
+            "cluster": "api",
+        },
+        "cluster": "api",
+    }
+    denied = proxy.find_route(HTTP, host, b"/api/x", b"PUT")
+    assert (denied["outcome"], denied["cluster"], denied["frontend"]["cluster"]) == ("deny", None, None)
+    for address, outcome, cluster in (
+        (HTTP, "not found", None),
+        (TCP, "forward", "not declared"),
+        (Address("127.0.0.1", 1), "no listener", None),
+    ):
+        found = proxy.find_route(address, b"b.example", b"/", b"GET")
+        assert found == {"generation": 9, "outcome": outcome, "frontend": None, "cluster": cluster}
+
+
+async def test_backends_are_described_for_an_operator() -> None:
+    proxy = Proxy(Program(), 0)
+    proxy.swap(TABLE)
+    assert proxy.describe_backends(None) == proxy.describe_backends("api")
+    assert [each["backend_id"] for each in proxy.describe_backends("api")] == ["b"]
+    assert proxy.describe_backends("not declared") == []
+
+
+async def test_what_happens_to_backends_is_told_to_whoever_wants_to_know() -> None:
+    proxy = Proxy(Program(), 0)
+    told: list[tuple[object, ...]] = []
+    proxy.swap(TABLE)
+    proxy.swap(NO_TABLE)
+    proxy.swap(TABLE)
+    proxy.on_event = lambda *event: told.append(event)
+    proxy.swap(NO_TABLE)
+    assert told == [("REMOVED_BACKEND_HAS_NO_CONNECTIONS", "api", "b", Address("127.0.0.1", 1))]

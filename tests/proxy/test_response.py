@@ -267,7 +267,7 @@ async def test_stop_in_mid_response_is_seen_to_be(version: str, net: Net, clock:
     await client.receive_until(b"half")
     await proxy.supervisor.stop(1)
     assert await is_reset(client)
-    assert "cut by a stop" in (await access_log(proxy, 1))[0]
+    assert "cut by the operator" in (await access_log(proxy, 1))[0]
 
 
 async def test_response_that_stalls(net: Net, clock: MockClock) -> None:

@@ -1,7 +1,9 @@
 """A stream: every byte, in order; others run meanwhile; and nothing is waited for longer than it may be."""
 
+import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import pytest
 import trio
@@ -254,3 +256,63 @@ async def test_abort_is_a_reset_and_close_is_not() -> None:
                     peer.recv(1)
             else:
                 assert peer.recv(1) == b""
+
+
+@pytest.mark.parametrize("method", ["receive", "receive_later"])
+async def test_who_waits_for_a_stream_that_is_severed_meets_a_reset(method: str, pair: Pair) -> None:
+    peer, stream = pair
+    met: list[OSError] = []
+
+    async def use(operation: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(ConnectionResetError, match="cut by the operator") as caught:
+            await operation()
+        met.append(caught.value)
+
+    fill(stream)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(use, partial(getattr(stream, method), 100))
+        nursery.start_soon(use, partial(stream.send, MEGABYTE))
+        await wait_all_tasks_blocked()
+        stream.sever()
+    assert len(met) == 2
+    assert is_reset(peer)
+
+
+async def test_who_turns_to_a_severed_stream_meets_a_reset_though_all_had_come(pair: Pair) -> None:
+    peer, stream = pair
+    peer.send(b"all there is")
+    peer.shutdown(socket.SHUT_WR)
+    stream.sever()
+    for operation in (partial(stream.receive, 1), partial(stream.receive_later, 1), partial(stream.send, b"x")):
+        with pytest.raises(ConnectionResetError):
+            await operation()
+    with pytest.raises(ConnectionResetError):
+        stream.sock.fileno()
+    stream.shutdown()
+    stream.abort()
+    stream.close()
+    stream.sever()
+    assert stream.is_closed
+
+
+async def test_severing_what_is_closed_does_nothing(pair: Pair) -> None:
+    _, stream = pair
+    stream.close()
+    stream.sever()
+    assert stream.is_closed
+
+
+def fill(stream: Stream) -> None:
+    """Send until no more fits."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            stream.sock.send(MEGABYTE)
+
+
+def is_reset(peer: socket.socket) -> bool:
+    try:
+        while peer.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        return True
+    return False

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 import trio
@@ -265,6 +266,14 @@ async def test_a_listener_without_a_frontend(start_proxy: StartProxy, connect: C
     assert (record["message"], record["cluster_id"]) == ("the listener has no frontend", None)
 
 
+async def test_a_cluster_that_is_not_declared(serve: Start, start_backend: StartBackend, connect: Connect) -> None:
+    proxy = await serve(await start_backend(echo))
+    await proxy.supervisor.change(replace(proxy.supervisor.state, clusters={}), 2)
+    assert await (await connect(proxy)).receive_all() == b""
+    record = await line_of(proxy)
+    assert (record["message"], record["cluster_id"]) == ("there is no cluster db", "db")
+
+
 @pytest.mark.parametrize("said", [b"hello", b""])
 async def test_send_proxy_opens_with_a_header_of_version_2(
     said: bytes, serve: Start, start_backend: StartBackend, connect: Connect
@@ -393,7 +402,7 @@ async def test_a_stop_cuts_what_is_left_with_a_reset_both_ways(
     await proxy.supervisor.stopped.wait()
     assert proxy.supervisor.cut == 1
     record = json.loads(proxy.access_log[0])
-    assert (record["message"], record["level"]) == ("cut by a stop", "ERROR-ACCESS")
+    assert (record["message"], record["level"]) == ("cut by the operator", "ERROR-ACCESS")
     await trio.sleep(1)
     assert seen == ["reset"]
 

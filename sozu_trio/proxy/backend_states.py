@@ -1,0 +1,157 @@
+"""Every backend this worker knows, over all Tables: one state for each (cluster, backend id, address).
+
+A backend that is removed stays known until its last connection ends, so that what it still serves can be cut. One that
+comes back before that is the same again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import Backend, Cluster
+from sozu_trio.proxy.backends import Availability, BackendState, ClusterState, Shared, Tell, tell_nobody
+from sozu_trio.routing.backoff import BackOff
+from sozu_trio.routing.balancing import Balancer, make_balancer
+from sozu_trio.routing.table import ClusterEntry
+
+BackendKey = tuple[str, str, Address]
+
+SWEPT = 200
+"""Connections looked at in one go: about a millisecond."""
+
+
+class BackendStates:
+    """The clusters of the Table in force, their backends, and those that still serve after their removal."""
+
+    def __init__(self, random: Callable[[], float], tell: Tell = tell_nobody) -> None:
+        self.clusters: dict[str, ClusterState] = {}
+        self._random = random
+        self._tell = tell
+        self._shared = Shared()
+        self._entries: Mapping[str, ClusterEntry] = {}
+        self._removed: dict[BackendKey, BackendState] = {}
+
+    def swap(self, entries: Mapping[str, ClusterEntry]) -> None:
+        """Follow a new Table: an entry that is the same object is passed over, what stays in the others keeps its
+        state, what is gone closes its idle connections.
+        """
+        before, self._entries = self._entries, entries
+        for cluster_id in before.keys() - entries.keys():
+            self._remove(self.clusters.pop(cluster_id))
+        for cluster_id, entry in entries.items():
+            if before.get(cluster_id) is not entry:
+                self._follow(cluster_id, entry)
+
+    def _follow(self, cluster_id: str, entry: ClusterEntry) -> None:
+        before = self.clusters.get(cluster_id)
+        known = {} if before is None else {state.backend.backend_id: state for state in before}
+        members = [self._member(entry.cluster, backend, known) for backend in entry.backends]
+        self.clusters[cluster_id] = ClusterState(
+            entry.cluster,
+            [member for member in members if not member.backend.backup],
+            [member for member in members if member.backend.backup],
+            self._balancer(entry.cluster, before),
+            Availability(self._tell) if before is None else before.availability,
+        )
+        self._remove(known.values())
+
+    def _member(self, cluster: Cluster, backend: Backend, known: dict[str, BackendState]) -> BackendState:
+        """The state of `backend`, which is taken out of `known`."""
+        state = known.get(backend.backend_id)
+        if state is None or (state.backend is not backend and state.backend.address != backend.address):
+            state = self._come(cluster, backend)
+        else:
+            del known[backend.backend_id]
+        state.backend, state.weight = backend, backend.weight
+        state.metric, state.idle_timeout = cluster.load_metric, cluster.idle_timeout
+        return state
+
+    def _come(self, cluster: Cluster, backend: Backend) -> BackendState:
+        state = self._removed.pop(key_of(backend), None)
+        if state is None:
+            metric, address = cluster.load_metric, str(backend.address)
+            return BackendState(backend, metric, backend.weight, address, cluster.idle_timeout, self._shared)
+        state.leaving = None
+        if state.is_cut:
+            state.is_cut, state.back_off = False, BackOff()
+        return state
+
+    def _remove(self, states: Iterable[BackendState]) -> None:
+        for state in states:
+            state.close_idle()
+            state.leaving = self._leave
+            self._leave(state)
+
+    def _leave(self, state: BackendState) -> None:
+        """Connections to a removed backend have come or gone."""
+        key = key_of(state.backend)
+        if state.connections:
+            self._removed[key] = state
+        elif self._removed.get(key, state) is state:
+            self._removed.pop(key, None)
+            self._tell("REMOVED_BACKEND_HAS_NO_CONNECTIONS", *key)
+
+    def _balancer(self, cluster: Cluster, before: ClusterState | None) -> Balancer:
+        if before is not None and before.cluster.load_balancing is cluster.load_balancing:
+            return before.balancer
+        return make_balancer(cluster.load_balancing, self._random)
+
+    def cut(self, cluster_id: str, backend_id: str, address: Address) -> int:
+        """Cut every connection in use to a backend, removed or not; returns how many. A removed one is not connected
+        to again, by whomever.
+        """
+        return sum(map(self._cut, self._find((cluster_id, backend_id, address))))
+
+    def _find(self, key: BackendKey) -> list[BackendState]:
+        found = [state for state in self.clusters.get(key[0], ()) if key_of(state.backend) == key]
+        if key in self._removed:
+            found.append(self._removed[key])
+        return found
+
+    def _cut(self, state: BackendState) -> int:
+        if state.leaving is not None:
+            state.is_cut = True
+            state.back_off.bar()
+        in_use = [each for each in self._shared.open if each.state is state and each not in state.idle]
+        for connection in in_use:
+            state.cut(connection)
+        return len(in_use)
+
+    def close_idle(self) -> int:
+        """Close every idle connection, because descriptors are needed. Returns how many."""
+        return sum(state.close_idle() for state in self._shared.pooled)
+
+    def sweep(self, now: float) -> Iterator[None]:
+        """Close what has been idle for longer than its cluster allows, and what has died; in slices."""
+        swept = 0
+        for state in list(self._shared.pooled):
+            swept += 1 + len(state.idle)
+            state.sweep(now)
+            if swept >= SWEPT:
+                swept = 0
+                yield
+
+    def describe(self, cluster_id: str | None, now: float) -> Iterator[dict[str, Any]]:
+        """Every backend of a cluster, of all of them for None, for an operator; JSON. `retry_in`: seconds."""
+        chosen = list(self.clusters.values()) if cluster_id is None else filter(None, [self.clusters.get(cluster_id)])
+        for cluster in chosen:
+            for state in cluster:
+                yield _describe(state, now)
+
+
+def key_of(backend: Backend) -> BackendKey:
+    return backend.cluster_id, backend.backend_id, backend.address
+
+
+def _describe(state: BackendState, now: float) -> dict[str, Any]:
+    back_off = state.back_off
+    return {
+        "cluster": state.backend.cluster_id,
+        "backend_id": state.backend.backend_id,
+        "address": state.address,
+        "connections": state.connections,
+        "requests": state.requests,
+        "idle": len(state.idle),
+        "failures": back_off.failures,
+        "retry_in": 0 if back_off.ready(now) else round(back_off.until - now, 3),
+    }
