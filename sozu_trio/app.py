@@ -2,33 +2,59 @@
 knows every package.
 
 logs                  outlive everything, so that the last line is written
- └─ supervisor        main
-     ├─ worker 0      its handler is made here, from `proxy`
-     └─ signals
+ └─ control socket    held before anything is read, so that two mains never share a journal
+     └─ supervisor    main
+         ├─ worker 0  its handler is made here, from `proxy`
+         ├─ journal   keeps itself short
+         ├─ control   answers what comes over the control socket
+         └─ signals
 """
 
 import gc
 import logging
+import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
 import trio
 
+from sozu_trio import __version__
+from sozu_trio.config.limits import ControlLimits
 from sozu_trio.config.load import Config
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask
+from sozu_trio.control.endpoint import open_control_socket
+from sozu_trio.control.journal import Journal
+from sozu_trio.control.messages import Ask, Happened
+from sozu_trio.control.permissions import Permissions
+from sozu_trio.control.server import ControlServer, serve_control
+from sozu_trio.errors import SozuTrioError
+from sozu_trio.main.actors import ourselves
+from sozu_trio.main.audit import Audit
+from sozu_trio.main.birth import begin
+from sozu_trio.main.declared import declared_by
+from sozu_trio.main.declaring import reload_file
+from sozu_trio.main.events import Event, Events
+from sozu_trio.main.parts import Parts
+from sozu_trio.main.transactions import Transactions
+from sozu_trio.main.verbs import Verbs, changes_something
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.worker import grace_of, serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
-from sozu_trio.routing.state import State, declare
+from sozu_trio.routing.state import State, with_declared
 from sozu_trio.telemetry.logs import Logs
 
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2)
+
+LAST_ANSWERS = 2.0
+"""Seconds that answers under way get once everything else has stopped, that to `shutdown` among them."""
 
 
 class TakesLines(Protocol):
@@ -38,15 +64,17 @@ class TakesLines(Protocol):
     def serve(self) -> AbstractAsyncContextManager[None]: ...
 
 
-def state_of(config: Config) -> State:
-    """The State a configuration declares."""
-    return declare(
-        listeners=config.listeners,
-        clusters=config.clusters,
-        http_frontends=config.http_frontends,
-        tcp_frontends=config.tcp_frontends,
-        backends=config.backends,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How `serve` was called: what to serve, the file it comes from, and where else to begin from.
+
+    `path`: None for the embedded demonstration. `state_from`: a saved state to begin with instead of the journal,
+    `none` for no such thing.
+    """
+
+    config: Config
+    path: Path | None = None
+    state_from: str | None = None
 
 
 @asynccontextmanager
@@ -55,62 +83,136 @@ async def open_proxy(
     *,
     logs: "TakesLines | None" = None,
     inherited: Iterable[socket.socket] = (),
+    events: Events | None = None,
+    begin_with: tuple[State, int] | None = None,
+    journal: Callable[[], Awaitable[Any]] | None = None,
 ) -> AsyncIterator[Supervisor]:
     """A proxy that serves `config` while the body runs; what is left of it after the body is stopped hard.
 
-    Raises OperatorError when a log target or an address cannot be had, the latter in exception groups as it comes out
-    of nurseries; nothing listens then.
+    `begin_with`: the State and generation to serve instead of what the file declares; `journal` writes it down before
+    anybody serves by it. Raises OperatorError when a log target or an address cannot be had, the latter in exception
+    groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
+    declared = declared_by(config)
+    state, generation = begin_with or (with_declared(declared, declared), 1)
     async with lines.serve():
         _log_notices(config)
         supervisor = Supervisor(
-            config.program, _serve_in_process, lambda report: lines.take(report.lines, report.dropped)
+            config.program,
+            _serve_in_process,
+            lambda report: lines.take(report.lines, report.dropped),
+            on_event=partial(_pass_on, events or Events()),
         )
         supervisor.inherit(inherited)
         async with trio.open_nursery() as main:
             await main.start(supervisor.run)
-            await supervisor.change(state_of(config))
+            await supervisor.change(state, generation, journal=journal)
             yield supervisor
             await supervisor.stop(0)
 
 
-async def serve(config: Config, on_ready: Callable[[Supervisor], None]) -> int:
-    """Serve `config` until a signal says stop; returns how many sessions the stop has cut. Raises OperatorError."""
-    logs = Logs(config.program)
-    with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with open_proxy(config, logs=logs) as supervisor, trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, supervisor, logs, name="signals")
-            # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop for 100
-            # ms among 10,000 clusters.
-            gc.collect()
-            gc.freeze()
-            on_ready(supervisor)
-            await supervisor.stopped.wait()
-            nursery.cancel_scope.cancel(reason="stopped")
-        return supervisor.cut
+async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
+    """Serve until a signal or a client of the control socket says stop; returns how many sessions the stop has cut.
+
+    Raises OperatorError.
+    """
+    program = start.config.program
+    logs = Logs(program)
+    events = Events()
+    with trio.open_signal_receiver(*SIGNALS) as signals, open_control_socket(program.command_socket) as sock:
+        beginning = await begin(start.config, start.state_from)
+        with closing(beginning):
+            first = beginning.state, beginning.generation
+            async with (
+                open_proxy(
+                    start.config, logs=logs, events=events, begin_with=first, journal=beginning.record
+                ) as supervisor,
+                trio.open_nursery() as nursery,
+            ):
+                parts = _parts(start, supervisor, beginning.recorded(), events, logs)
+                nursery.start_soon(parts.journal.serve_compaction, name="journal")
+                nursery.start_soon(_obey, signals, parts, logs, name="signals")
+                async with trio.open_nursery() as controlling:
+                    control = await controlling.start(_serve_control, parts, sock)
+                    # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop
+                    # for 100 ms among 10,000 clusters.
+                    gc.collect()
+                    gc.freeze()
+                    on_ready(supervisor)
+                    await supervisor.stopped.wait()
+                    events.end()
+                    control.stop(LAST_ANSWERS)
+                nursery.cancel_scope.cancel(reason="stopped")
+            return supervisor.cut
 
 
-async def _obey(signals: AsyncIterator[int], supervisor: Supervisor, logs: Logs) -> None:
-    """SIGTERM, SIGINT: soft stop, the second one hard. SIGUSR1: reopen the logs."""
+def _parts(start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs) -> Parts:
+    return Parts(
+        config=start.config,
+        config_path=None if start.path is None else str(start.path.absolute()),
+        supervisor=supervisor,
+        transactions=Transactions(supervisor, journal, events),
+        journal=journal,
+        events=events,
+        audit=Audit(logs.audit, logs.audit_json),
+    )
+
+
+async def _serve_control(
+    parts: Parts, sock: socket.socket, *, task_status: trio.TaskStatus[ControlServer] = trio.TASK_STATUS_IGNORED
+) -> None:
+    program = parts.config.program
+    await serve_control(
+        trio.SocketListener(trio.socket.from_stdlib_socket(sock)),
+        Verbs(parts).answer,
+        lambda _: {"version": __version__, "pid": os.getpid(), "generation": parts.transactions.generation},
+        changes_state=changes_something,
+        permissions=Permissions(
+            allowed_uids=program.command_allowed_uids, read_only_uids=program.command_read_only_uids
+        ),
+        limits=ControlLimits(request=program.max_command_buffer_size),
+        task_status=task_status,
+    )
+
+
+async def _obey(signals: AsyncIterator[int], parts: Parts, logs: Logs) -> None:
+    """SIGTERM, SIGINT: soft stop, the second one hard. SIGHUP: read the file again. SIGUSR1: reopen the logs."""
     stopping = False
-    async for number in signals:
-        name = signal.Signals(number).name
-        if number == signal.SIGUSR1:
-            log.info("%s: log files are opened anew", name)
-            logs.reopen()
-        elif number not in {signal.SIGTERM, signal.SIGINT}:
-            log.warning("%s: not built yet, ignored", name)
-        elif stopping:
-            log.warning("%s again: cutting every session", name)
-            await supervisor.stop(0)
-        else:
-            stopping = True
-            grace = grace_of(supervisor.program.shutdown_timeout)
-            log.info(
-                "%s: stopping; sessions may take %s", name, "as long as they need" if grace is None else f"{grace:g} s"
-            )
-            await supervisor.stop(grace)
+    async with trio.open_nursery() as reloading:
+        async for number in signals:
+            name = signal.Signals(number).name
+            match number:
+                case signal.SIGUSR1:
+                    log.info("%s: log files are opened anew", name)
+                    logs.reopen()
+                case signal.SIGHUP:
+                    reloading.start_soon(_reload, parts, name="reload")
+                case signal.SIGUSR2:
+                    log.warning("%s: not built yet, ignored", name)
+                case _:
+                    await _stop(parts.supervisor, name, again=stopping)
+                    stopping = True
+
+
+async def _stop(supervisor: Supervisor, name: str, *, again: bool) -> None:
+    if again:
+        log.warning("%s again: cutting every session", name)
+        await supervisor.stop(0)
+        return
+    grace = grace_of(supervisor.program.shutdown_timeout)
+    patience = "as long as they need" if grace is None else f"{grace:g} s"
+    log.info("%s: stopping; sessions may take %s", name, patience)
+    await supervisor.stop(grace)
+
+
+async def _reload(parts: Parts) -> None:
+    try:
+        outcome, config = await reload_file(parts, None, prune=False, actor=ourselves("SIGHUP"))
+    except SozuTrioError as error:
+        log.error("SIGHUP: nothing is reloaded: %s", error)
+    else:
+        log.info("SIGHUP: %s is in force: generation %d", config.source, outcome.generation)
 
 
 async def _serve_in_process(_worker_id: int, channel: Channel[Ask]) -> None:
@@ -118,6 +220,17 @@ async def _serve_in_process(_worker_id: int, channel: Channel[Ask]) -> None:
         await serve_worker(channel, ProxyHandler)
     finally:
         channel.close()
+
+
+def _pass_on(events: Events, happened: Happened) -> None:
+    events.tell(
+        Event(
+            kind=happened.kind,
+            cluster_id=happened.cluster_id,
+            backend_id=happened.backend_id,
+            address=happened.address,
+        )
+    )
 
 
 def _log_notices(config: Config) -> None:

@@ -16,7 +16,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend
 from sozu_trio.config.limits import LAST_CALL
 from sozu_trio.config.listeners import HttpListener, Listener
-from sozu_trio.config.load import Config, parse_config
+from sozu_trio.config.load import load_config, parse_config
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
@@ -77,7 +77,8 @@ async def test_a_request_that_began_under_one_generation_finishes_under_it(
 
         nursery.start_soon(ask)
         await wait_all_tasks_blocked()
-        assert await proxy.supervisor.change(changed(proxy.supervisor.state, backend=new.address)) == 2
+        await proxy.supervisor.change(changed(proxy.supervisor.state, backend=new.address), 2)
+        assert proxy.supervisor.generation == 2
         assert (await other.get()).body == b"new"
         go_on.set()
     assert answers == [b"old"]
@@ -94,7 +95,7 @@ async def test_a_request_half_sent_when_its_listener_goes_is_answered(
     client = await proxy.connect()
     await client.send(b"GET / HTTP/1.1\r\nHost: exam")
     await wait_all_tasks_blocked()
-    await proxy.supervisor.change(changed(proxy.supervisor.state, listeners=[]))
+    await proxy.supervisor.change(changed(proxy.supervisor.state, listeners=[]), 2)
     await client.send(b"ple.com\r\n\r\n")
     response = await client.response()
     assert (response.status, response.fields[b"connection"]) == (200, b"close")
@@ -147,7 +148,7 @@ async def test_listeners_come_and_go_while_traffic_flows_and_no_request_is_lost(
             nursery.start_soon(ask_anew_each_time)
         for n in range(20):
             listeners = [steady, replace(fleeting, active=n % 4 != 3)] if n % 2 else [steady]
-            await proxy.supervisor.change(changed(state, listeners=listeners))
+            await proxy.supervisor.change(changed(state, listeners=listeners), n + 2)
             for _ in range(40):
                 await trio.lowlevel.checkpoint()
             await trio.sleep(0.02)
@@ -171,7 +172,7 @@ async def test_who_had_connected_when_its_listener_went_is_answered(
     address = proxy.addresses["http"]
     with socket.create_connection((address.host, address.port)) as early, socket.socket() as silent:
         silent.connect((address.host, address.port))
-        await proxy.supervisor.change(changed(proxy.supervisor.state, listeners=[]))
+        await proxy.supervisor.change(changed(proxy.supervisor.state, listeners=[]), 2)
         await trio.sleep(delay)
         client = Client(trio.SocketStream(trio.socket.from_stdlib_socket(early)))
         response = await client.get()
@@ -264,11 +265,12 @@ async def until(true: Callable[[], bool]) -> None:
 class Served:
     """`app.serve` in real time, its supervisor, and a client in the middle of a request."""
 
-    def __init__(self, supervisor: Supervisor, busy: Client, finish: trio.Event, log: Path) -> None:
+    def __init__(self, supervisor: Supervisor, busy: Client, finish: trio.Event, file: Path) -> None:
         self.supervisor = supervisor
         self.busy = busy
         self.finish = finish
-        self.log = log
+        self.file = file
+        self.log = file.with_name("log")
         self.cut = -1
 
 
@@ -279,22 +281,24 @@ async def served(start_backend: StartBackend, folder: Path) -> AsyncIterator[Ser
     with open_listening_socket(Address("127.0.0.1", 0)) as sock:
         address = bound_address(sock)
     text = CONFIG.replace("$http", str(address)).replace("$api", str(backend))
-    config = parse_config(f'log_target = "file://{folder}/log"\nlog_level = "info"\n{text}', "test", folder)
+    file = folder / "proxy.toml"
+    file.write_text(f'command_socket = "sock"\nlog_target = "file://log"\nlog_level = "info"\n{text}')
+    start = app.Start(config=load_config(file), path=file)
     ready: list[Supervisor] = []
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             running: list[Served] = []
 
-            async def run(config: Config) -> None:
-                cut = await app.serve(config, ready.append)
+            async def run() -> None:
+                cut = await app.serve(start, ready.append)
                 running[0].cut = cut
 
-            nursery.start_soon(run, config)
+            nursery.start_soon(run)
             await until(lambda: bool(ready))
             busy = await Client.open(address)
             await busy.send(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
             await until(lambda: backend.connections > 0)
-            running.append(Served(ready[0], busy, finish, folder / "log"))
+            running.append(Served(ready[0], busy, finish, file))
             yield running[0]
             await busy.close()
 
@@ -324,7 +328,7 @@ async def test_the_second_signal_cuts(start_backend: StartBackend, tmp_path: Pat
     assert running.cut == 1
     log = running.log.read_text()
     assert "SIGINT again: cutting every session" in log
-    assert "cut by a stop" in log
+    assert "cut by the operator" in log
 
 
 async def test_logs_are_reopened_on_sigusr1(start_backend: StartBackend, tmp_path: Path) -> None:
@@ -340,21 +344,38 @@ async def test_logs_are_reopened_on_sigusr1(start_backend: StartBackend, tmp_pat
     assert "/ 200 |" in running.log.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
-async def test_signals_for_what_is_not_built_yet_are_told(
-    number: signal.Signals, start_backend: StartBackend, tmp_path: Path
-) -> None:
+async def test_a_signal_for_what_is_not_built_yet_is_told(start_backend: StartBackend, tmp_path: Path) -> None:
     async with served(start_backend, tmp_path) as running:
-        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGUSR2)
         running.finish.set()
         assert (await running.busy.response()).status == 200
         signal.raise_signal(signal.SIGTERM)
-    assert f"{number.name}: not built yet, ignored" in running.log.read_text()
+    assert "SIGUSR2: not built yet, ignored" in running.log.read_text()
+
+
+async def test_sighup_reads_the_file_again_while_requests_go_on(start_backend: StartBackend, tmp_path: Path) -> None:
+    async with served(start_backend, tmp_path) as running:
+        good = running.file.read_text()
+        running.file.write_text(good.replace('"example.com"', "7"))
+        signal.raise_signal(signal.SIGHUP)
+        await until(lambda: "SIGHUP: nothing is reloaded" in running.log.read_text())
+        assert running.supervisor.generation == 1
+        running.file.write_text(good.replace("example.com", "other.example"))
+        signal.raise_signal(signal.SIGHUP)
+        await until(lambda: running.supervisor.generation == 2)
+        assert [rule.hostname for rule in running.supervisor.state.http_frontends.values()] == ["other.example"]
+        running.finish.set()
+        assert (await running.busy.response()).status == 200
+        signal.raise_signal(signal.SIGTERM)
+    log = running.log.read_text()
+    assert "hostname: found 7; want a string" in log
+    assert f"SIGHUP: {running.file} is in force: generation 2" in log
 
 
 async def test_a_stop_without_a_limit_says_so(start_backend: StartBackend, tmp_path: Path) -> None:
-    text = f'log_target = "file://{tmp_path}/log"\nshutdown_timeout = 0\n'
+    text = 'command_socket = "sock"\nlog_target = "file://log"\nshutdown_timeout = 0\n'
+    start = app.Start(config=parse_config(text, "test", tmp_path))
     with trio.fail_after(20):
-        cut = await app.serve(parse_config(text, "test", tmp_path), lambda _: signal.raise_signal(signal.SIGTERM))
+        cut = await app.serve(start, lambda _: signal.raise_signal(signal.SIGTERM))
     assert cut == 0
     assert "sessions may take as long as they need" in (tmp_path / "log").read_text()

@@ -20,7 +20,7 @@ LADDER = (
     {"wire", "routing"},
     {"tls", "control", "telemetry"},
     {"nursery"},
-    {"proxy"},
+    {"proxy", "main"},
     {"app"},
     {"testing"},
     {"cli"},

@@ -1,5 +1,7 @@
 """argv → a command. Exit codes: 0 done as asked, 1 it could not be done (standard error says what and where), 2 wrong
-usage.
+usage, 3 `ctl plan` found a difference.
+
+What a command needs is imported when it runs: `serve` loads nothing that draws tables, `ctl` no proxy.
 """
 
 import argparse
@@ -8,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sozu_trio import __version__
-from sozu_trio.cli.serve import check, serve
+from sozu_trio.cli.ctl_parser import add_ctl
 from sozu_trio.errors import OperatorError
 
 EXAMPLE = """example:
   python -m sozu_trio serve                       two demo backends behind http://127.0.0.1:8080
   python -m sozu_trio serve -c proxy.toml         what the file says
   python -m sozu_trio serve -c proxy.toml --check say what is wrong with the file, or nothing
+  python -m sozu_trio ctl -c proxy.toml status    how the running proxy is
 """
 
 
@@ -22,10 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = parser().parse_args(arguments)
     try:
-        if options.check:
-            check(options.config)
-        else:
-            serve(options.config)
+        return _run(options)
     except OperatorError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,6 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(*_leaves(mistakes), sep="\n", file=sys.stderr)
         return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "ctl":
+        from sozu_trio.cli.ctl import ctl
+
+        return ctl(options)
+    from sozu_trio.cli.serve import check, serve
+
+    if options.check:
+        check(options.config)
+    else:
+        serve(options.config, options.state_from)
     return 0
 
 
@@ -48,6 +61,7 @@ def _leaves(group: BaseExceptionGroup[OperatorError]) -> Iterator[OperatorError]
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     made = argparse.ArgumentParser(
         prog="sozu_trio",
         description="A reverse proxy that is reconfigured while it serves.",
@@ -67,4 +81,11 @@ def parser() -> argparse.ArgumentParser:
         "-c", "--config", type=Path, metavar="FILE", help="TOML file (default: an embedded demonstration)"
     )
     serving.add_argument("--check", action="store_true", help="read the file, say what is wrong with it, and exit")
+    serving.add_argument(
+        "--state-from",
+        type=Path,
+        metavar="FILE",
+        help="begin with this saved state instead of the journal, where that is damaged; `none`: with no state",
+    )
+    add_ctl(commands)
     return made

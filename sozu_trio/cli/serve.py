@@ -10,31 +10,30 @@ from pathlib import Path
 import trio
 
 from sozu_trio import app
+from sozu_trio.cli.checking import checked_config, notice_lines, summary
 from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
 from sozu_trio.cli.pid_file import pid_file
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.supervisor import Supervisor
-from sozu_trio.telemetry.logs import Logs
 
 
 def check(path: Path | None) -> None:
     """Validate a configuration and say so. Raises OperatorError with everything that is wrong."""
     if path is None:
         raise OperatorError("--check needs a file: serve -c FILE --check")
-    config = load_config(path)
-    Logs(config.program)
-    for notice in config.notices:
-        print(f"{notice.level}: {config.source}: {notice.where}: {notice.what}")
-    counts = f"{len(config.listeners)} listeners, {len(config.clusters)} clusters, {len(config.backends)} backends"
-    print(f"{path}: valid: {counts}")
+    config = checked_config(path)
+    print(*notice_lines(config), summary(config), sep="\n")
 
 
-def serve(path: Path | None) -> None:
-    """Serve until stopped. Raises OperatorError for what keeps it from starting."""
+def serve(path: Path | None, state_from: Path | None = None) -> None:
+    """Serve until stopped. Raises OperatorError for what keeps it from starting.
+
+    `state_from`: a saved state to begin with instead of the journal, the path `none` for no state at all.
+    """
     config = None if path is None else load_config(path)
     _raise_descriptor_limit()
-    cut = trio.run(_serve, config)
+    cut = trio.run(_serve, config, path, None if state_from is None else str(state_from))
     _say_stopped(f"sozu_trio stopped: {cut} sessions cut")
 
 
@@ -44,13 +43,14 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(config: Config | None) -> int:
+async def _serve(config: Config | None, path: Path | None, state_from: str | None) -> int:
     async with AsyncExitStack() as stack:
         greeting = ""
         if config is None:
             config = demo_config(await stack.enter_async_context(open_demo_backends()))
             greeting = welcome()
-        return await app.serve(config, partial(_say_ready, config, greeting, stack))
+        start = app.Start(config=config, path=path, state_from=state_from)
+        return await app.serve(start, partial(_say_ready, config, greeting, stack))
 
 
 def _say_ready(config: Config, greeting: str, stack: AsyncExitStack, supervisor: Supervisor) -> None:

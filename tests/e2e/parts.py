@@ -54,6 +54,7 @@ class Proxy:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.toml"
         file.write_text(config)
+        self.file = file
         self.folder = folder
         self.ports = listening_ports(config)
         command = [*prefix, *SERVE, "-c", str(file)]

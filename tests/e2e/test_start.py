@@ -162,7 +162,15 @@ def test_demonstration_has_a_page_and_says_what_to_try(demonstration: Process) -
 
 
 def test_taken_port_of_the_demonstration(demonstration: Process, tmp_path: Path) -> None:
-    run = serve(folder=tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = serve(folder=elsewhere)
     assert run.returncode == 1
     assert run.stdout == ""
     assert run.stderr == "cannot listen on 127.0.0.1:8080: the address is in use by another program\n"
+
+
+def test_a_demonstration_where_one_runs_already(demonstration: Process, tmp_path: Path) -> None:
+    run = serve(folder=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"another sozu_trio (pid {demonstration.pid}) serves {tmp_path}/sozu.sock\n"

@@ -1,0 +1,34 @@
+"""`serve --check` and `ctl config check`: what is wrong with a file, or what it holds. No proxy is asked, nothing is
+bound.
+"""
+
+from pathlib import Path
+
+from sozu_trio.config.load import Config, load_config
+from sozu_trio.telemetry.logs import Logs
+
+
+def checked_config(path: Path) -> Config:
+    """The configuration in the file at `path`. Raises OperatorError with everything that is wrong with it."""
+    config = load_config(path)
+    Logs(config.program)
+    return config
+
+
+def notice_lines(config: Config) -> list[str]:
+    """What the log of a start would remark about the file."""
+    return [f"{each.level}: {config.source}: {each.where}: {each.what}" for each in config.notices]
+
+
+def counts(config: Config) -> dict[str, int]:
+    """How many of what the file declares."""
+    return {
+        "listeners": len(config.listeners),
+        "clusters": len(config.clusters),
+        "backends": len(config.backends),
+    }
+
+
+def summary(config: Config) -> str:
+    """`proxy.toml: valid: 1 listeners, …`."""
+    return f"{config.source}: valid: {', '.join(f'{count} {kind}' for kind, count in counts(config).items())}"

@@ -1,0 +1,148 @@
+"""The State it all begins with, and the journal it is kept in from then on.
+
+With `automatic_state_save`, a journal beside `saved_state` holds what was acknowledged last; what has changed in the
+file since comes on top. Without a journal it is the file, and on top of it `saved_state`, as if it had come over the
+socket. What was changed over the socket survives a start; a reload is what makes the proxy equal to the file again.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from sozu_trio.config.load import Config
+from sozu_trio.config.program import Program
+from sozu_trio.control.journal import Entry, Journal, set_aside
+from sozu_trio.control.saved_state import load_into, read_saved_state
+from sozu_trio.errors import ChangeRefused, OperatorError
+from sozu_trio.main.actors import ourselves
+from sozu_trio.main.declared import declared_by
+from sozu_trio.routing.delta import diff
+from sozu_trio.routing.reconcile import restart
+from sozu_trio.routing.state import State, with_declared
+
+log = logging.getLogger(__name__)
+
+NO_STATE = "none"
+"""What `--state-from` says to begin with the file alone."""
+
+
+@dataclass(slots=True, eq=False)
+class Beginning:
+    """What is to be in force first. `record` is the commit point of that change; close it in the end."""
+
+    state: State
+    generation: int
+    path: Path
+    journal: Journal | None = None
+    """None until `record` makes a new one."""
+    entry: Entry | None = None
+    """What an existing journal is to hold in addition."""
+
+    async def record(self) -> None:
+        """Write down what is in force from now on. Raises JournalError; nothing is in force then."""
+        if self.journal is None:
+            create = partial(Journal.create, self.path, self.state, self.generation)
+            self.journal = await trio.to_thread.run_sync(create)
+        elif self.entry is not None:
+            await self.journal.append(self.entry)
+
+    def recorded(self) -> Journal:
+        """The journal, after `record`."""
+        assert self.journal is not None
+        return self.journal
+
+    def close(self) -> None:
+        if self.journal is not None:
+            self.journal.close()
+
+
+def journal_path(program: Program) -> Path:
+    """Where the journal of such a program is."""
+    if program.automatic_state_save and program.saved_state is not None:
+        return program.saved_state.with_name(program.saved_state.name + ".journal")
+    return program.runtime_directory / "journal"
+
+
+async def begin(config: Config, state_from: str | None = None) -> Beginning:
+    """Find out what to begin with, in a thread: a large State takes seconds. Raises OperatorError.
+
+    `state_from`: a saved state to begin with instead of the journal, which is then kept aside; `none` for the file
+    alone.
+    """
+    return await trio.to_thread.run_sync(_begin, config, state_from)
+
+
+def _begin(config: Config, state_from: str | None) -> Beginning:
+    program = config.program
+    path = journal_path(program)
+    declared = declared_by(config)
+    if not program.automatic_state_save:
+        _make_runtime_directory(program.runtime_directory)
+    elif path.exists():
+        if state_from is None:
+            return _go_on(path, declared)
+        log.warning("starting from %s; the journal is kept as %s", state_from, set_aside(path))
+    state = with_declared(declared, declared)
+    if state_from is not None:
+        saved = None if state_from == NO_STATE else Path(state_from)
+    else:
+        saved = program.saved_state if _has_content(program.saved_state) else None
+    return Beginning(state if saved is None else _loaded(state, saved), 1, path)
+
+
+def _go_on(path: Path, declared: State) -> Beginning:
+    """From where the journal ends. Raises CorruptJournal."""
+    journal = Journal.open(path)
+    history = journal.history
+    before = history.state_at(history.generation)
+    after = restart(before, declared)
+    delta = diff(before, after)
+    if not delta:
+        return Beginning(before, history.generation, path, journal)
+    actor = ourselves("start")
+    entry = Entry(
+        generation=history.generation + 1,
+        time=time.time(),
+        uid=actor.uid,
+        pid=actor.pid,
+        process=actor.process,
+        what="start: what has changed in the file",
+        delta=delta,
+    )
+    return Beginning(after, entry.generation, path, journal, entry)
+
+
+def _make_runtime_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"runtime_directory: cannot make {path}: {error.strerror}") from error
+
+
+def _has_content(path: Path | None) -> bool:
+    if path is None:
+        return False
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OperatorError(f"saved_state: cannot read {path}: {error.strerror}") from error
+
+
+def _loaded(state: State, path: Path) -> State:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"cannot read the saved state {path}: {error.strerror}") from error
+    try:
+        saved = read_saved_state(text)
+        if saved.unknown:
+            raise ChangeRefused(saved.unknown)
+        return load_into(state, saved)
+    except ChangeRefused as refused:
+        raise ChangeRefused(tuple(replace(each, where=f"{path}: {each.where}") for each in refused.problems)) from None

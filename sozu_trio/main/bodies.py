@@ -1,0 +1,135 @@
+"""What may stand in the body of a verb that is no single change of State, with the kinds of the configuration file.
+
+Names are those of ctl's long options, with hyphens; a member that is not given is None or its default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.values import Count, Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyBody:
+    """A verb that needs nothing said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyBody:
+    """`changes`: objects of a verb and its options; each is read on its own, so that all faults are found."""
+
+    changes: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadBody:
+    """`file`: an absolute path; None = the file given to serve. Of `reload` and `plan`."""
+
+    file: str | None = None
+    prune: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackBody:
+    generation: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSaveBody:
+    """`file`: an absolute path; None = `saved_state` of the configuration."""
+
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateLoadBody:
+    """`content`: the text of a saved state, ours or Sōzu's."""
+
+    content: str
+    skip_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDumpBody:
+    with_secrets: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterListBody:
+    """`domain`: a host, or a host and the beginning of a path."""
+
+    id: str | None = None
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendListBody:
+    """None of the three protocols = all of them."""
+
+    http: bool = False
+    https: bool = False
+    tcp: bool = False
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendListBody:
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerListBody:
+    """None of the three = all of them."""
+
+    http: bool = False
+    https: bool = False
+    tcp: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateListBody:
+    fingerprint: str | None = None
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainBody:
+    """`header`: `name=value`; `from` is the client's address; `listener` where the URL does not say which."""
+
+    url: str
+    method: str = "GET"
+    header: tuple[str, ...] = ()
+    from_: str | None = None
+    listener: Address | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionListBody:
+    limit: Count = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKillBody:
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsBody:
+    """`names`: only those that begin with one of them."""
+
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryBody:
+    limit: Count = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownBody:
+    """`drain_timeout`: seconds that sessions get, 0 = as long as they need; None = `shutdown_timeout`."""
+
+    hard: bool = False
+    drain_timeout: Seconds | None = None

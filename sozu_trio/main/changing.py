@@ -1,0 +1,127 @@
+"""Verbs that change State: each change on its own, or many of them as one transaction."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sozu_trio.config.report import Report, place
+from sozu_trio.config.values import show
+from sozu_trio.control.answering import Answer
+from sozu_trio.control.records import redacted
+from sozu_trio.errors import ChangeRefused, OperatorError, Problem
+from sozu_trio.main.bodies import ApplyBody
+from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.main.transactions import Order
+from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, read_change
+from sozu_trio.routing.state import State
+from sozu_trio.telemetry.directives import parse_directives
+
+MANY = 100
+"""Changes from which on a batch is worked out in a thread."""
+LONGEST = 300
+"""Characters of a summary."""
+
+
+async def change(parts: Parts, call: Call) -> Answer:
+    """One change: the verb and its options are the request's."""
+    report = Report()
+    changes = [_read(call.verb, call.body, "", report)]
+    content = await _carry_out(parts, call, changes, report, summary(call.verb, call.body))
+    return Answer(message=f"{call.verb}: done", content=content)
+
+
+async def apply(parts: Parts, call: Call) -> Answer:
+    """Any number of changes: all or none."""
+    given = call.read(ApplyBody).changes
+    report = Report()
+    changes = [_read_one(each, place("changes", index), report) for index, each in enumerate(given)]
+    content = await _carry_out(parts, call, changes, report, summary_of_all(given))
+    return Answer(message=f"{len(given)} changes done", content={**content, "changes": len(given)})
+
+
+async def _carry_out(
+    parts: Parts, call: Call, read: Sequence[Change | None], report: Report, what: str
+) -> dict[str, Any]:
+    changes = [each for each in read if each is not None]
+    if report.problems:
+        raise ChangeRefused((*report.problems, *_misfits(parts.transactions.state, changes)))
+    order = Order(
+        actor=call.actor,
+        what=what,
+        make=partial(_apply_all, changes),
+        drains=drains_of(changes),
+        large=len(changes) > MANY,
+    )
+    outcome = await parts.transactions.carry_out(order)
+    notices = [str(notice) for notice in report.notices]
+    return {"generation": outcome.generation, **({"notices": notices} if notices else {})}
+
+
+def _apply_all(changes: Sequence[Change], state: State) -> State:
+    return apply_all(state, changes)
+
+
+def _misfits(state: State, changes: Sequence[Change]) -> tuple[Problem, ...]:
+    """What else would be wrong with a batch that is refused already."""
+    try:
+        apply_all(state, changes)
+    except ChangeRefused as refused:
+        return refused.problems
+    return ()
+
+
+def _read_one(given: Mapping[str, Any], where: str, report: Report) -> Change | None:
+    """A change out of a batch, its verb among its options."""
+    body = dict(given)
+    verb = body.pop("verb", None)
+    if verb is None:
+        report.missing(place(where, "verb"), "a verb that changes something, such as 'backend add'")
+        return None
+    if not isinstance(verb, str):
+        report.wrong(place(where, "verb"), f"found {show(verb)}; want a string, such as 'backend add'")
+        return None
+    return _read(verb, body, where, report)
+
+
+def _read(verb: str, body: Mapping[str, Any], where: str, report: Report) -> Change | None:
+    if verb == "logging":
+        _check_directives(body, where, report)
+    return read_change(verb, body, report, where)
+
+
+def _check_directives(body: Mapping[str, Any], where: str, report: Report) -> None:
+    """Directives are the log's own language, which the change itself only carries."""
+    text = body.get("filter")
+    if isinstance(text, str):
+        try:
+            parse_directives(text)
+        except OperatorError as error:
+            report.wrong(place(where, "filter"), str(error))
+
+
+def summary(verb: str, body: Mapping[str, Any]) -> str:
+    """The change on one line, without secrets: `backend add id=api backend-id=api-1 address=127.0.0.1:9000`."""
+    options = (f"{name}={_word(value)}" for name, value in redacted(body).items() if name not in ("verb", "changes"))
+    line = " ".join([verb, *options])
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def summary_of_all(given: Sequence[Mapping[str, Any]]) -> str:
+    first = "; ".join(summary(str(each.get("verb")), each) for each in given[:3])
+    line = f"apply {len(given)} changes: {first}"
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def _word(value: object) -> str:
+    if isinstance(value, str):
+        return value if value and " " not in value and len(value) <= LONGEST else _quoted(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _quoted(text: str) -> str:
+    """Whole files, which may hold more than a line should show, are only measured."""
+    return json.dumps(text, ensure_ascii=False) if len(text) <= LONGEST else f"({len(text)} characters)"
+
+
+HANDLERS: Handlers = {**dict.fromkeys(CHANGE_VERBS, change), "apply": apply}

@@ -1,0 +1,40 @@
+"""What a configuration file says, as a State: what reload and a start compare with what is."""
+
+import dataclasses
+from pathlib import Path
+
+import trio
+
+from sozu_trio.config.load import Config, load_config
+from sozu_trio.config.program import Program, Settings
+from sozu_trio.routing.state import State, declare
+
+HOT = {"timeouts", "log_level"}
+"""Fields of Program that State carries as Settings, so that a reload changes them at once."""
+
+
+def declared_by(config: Config) -> State:
+    """The State that `config` declares, all of it of origin `file` once it is in force."""
+    return declare(
+        listeners=config.listeners,
+        clusters=config.clusters,
+        http_frontends=config.http_frontends,
+        tcp_frontends=config.tcp_frontends,
+        backends=config.backends,
+        settings=Settings(timeouts=config.program.timeouts, log_level=config.program.log_level),
+    )
+
+
+async def read_file(path: Path) -> Config:
+    """The configuration at `path`, read in a thread: a large one takes seconds. Raises ConfigError."""
+    return await trio.to_thread.run_sync(load_config, path)
+
+
+def waiting_for_a_start(before: Program, after: Program) -> list[str]:
+    """The global keys that differ and that only the next start will follow, as lines for the operator."""
+    lines = []
+    for field in dataclasses.fields(Program):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if old != new and field.name not in HOT:
+            lines.append(f"{field.name}: {new} instead of {old} takes effect at the next start")
+    return lines

@@ -1,0 +1,201 @@
+"""Which listener, rule and cluster would take a request, which rules would not and why, and who could serve it."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import HttpFrontend
+from sozu_trio.config.listeners import HttpListener, Listener
+from sozu_trio.control.answering import Answer
+from sozu_trio.errors import OperatorError, RequestRefused
+from sozu_trio.main.bodies import ExplainBody
+from sozu_trio.main.looking import live_backends, protocol_of, rule_document
+from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.routing.explain import Asked, losers
+from sozu_trio.routing.state import State
+from sozu_trio.wire.authority import host_of
+
+EVERY_INTERFACE = {"0.0.0.0", "::"}
+MOST_LOSERS = 100
+
+
+async def _explain(parts: Parts, call: Call) -> Answer:
+    body = call.read(ExplainBody)
+    url = _read_url(body.url)
+    state = parts.transactions.state
+    listener = _listener(state, url, body.listener)
+    if listener is None:
+        content: dict[str, Any] = {
+            "listener": None,
+            "outcome": "no listener",
+            "rule": None,
+            "cluster": None,
+            "backends": [],
+            "lost": [],
+        }
+        here = ", ".join(str(each.address) for each in state.listeners.values()) or "none"
+        return Answer(message=f"no listener at port {_port(url)} (there are: {here})", content=content)
+    if isinstance(listener, HttpListener):
+        return await _explain_http(parts, listener, _asked(url, body))
+    return await _explain_tcp(parts, listener)
+
+
+def _read_url(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        _ = url.port
+    except ValueError as error:
+        raise OperatorError(f"url: {error}; want one such as http://api.example/v1") from None
+    if url.scheme not in ("http", "https", "tcp") or not url.netloc:
+        raise OperatorError(f"url: found {text!r}; want one such as http://api.example/v1")
+    return url
+
+
+def _asked(url: SplitResult, body: ExplainBody) -> Asked:
+    authority = url.netloc
+    for header in body.header:
+        name, equals, value = header.partition("=")
+        if not equals:
+            raise OperatorError(f"header: found {header!r}; want name=value")
+        if name.lower() == "host":
+            authority = value
+    try:
+        host = host_of(authority.encode("idna" if not authority.isascii() else "ascii"))
+    except (RequestRefused, ValueError) as error:
+        raise OperatorError(f"url: {authority!r}: {error}") from None
+    return Asked(host=host, path=(url.path or "/").encode(), method=body.method.encode("utf-8", "backslashreplace"))
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _listener(state: State, url: SplitResult, said: Address | None) -> Listener | None:
+    """The listener a client of `url` would reach: the one of its port, where there are several the one of its host."""
+    if said is not None:
+        found = state.listeners.get(("tcp", said))
+        if found is None:
+            raise OperatorError(f"listener: there is none at {said}")
+        return found
+    listeners = list(state.listeners.values())
+    at_port = [each for each in listeners if _port(url) in _ports(each)]
+    if not at_port and url.port is None and len(listeners) == 1:
+        # Somebody else may listen at the usual port and send all of it here.
+        return listeners[0]
+    if len(at_port) < 2:
+        return at_port[0] if at_port else None
+    by_host = [each for each in at_port if each.address.host == url.hostname]
+    rest = [each for each in at_port if each.address.host in EVERY_INTERFACE]
+    chosen = by_host or rest
+    if len(chosen) != 1:
+        several = ", ".join(str(each.address) for each in at_port)
+        raise OperatorError(f"several listeners have port {_port(url)}: say which with --listener ({several})")
+    return chosen[0]
+
+
+def _ports(listener: Listener) -> set[int]:
+    public = listener.public_address
+    return {listener.address.port} if public is None else {listener.address.port, public.port}
+
+
+async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked) -> Answer:
+    state = parts.transactions.state
+    query = {
+        "address": str(listener.address),
+        "host": asked.host.decode("ascii", "backslashreplace"),
+        "path": asked.path.decode("latin-1"),
+        "method": asked.method.decode("latin-1"),
+    }
+    looked = await parts.supervisor.look("route", query)
+    if not looked:
+        raise OperatorError("no worker is left to ask")
+    route = looked[min(looked)]
+    rules = [rule for rule in state.http_frontends.values() if rule.address == listener.address]
+    winner = _winner(rules, route["frontend"])
+    lost = list(losers(rules, winner, asked))
+    content = {
+        "listener": _named(listener),
+        "outcome": route["outcome"],
+        "rule": None if winner is None else rule_document(state, winner),
+        "cluster": route["cluster"],
+        "backends": await _candidates(parts, route["cluster"]),
+        "lost": [{"rule": rule_document(state, each.frontend), "why": each.why} for each in lost[:MOST_LOSERS]],
+        "generation": route["generation"],
+    }
+    return Answer(message=_verdict(listener, route, len(rules)), content=content)
+
+
+def _winner(rules: Sequence[HttpFrontend], found: dict[str, Any] | None) -> HttpFrontend | None:
+    """The rule of State that the worker says has won."""
+    if found is None:
+        return None
+    for rule in rules:
+        key = (rule.hostname, rule.path_type.value, rule.path, rule.method)
+        if key == (found["hostname"], found["path_type"], found["path"], found["method"]):
+            return rule
+    return None
+
+
+def _named(listener: Listener) -> dict[str, Any]:
+    return {"protocol": protocol_of(listener), "address": str(listener.address), "active": listener.active}
+
+
+def _verdict(listener: Listener, route: dict[str, Any], rules: int) -> str:
+    idle = "" if listener.active else " (not active: nobody gets in)"
+    match route["outcome"]:
+        case "forward":
+            return f"listener {listener.address}{idle}: forwarded to cluster {route['cluster']}"
+        case "deny":
+            return f"listener {listener.address}{idle}: denied with 401"
+        case _:
+            return f"listener {listener.address}{idle}: 404, none of {rules} rules matches"
+
+
+async def _explain_tcp(parts: Parts, listener: Listener) -> Answer:
+    frontend = parts.transactions.state.tcp_frontends.get(listener.address)
+    cluster = None if frontend is None else frontend.cluster_id
+    content = {
+        "listener": _named(listener),
+        "outcome": "not found" if cluster is None else "forward",
+        "rule": None,
+        "cluster": cluster,
+        "backends": await _candidates(parts, cluster),
+        "lost": [],
+    }
+    where = "closed: no frontend" if cluster is None else f"relayed to cluster {cluster}"
+    return Answer(message=f"listener {listener.address}: {where}", content=content)
+
+
+async def _candidates(parts: Parts, cluster_id: str | None) -> list[dict[str, Any]]:
+    """The cluster's backends, with whether one could be chosen now by any worker, and why not."""
+    if cluster_id is None:
+        return []
+    backends = parts.transactions.state.backends.get(cluster_id, {}).values()
+    live = await live_backends(parts, cluster_id)
+    ready = {}
+    for each in backends:
+        workers = live.get((cluster_id, each.backend_id, str(each.address)), [])
+        ready[each.backend_id] = not workers or any(not worker["retry_in"] for worker in workers)
+    primaries = any(ready[each.backend_id] for each in backends if not each.backup)
+    documents = []
+    for each in backends:
+        why = ""
+        if not ready[each.backend_id]:
+            why = "connections to it failed, so it is left alone for a while"
+        elif each.backup and primaries:
+            why = "a backup, while a primary can be had"
+        documents.append(
+            {
+                "backend_id": each.backend_id,
+                "address": str(each.address),
+                "weight": each.weight,
+                "backup": each.backup,
+                "candidate": not why,
+                "why": why,
+            }
+        )
+    return documents
+
+
+HANDLERS: Handlers = {"explain": _explain}

@@ -1,0 +1,134 @@
+"""The one place where State changes: one transaction at a time, whoever asks for it.
+
+    make the new State → every worker prepares → journal, fsync: decided → every worker commits → answer
+
+The first two steps may refuse and leave everything as it was. After the journal nothing is taken back; a caller that
+goes away in the middle does not stop it half way.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from sozu_trio.control.journal import Entry
+from sozu_trio.main.actors import Actor
+from sozu_trio.main.events import Event, Events, events_of
+from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.routing.delta import Delta, diff
+from sozu_trio.routing.drains import Drains
+from sozu_trio.routing.state import State
+from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.telemetry.log import apply_directives
+
+log = logging.getLogger(__name__)
+
+LARGE = 2000
+"""Clusters from which on a new State is worked out in a thread: comparing so many holds the loop for milliseconds."""
+
+
+class Records(Protocol):
+    """What a transaction asks of the journal."""
+
+    async def append(self, entry: Entry) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One change as it is asked for.
+
+    `make` turns the State in force into the one wanted and raises OperatorError where that cannot be; it is pure and
+    may run in a thread. `events` are told beside those of the change itself.
+    """
+
+    actor: Actor
+    what: str
+    make: Callable[[State], State]
+    drains: Drains = field(default_factory=Drains)
+    events: tuple[Event, ...] = ()
+    large: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an order: the generation now in force and what has changed to make it so, if anything."""
+
+    generation: int
+    before: State
+    delta: Delta
+
+
+class Transactions:
+    """All changes of one main, after those of its start."""
+
+    def __init__(self, supervisor: Supervisor, journal: Records | None, events: Events) -> None:
+        """`journal`: None = what is acknowledged lasts as long as the process, as in tests."""
+        self._supervisor = supervisor
+        self._journal = journal
+        self._events = events
+        self._turn = trio.Lock()
+
+    @property
+    def state(self) -> State:
+        return self._supervisor.state
+
+    @property
+    def generation(self) -> int:
+        return self._supervisor.generation
+
+    async def carry_out(self, order: Order) -> Outcome:
+        """Make the State that `order` wants the one everybody serves by. An order that changes nothing makes no
+        generation.
+
+        Raises OperatorError: ChangeRefused, JournalError and WorkerRefused change nothing; after NotConfirmed the
+        change is in force, but not yet at every worker.
+        """
+        async with self._turn:
+            before = self.state
+            after, delta = await _work_out(order, before)
+            outcome = Outcome(generation=self.generation + bool(delta), before=before, delta=delta)
+            try:
+                if delta:
+                    await self._decide(order, after, outcome)
+            finally:
+                # Once it is in the journal it is in force, also where a worker has not confirmed it yet.
+                if self.generation == outcome.generation:
+                    self._follow(order, outcome)
+        return outcome
+
+    async def _decide(self, order: Order, after: State, outcome: Outcome) -> None:
+        entry = Entry(
+            generation=outcome.generation,
+            time=time.time(),
+            uid=order.actor.uid,
+            pid=order.actor.pid,
+            process=order.actor.process,
+            what=order.what,
+            delta=outcome.delta,
+        )
+        journal = None if self._journal is None else partial(self._journal.append, entry)
+        await self._supervisor.change(
+            after, outcome.generation, delta=outcome.delta, drains=order.drains, journal=journal
+        )
+
+    def _follow(self, order: Order, outcome: Outcome) -> None:
+        """Do here what the change says, and tell of it."""
+        settings = outcome.delta.settings
+        if settings is not None and settings.log_level != outcome.before.settings.log_level:
+            apply_directives(parse_directives(settings.log_level))
+        for event in (*events_of(outcome.before, outcome.delta), *order.events):
+            self._events.tell(event)
+
+
+async def _work_out(order: Order, before: State) -> tuple[State, Delta]:
+    def work() -> tuple[State, Delta]:
+        after = order.make(before)
+        return after, diff(before, after)
+
+    if order.large or len(before.clusters) > LARGE:
+        return await trio.to_thread.run_sync(work)
+    return work()

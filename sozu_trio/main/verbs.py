@@ -1,0 +1,94 @@
+"""Verb → who answers it, and the one place where an answer is given: known? allowed? done? written down?"""
+
+import time
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import trio
+
+from sozu_trio.control.answering import Answer, Progress
+from sozu_trio.control.permissions import Peer
+from sozu_trio.control.protocol import Request
+from sozu_trio.errors import OperatorError
+from sozu_trio.main import changing, declaring, ending, explaining, keeping, looking
+from sozu_trio.main.audit import Deed
+from sozu_trio.main.changing import summary
+from sozu_trio.main.parts import Call, Handlers, Parts
+
+HANDLERS: Handlers = {
+    **changing.HANDLERS,
+    **declaring.HANDLERS,
+    **keeping.HANDLERS,
+    **looking.HANDLERS,
+    **explaining.HANDLERS,
+    **ending.HANDLERS,
+}
+
+NOT_BUILT: Mapping[str, str] = {
+    "upgrade": "not built yet: upgrading while it serves",
+    "metrics enable": "counters are plain integers here and always on",
+    "metrics disable": "counters are plain integers here and always on",
+    "metrics clear": "counters are never set back: take the difference of two readings",
+    "connection-limit show": "not built yet: limits per client address",
+    "cluster health-check list": "not built yet: health checks",
+}
+"""Verbs of Sōzu that are known and refused, with the reason; those that change State refuse themselves."""
+
+LOOKING = {*looking.HANDLERS, *explaining.HANDLERS, "plan", "history", "state dump", "state stats"} - {"session kill"}
+"""Verbs that change nothing."""
+
+
+def changes_something(verb: str) -> bool:
+    """Whether a peer that may only look must not say it. An unknown verb changes nothing."""
+    return verb in HANDLERS and verb not in LOOKING
+
+
+class Verbs:
+    """Answers requests, and has an audit line written for each that changes something."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def answer(self, peer: Peer, request: Request, progress: Progress) -> Answer:
+        """Raises OperatorError for what is refused."""
+        handler = HANDLERS.get(request.verb)
+        if handler is None:
+            raise OperatorError(NOT_BUILT.get(request.verb) or _unknown(request.verb))
+        call = Call(peer=peer, verb=request.verb, body=request.body, progress=progress)
+        if request.verb in LOOKING:
+            return await handler(self._parts, call)
+        return await self._audited(handler, call)
+
+    async def _audited(self, handler: Any, call: Call) -> Answer:
+        began = time.monotonic()
+        try:
+            answer: Answer = await handler(self._parts, call)
+        except Exception as error:
+            self._record(call, began, "refused" if isinstance(error, OperatorError) else "failed", str(error))
+            raise
+        except trio.Cancelled:
+            self._record(call, began, "cancelled", None)
+            raise
+        self._record(call, began, "ok" if answer.ok else "refused", None)
+        return answer
+
+    def _record(self, call: Call, began: float, result: str, reason: str | None) -> None:
+        deed = Deed(
+            verb=call.verb,
+            what=summary(call.verb, call.body),
+            actor=call.actor,
+            result=result,
+            generation=self._parts.transactions.generation,
+            elapsed=(time.monotonic() - began) * 1000,
+            client=call.peer.client_id,
+            reason=reason,
+        )
+        self._parts.audit.record(deed)
+
+
+def _unknown(verb: str) -> str:
+    known = sorted({*HANDLERS, *NOT_BUILT})
+    nearest = get_close_matches(verb, known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"verb: unknown: {verb[:80]!r}{hint}"

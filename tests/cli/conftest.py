@@ -1,0 +1,20 @@
+"""A directory for each test, and a proxy that answers as a script says, for tests of ctl."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.scripted import ScriptedProxy
+
+
+@pytest.fixture(autouse=True)
+def in_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word about it, the control socket and what belongs to it are in the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[ScriptedProxy]:
+    with ScriptedProxy(tmp_path / "sozu.sock") as scripted:
+        yield scripted
