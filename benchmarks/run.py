@@ -1,4 +1,4 @@
-"""run.py small|bulk|routes [options] — the command line of the benchmarks; `scripts/bench` calls it.
+"""run.py small|bulk|routes|state [options] — the command line of the benchmarks; `scripts/bench` calls it.
 
 Rounds are interleaved: each relay once, then each once more, so that a machine that slows down does so for all of them.
 Progress goes to standard error, the result to standard output. Exit code 1: wrong answer, failed relay, missed bar.
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import report, state
 from benchmarks.measure import Figures, Work, WrongAnswer, measure
 from benchmarks.peers import HERE, HOST, PEERS, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
 from benchmarks.processes import ProcessTrouble
@@ -31,8 +31,10 @@ HOSTS_BAR = 1.1
 
 def main() -> None:
     options = command_line()
-    installed("wrk")
     try:
+        if options.work == "state":
+            return state.main()
+        installed("wrk")
         if options.work == "routes":
             routes(options)
         else:
@@ -45,11 +47,13 @@ def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="CPU per request, beside references in the same run."
     )
-    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|routes")
+    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|routes|state")
     works.add_parser("small", help="34-byte answers, 64 keep-alive connections")
     works.add_parser("bulk", help="10 MiB answers, 4 connections")
     works.add_parser("routes", help="look-up among many hosts: by itself, then through the proxy")
-    for name, work in works.choices.items():
+    timed = dict(works.choices)
+    works.add_parser("state", help="10,000 clusters: from the file, from the journal, and one change to them")
+    for name, work in timed.items():
         work.add_argument("--rounds", type=positive, default=3, help="how often each is measured (3)")
         work.add_argument("--seconds", type=positive, default=4, help="length of one measurement (4)")
         work.add_argument("--markdown", action="store_true", help="print a Markdown table")

@@ -1,0 +1,133 @@
+"""What a State of 10,000 clusters costs: loading it from the file and from the journal, and one change to it.
+
+Each cluster has a frontend and two backends. A start is timed from the command to the ready line; a change from the
+request on the control socket to its answer, for one client that sends one after the other. Bars: docs/performance.md.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from benchmarks.processes import Process, free_port
+from sozu_trio.control.client import Client, open_client
+
+CLUSTERS = 10_000
+CHANGES = 100
+FILE_BAR, JOURNAL_BAR, CHANGE_BAR, HOLD_BAR = 15.0, 10.0, 0.05, 0.02
+"""Seconds."""
+LONGEST_START = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A figure beside its bar, both in seconds."""
+
+    what: str
+    seconds: float
+    bar: float
+
+
+def main() -> None:
+    """Print the table; exit code 1 for a missed bar."""
+    with tempfile.TemporaryDirectory(prefix="sozu_trio-bench-") as folder:
+        rows = measure(Path(folder))
+    for row in rows:
+        print(f"{row.what:<52} {row.seconds * 1000:>10,.1f} ms   bar {row.bar * 1000:>8,.0f} ms")
+    if missed := [row.what for row in rows if row.seconds > row.bar]:
+        raise SystemExit(f"bar missed: {', '.join(missed)}")
+
+
+def measure(folder: Path) -> list[Row]:
+    """Start, change and kill one proxy, and start it again. Raises ProcessTrouble."""
+    (folder / "proxy.toml").write_text(configuration(free_port(), CLUSTERS))
+    with Process(command(), folder, name="first") as first:
+        from_file = seconds_to_serve(first)
+        say(f"from the file: {from_file:.1f} s, {first.rss() >> 20} MiB resident")
+        changes, hold = anyio.run(change_it, folder / "sock")
+    with Process(command(), folder, name="second") as second:
+        from_journal = seconds_to_serve(second)
+        say(f"from the journal: {from_journal:.1f} s, {second.rss() >> 20} MiB resident")
+        anyio.run(check_it, folder / "sock")
+    return [
+        Row(what=f"{CLUSTERS:,} clusters from a file", seconds=from_file, bar=FILE_BAR),
+        Row(what=f"{CLUSTERS:,} clusters from the journal", seconds=from_journal, bar=JOURNAL_BAR),
+        Row(what="one change, median", seconds=statistics.median(changes), bar=CHANGE_BAR),
+        Row(what=f"one change, slowest of {len(changes)}", seconds=max(changes), bar=2 * CHANGE_BAR),
+        Row(what="the worker's loop held by a change, longest", seconds=hold, bar=HOLD_BAR),
+    ]
+
+
+def command() -> list[str]:
+    return [sys.executable, "-m", "sozu_trio", "serve", "-c", "proxy.toml"]
+
+
+def configuration(port: int, clusters: int) -> str:
+    """The file: a listener, and `clusters` clusters with a frontend and two backends each."""
+    lines = [
+        'command_socket = "sock"\nsaved_state = "state.json"\nautomatic_state_save = true\nlog_level = "warn"',
+        f'[[listeners]]\nprotocol = "http"\naddress = "127.0.0.1:{port}"',
+    ]
+    lines += [
+        f'[clusters.c{n}]\nprotocol = "http"\n'
+        f'frontends = [{{ address = "127.0.0.1:{port}", hostname = "app-{n}.example.com" }}]\n'
+        'backends = [{ address = "127.0.0.1:9000" }, { address = "127.0.0.1:9001" }]'
+        for n in range(clusters)
+    ]
+    return "\n".join(lines)
+
+
+def seconds_to_serve(process: Process) -> float:
+    began = time.monotonic()
+    process.wait_until(lambda running: "sozu_trio ready" in running.output(), LONGEST_START)
+    return time.monotonic() - began
+
+
+async def change_it(path: Path) -> tuple[list[float], float]:
+    """Seconds of each change, and the longest the worker's loop was held by one of them."""
+    async with open_client(path) as client:
+        changes = []
+        for number in range(CHANGES):
+            began = time.perf_counter()
+            await client.ask(*change(number))
+            changes.append(time.perf_counter() - began)
+        reply = await client.ask("metrics get")
+        return changes, reply.content["workers"]["0"]["configuration.longest_hold_us"] / 1e6
+
+
+def change(number: int) -> tuple[str, dict[str, object]]:
+    """Weights, new backends, new clusters and their ends, in turn."""
+    cluster = f"c{number * 97 % CLUSTERS}"
+    match number % 4:
+        case 0:
+            return "backend add", {"id": cluster, "backend-id": "extra", "address": "127.0.0.1:9002", "weight": 7}
+        case 1:
+            return "cluster add", {"id": f"new-{number}"}
+        case 2:
+            return "cluster update", {"id": cluster, "load-balancing-policy": "random"}
+        case _:
+            return "cluster remove", {"id": f"new-{number - 2}"}
+
+
+async def check_it(path: Path) -> None:
+    """What was changed is there again."""
+    async with open_client(path) as client:
+        await expect(client, CLUSTERS, 2 * CLUSTERS + CHANGES // 4)
+
+
+async def expect(client: Client, clusters: int, backends: int) -> None:
+    stats = (await client.ask("state stats")).content
+    if (stats["clusters"], stats["backends"], stats["generation"]) != (clusters, backends, CHANGES + 1):
+        raise SystemExit(f"wrong after the restart: {stats}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
