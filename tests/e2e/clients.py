@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.e2e.parts import require
 
@@ -48,9 +49,10 @@ def curl(url: str, *options: str, given: bytes = b"") -> Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What wrk says: requests answered, and what went wrong."""
+    """What wrk says: requests answered, the slowest in seconds, and what went wrong."""
 
     requests: int
+    slowest: float
     errors: list[str]
 
 
@@ -59,9 +61,10 @@ def wrk(url: str, *, connections: int, seconds: int) -> Load:
     return read_wrk(start_wrk(url, connections=connections, seconds=seconds), seconds)
 
 
-def start_wrk(url: str, *, connections: int, seconds: int) -> "subprocess.Popen[str]":
-    """wrk at work; finish with `read_wrk`. It reports what takes longer than PATIENCE as an error."""
-    command = [require("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={PATIENCE}s", url]
+def start_wrk(url: str, *, connections: int, seconds: int, script: Path | None = None) -> "subprocess.Popen[str]":
+    """wrk at work, with a script of its Lua; finish with `read_wrk`. What takes longer than PATIENCE is an error."""
+    command = [require("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={PATIENCE}s"]
+    command += [*(["-s", str(script)] if script else []), url]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -70,7 +73,15 @@ def read_wrk(process: "subprocess.Popen[str]", seconds: int) -> Load:
     report, _ = process.communicate(timeout=seconds + PATIENCE)
     assert process.returncode == 0, report
     (requests,) = re.findall(r"(\d+) requests in", report)
-    return Load(int(requests), re.findall(r"(?:Socket errors|Non-2xx).*", report))
+    (slowest,) = re.findall(r"Latency +\S+ +\S+ +(\S+)", report)
+    return Load(int(requests), read_seconds(slowest), re.findall(r"(?:Socket errors|Non-2xx).*", report))
+
+
+def read_seconds(text: str) -> float:
+    """As wrk writes them: 12.34ms."""
+    number = re.match(r"[\d.]+", text)
+    assert number is not None, text
+    return float(number[0]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[text[number.end() :]]
 
 
 def connect(port: int) -> socket.socket:
