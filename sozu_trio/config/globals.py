@@ -14,13 +14,15 @@ from sozu_trio.config.schema import FileTable
 from sozu_trio.config.values import show
 
 UNIX_PATH = 107
-"""Bytes of a path in `sockaddr_un`, its closing NUL not counted."""
+"""Bytes of a path in `sockaddr_un`, its closing NUL not counted (unix(7))."""
+NEW_SOCKET = ".new"
+"""What the path of the control socket ends with until it listens."""
 
 
 def resolve_program(file: FileTable, directory: Path, report: Report) -> Program:
     """`directory` is the file's, absolute. Whatever is wrong goes to `report`; the Program is then of no use."""
     socket = directory / file.command_socket if file.command_socket else Path.cwd() / "sozu.sock"
-    _check_socket_path("command_socket", socket, report)
+    _check_socket_path("command_socket", socket, report, most=UNIX_PATH - len(NEW_SOCKET))
     return Program(
         command_socket=socket,
         runtime_directory=directory / (file.runtime_directory or f"{socket}.d"),
@@ -60,10 +62,10 @@ def _timeouts(file: FileTable) -> Timeouts:
     )
 
 
-def _check_socket_path(where: str, path: Path, report: Report) -> None:
+def _check_socket_path(where: str, path: Path, report: Report, *, most: int = UNIX_PATH) -> None:
     length = len(os.fsencode(path))
-    if length > UNIX_PATH:
-        report.wrong(where, f"found {show(path)}, {length} bytes; want at most {UNIX_PATH} for a unix socket")
+    if length > most:
+        report.wrong(where, f"found {show(path)}, {length} bytes; want at most {most} for a unix socket")
 
 
 def _optional_target(where: str, target: str | None, directory: Path, report: Report) -> str | None:

@@ -109,7 +109,10 @@ def _to_ascii(part: str) -> str:
 def _regex_label(text: str, source: str) -> re.Pattern[bytes]:
     if not source.isascii():
         raise ValueError(f"{text!r} is not a host: a regex sees names in ASCII (xn--…), so {source!r} cannot match")
-    return _compile(source, source.encode(), re.IGNORECASE)
+    try:
+        return _compile(source, source.encode(), re.IGNORECASE)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a host: {error}") from None
 
 
 def _compile(source: str, pattern: bytes, flags: re.RegexFlag) -> re.Pattern[bytes]:

@@ -16,13 +16,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sozu_trio.config.globals import NEW_SOCKET, UNIX_PATH
 from sozu_trio.errors import OperatorError
 
-LONGEST_PATH = 107
-"""Bytes of a unix socket's path: sun_path less the NUL (unix(7))."""
 MODE = 0o600
 BACKLOG = 128
-_NEW = ".new"
 _LOCK = ".lock"
 
 
@@ -33,12 +31,12 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
     Raises OperatorError when another proxy serves there or something else stands there, and when the path cannot be
     used.
     """
-    new = Path(f"{path}{_NEW}")
-    if len(os.fsencode(new)) > LONGEST_PATH:
-        most = LONGEST_PATH - len(_NEW)
+    new = Path(f"{path}{NEW_SOCKET}")
+    if len(os.fsencode(new)) > UNIX_PATH:
+        most = UNIX_PATH - len(NEW_SOCKET)
         raise OperatorError(
             f"command_socket: {path} has {len(os.fsencode(path))} bytes; want at most {most}, because a unix socket's "
-            f"path takes {LONGEST_PATH} and is made under the name …{_NEW}"
+            f"path takes {UNIX_PATH} and is made under the name …{NEW_SOCKET}"
         )
     with _locked(path), socket.socket(socket.AF_UNIX) as sock:
         for name in (path, new):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sozu_trio.control.endpoint import LONGEST_PATH, open_control_socket
+from sozu_trio.config.globals import UNIX_PATH
+from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.errors import OperatorError
 
 SERVE = """
@@ -164,7 +165,7 @@ def test_what_is_no_socket_stays(path: Path, name: str, kind: str, called: str) 
 
 
 def test_a_path_that_is_too_long(tmp_path: Path) -> None:
-    room = LONGEST_PATH - len(str(tmp_path)) - len("/.new")
+    room = UNIX_PATH - len(str(tmp_path)) - len("/.new")
     with open_control_socket(tmp_path / ("x" * room)) as sock:
         assert connects(Path(sock.getsockname()).with_name("x" * room))
     path = tmp_path / ("x" * (room + 1))
