@@ -35,19 +35,28 @@ Answerer = Callable[[Peer, Request, Progress], Awaitable[Answer]]
 
 
 async def answered(answer: Answerer, peer: Peer, request: Request, progress: Progress) -> bytes:
-    """The line that ends `request`: its answer, or why there is none. Only cancellation passes."""
+    """The line that ends `request`: its answer, or why there is none. Only cancellation passes, alone."""
     try:
         reply = _reply(request, await answer(peer, request, progress))
         return write_reply(reply)
-    except OperatorError as error:
-        return write_reply(_failure(request, [error]))
     except Exception as error:
-        # A nursery's failures come in groups, also when there is but one.
-        mistakes = list(_leaves(error))
-        if all(isinstance(mistake, OperatorError) for mistake in mistakes):
-            return write_reply(_failure(request, mistakes))
-        log.error("%s: request %r, %r: internal error", peer, request.id, request.verb, exc_info=error)
-        return write_reply(Reply(id=request.id, status="failure", message=INTERNAL))
+        return write_reply(_refusal(peer, request, error))
+    except BaseExceptionGroup as group:
+        beside, passing = group.split(Exception)
+        if beside is not None:
+            # Nobody waits for the answer any more; a mistake of ours is logged all the same.
+            _refusal(peer, request, beside)
+        assert passing is not None
+        raise passing from None
+
+
+def _refusal(peer: Peer, request: Request, error: Exception) -> Reply:
+    # A nursery's failures come in groups, also when there is but one.
+    mistakes = list(_leaves(error))
+    if all(isinstance(mistake, OperatorError) for mistake in mistakes):
+        return _failure(request, mistakes)
+    log.error("%s: request %r, %r: internal error", peer, request.id, request.verb, exc_info=error)
+    return Reply(id=request.id, status="failure", message=INTERNAL)
 
 
 def _reply(request: Request, answer: Answer) -> Reply:

@@ -29,7 +29,10 @@ class BackendStates:
         self._tell = tell
         self._shared = Shared()
         self._entries: Mapping[str, ClusterEntry] = {}
-        self._removed: dict[BackendKey, BackendState] = {}
+        self._removed: dict[BackendKey, dict[BackendState, None]] = {}
+        """Those that still serve. There may be several of one name: a request that began with an older Table may
+        connect to a backend that had nothing left, and has come anew since.
+        """
 
     def swap(self, entries: Mapping[str, ClusterEntry]) -> None:
         """Follow a new Table: an entry that is the same object is passed over, what stays in the others keeps its
@@ -67,10 +70,14 @@ class BackendStates:
         return state
 
     def _come(self, cluster: Cluster, backend: Backend) -> BackendState:
-        state = self._removed.pop(key_of(backend), None)
-        if state is None:
+        key = key_of(backend)
+        removed = self._removed.get(key)
+        if not removed:
             metric, address = cluster.load_metric, str(backend.address)
             return BackendState(backend, metric, backend.weight, address, cluster.idle_timeout, self._shared)
+        state, _ = removed.popitem()
+        if not removed:
+            del self._removed[key]
         state.leaving = None
         if state.is_cut:
             state.is_cut, state.back_off = False, BackOff()
@@ -85,10 +92,13 @@ class BackendStates:
     def _leave(self, state: BackendState) -> None:
         """Connections to a removed backend have come or gone."""
         key = key_of(state.backend)
+        removed = self._removed.setdefault(key, {})
         if state.connections:
-            self._removed[key] = state
-        elif self._removed.get(key, state) is state:
-            self._removed.pop(key, None)
+            removed[state] = None
+            return
+        removed.pop(state, None)
+        if not removed:
+            del self._removed[key]
             self._tell("REMOVED_BACKEND_HAS_NO_CONNECTIONS", *key)
 
     def _balancer(self, cluster: Cluster, before: ClusterState | None) -> Balancer:
@@ -104,9 +114,7 @@ class BackendStates:
 
     def _find(self, key: BackendKey) -> list[BackendState]:
         found = [state for state in self.clusters.get(key[0], ()) if key_of(state.backend) == key]
-        if key in self._removed:
-            found.append(self._removed[key])
-        return found
+        return [*found, *self._removed.get(key, ())]
 
     def _cut(self, state: BackendState) -> int:
         if state.leaving is not None:

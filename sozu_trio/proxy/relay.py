@@ -223,7 +223,7 @@ class Tunnel:
     def outcome(self) -> str:
         """Why it ended, in few words."""
         if self._is_cut:
-            return "cut: its backend was removed"
+            return "cut by the operator: its backend was removed"
         if self.failed:
             return (
                 "the client broke the connection" if self.failed is self.client else "the backend broke the connection"

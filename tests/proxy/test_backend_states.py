@@ -216,6 +216,40 @@ async def test_a_request_of_an_older_table_may_use_it_again(world: World) -> Non
     assert world.told == [(EMPTIED, "api", "one", HERE)] * 2
 
 
+async def test_all_that_were_removed_under_one_name_are_cut(world: World) -> None:
+    """A request that began with the first Table connects late, when its backend has come anew."""
+    world.swap(backend())
+    first = world.state()
+    world.swap()
+    world.swap(backend())
+    second = world.state()
+    assert second is not first
+    connections = [world.open(first), world.open(second)]
+    world.swap()
+    connections.append(world.open(first))
+    world.told.clear()
+    assert world.states.cut("api", "one", HERE) == 3
+    assert not any(map(is_open, connections))
+    assert world.told == [(EMPTIED, "api", "one", HERE)], "when nothing is left of either"
+    for connection in connections:
+        discard(connection)
+    assert (first.connections, second.connections) == (0, 0)
+
+
+async def test_of_several_that_were_removed_under_one_name_the_last_comes_back(world: World) -> None:
+    world.swap(backend())
+    first = world.state()
+    world.swap()
+    world.swap(backend())
+    second = world.state()
+    old, new = world.open(first), world.open(second)
+    world.swap()
+    world.swap(backend())
+    assert world.state() is second
+    assert world.states.cut("api", "one", HERE) == 2
+    assert (is_open(old), is_open(new), first.is_cut, second.is_cut) == (False, False, True, False)
+
+
 def test_sweep_closes_what_was_idle_too_long_or_has_died(world: World) -> None:
     world.swap(backend("one"), backend("two", backup=True))
     one, two = world.state("one"), world.state("two")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import pytest
 import trio
@@ -12,9 +11,9 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.proxy import connect as connect_module
 from sozu_trio.proxy.connect import open_connection
 from sozu_trio.proxy.pipes import Pipe, PipeStock
-from sozu_trio.routing.drains import Drains
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from tests.proxy.parts import GET, OK, Net, access_log, is_reset, request
+from tests.proxy.removing import SWITCH, UPGRADE, remove
 
 TCP = """
 access_logs_format = "json"
@@ -35,17 +34,6 @@ FRAMINGS = {
     "close": HALF % (b"", b"half"),
 }
 POST = request("POST /", "Content-Length: 9")
-UPGRADE = request("GET /chat", "Connection: upgrade", "Upgrade: websocket")
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-
-
-async def remove(proxy: RunningProxy, grace: float | None = 0, backend_id: str = "b0") -> None:
-    """Remove a backend of cluster `api`; what it serves is cut after `grace` seconds, never for None."""
-    supervisor = proxy.supervisor
-    left = {key: each for key, each in supervisor.state.backends["api"].items() if key != backend_id}
-    state = replace(supervisor.state, backends={"api": left} if left else {})
-    await supervisor.change(state, supervisor.generation + 1, drains=Drains(backends={("api", backend_id): grace}))
-    await trio.sleep(0.01)
 
 
 class Endings:
@@ -148,6 +136,20 @@ async def test_an_upload_ends_with_502(net: Net, clock: MockClock, endings: Endi
     assert endings.seen == [b"reset"]
 
 
+@pytest.mark.parametrize("framing", list(FRAMINGS))
+async def test_a_response_that_has_begun_before_its_request_is_whole_ends_by_reset(
+    framing: str, net: Net, clock: MockClock, endings: Endings
+) -> None:
+    proxy = await net.proxy(await net.backend(endings.after(FRAMINGS[framing])))
+    client = await net.client(proxy)
+    await client.send(POST + b"half")
+    await client.receive_until(b"half")
+    await remove(proxy)
+    assert await is_reset(client)
+    assert endings.seen == [b"reset"]
+    assert "cut by the operator" in (await access_log(proxy, 1))[0]
+
+
 async def test_an_upload_the_backend_does_not_read_ends_with_502(net: Net, clock: MockClock) -> None:
     async def stare(connection: BackendConnection) -> None:
         await connection.read_head()
@@ -226,7 +228,7 @@ async def test_a_tunnel_ends_by_reset_on_both_sides(net: Net, clock: MockClock, 
     await remove(proxy)
     assert await is_reset(client)
     assert endings.seen == [b"reset"]
-    assert "upgraded; cut: its backend was removed" in (await access_log(proxy, 1))[0]
+    assert "upgraded; cut by the operator: its backend was removed" in (await access_log(proxy, 1))[0]
 
 
 async def test_a_session_ends_by_reset_on_both_sides(net: Net, clock: MockClock, endings: Endings) -> None:
@@ -237,7 +239,7 @@ async def test_a_session_ends_by_reset_on_both_sides(net: Net, clock: MockClock,
     assert await is_reset(client)
     assert endings.seen == [b"reset"]
     record = json.loads((await access_log(proxy, 1))[0])
-    assert (record["message"], record["level"]) == ("cut: its backend was removed", "ERROR-ACCESS")
+    assert (record["message"], record["level"]) == ("cut by the operator: its backend was removed", "ERROR-ACCESS")
 
 
 async def open_session(net: Net, script: object) -> tuple[RunningProxy, Client]:

@@ -1,5 +1,7 @@
 """What sessions share: the Table in force, and what outlives it."""
 
+import socket
+
 import pytest
 import trio
 
@@ -7,12 +9,15 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, TcpListener
 from sozu_trio.config.program import Program
+from sozu_trio.errors import NoBackend
+from sozu_trio.proxy.connect import BackendTimeouts, discard
 from sozu_trio.proxy.proxy import SWEEP_PERIOD, Proxy
 from sozu_trio.routing.compile import compile_table
 from sozu_trio.routing.state import declare
 from sozu_trio.routing.table import NO_TABLE
 from sozu_trio.testing import BackendConnection
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.proxy.parts import refusing_address
 
 pytestmark = pytest.mark.virtual_time
 
@@ -157,3 +162,86 @@ async def test_what_happens_to_backends_is_told_to_whoever_wants_to_know() -> No
     proxy.on_event = lambda *event: told.append(event)
     proxy.swap(NO_TABLE)
     assert told == [("REMOVED_BACKEND_HAS_NO_CONNECTIONS", "api", "b", Address("127.0.0.1", 1))]
+
+
+class Watched:
+    """A data path with one backend, and what it told of it."""
+
+    def __init__(self, address: Address) -> None:
+        self.proxy = Proxy(Program(), 0)
+        self.told: list[tuple[object, ...]] = []
+        self.proxy.on_event = lambda *event: self.told.append(event)
+        self._address = address
+
+    def swap(self, *, weight: int = 100, generation: int = 1) -> None:
+        backend = Backend(cluster_id="api", backend_id="b", address=self._address, weight=weight)
+        self.proxy.swap(compile_table(declare([], [Cluster(cluster_id="api")], [], [], [backend]), generation))
+
+    async def try_it(self) -> bool:
+        """What a request does; whether it has reached the backend."""
+        connector = self.proxy.connector(self.proxy.backends.clusters["api"], BackendTimeouts(5, 5))
+        try:
+            discard(await connector.connect())
+        except NoBackend:
+            return False
+        return True
+
+    async def try_at_once(self, count: int) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(self.try_it)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+async def test_down_and_up_are_told_once_each_however_many_fail(swapped: bool) -> None:
+    """In each of ten rounds many fail at the same moment; and where a Table comes between two rounds, all the same."""
+    address = refusing_address()
+    watched = Watched(address)
+    down, up = (("BACKEND_" + kind, "api", "b", address) for kind in ("DOWN", "UP"))
+    watched.swap()
+    for failures in range(1, 11):
+        await watched.try_at_once(5)
+        (described,) = watched.proxy.describe_backends("api")
+        assert described["failures"] == failures
+        assert 0 < described["retry_in"] <= 63
+        assert watched.told.count(down) == (failures >= 6)
+        await trio.sleep(64)
+        if swapped:
+            watched.swap(weight=failures, generation=failures + 1)
+    assert watched.proxy.counters.backend_down == 1
+    with socket.create_server((address.host, address.port)):
+        for generation in range(20, 23):
+            assert await watched.try_it()
+            if swapped:
+                watched.swap(weight=generation, generation=generation)
+    (described,) = watched.proxy.describe_backends("api")
+    assert (described["failures"], described["retry_in"]) == (0, 0)
+    nobody, recovered = ((kind, "api", None, None) for kind in ("NO_AVAILABLE_BACKENDS", "CLUSTER_RECOVERED"))
+    assert watched.told == [nobody, down, up, recovered]
+
+
+async def test_down_is_told_again_after_it_was_up() -> None:
+    address = refusing_address()
+    watched = Watched(address)
+    watched.swap()
+    for _ in range(2):
+        for _ in range(7):
+            assert not await watched.try_it()
+            await trio.sleep(64)
+        with socket.create_server((address.host, address.port)):
+            assert await watched.try_it()
+    kinds = [kind for kind, *_ in watched.told]
+    assert (kinds.count("BACKEND_DOWN"), kinds.count("BACKEND_UP")) == (2, 2)
+
+
+async def test_a_backend_that_was_down_and_is_added_anew_begins_anew() -> None:
+    address = refusing_address()
+    watched = Watched(address)
+    watched.swap()
+    for _ in range(7):
+        await watched.try_it()
+        await trio.sleep(64)
+    watched.proxy.swap(NO_TABLE)
+    watched.swap(generation=3)
+    assert watched.proxy.describe_backends("api")[0]["failures"] == 0
+    assert [kind for kind, *_ in watched.told].count("BACKEND_UP") == 0
