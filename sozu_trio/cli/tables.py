@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sozu_trio.cli.words import age, count, path_of, route_of, word
+from sozu_trio.cli.words import age, path_of, route_of, word
+from sozu_trio.telemetry.plural import count
 
 Content = Mapping[str, Any]
 Row = Mapping[str, Any]

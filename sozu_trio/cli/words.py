@@ -43,11 +43,6 @@ def lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def count(number: int, noun: str) -> str:
-    """`1 session`, `2 sessions`, `2,000 sessions`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def path_of(rule: Mapping[str, Any]) -> str:
     """The path of a rule with its kind: `prefix /v1`, `regex /v[0-9]+`, `any` for no path."""
     path = rule.get("path") or ""

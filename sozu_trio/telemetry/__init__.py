@@ -10,6 +10,7 @@
     targets      "file:///var/log/proxy.log" → where lines go, as a value
     writers      the blocking writing itself: descriptors, files, datagrams, TCP
     nearest      hints in error messages
+    plural       "1 session", "2 sessions"
     counters     plain integers, with the names they are shown under
     ids          sortable identifiers for sessions and requests (ULID)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sozu_trio.cli.words import age, count, lines, path_of, rule_of, word
+from sozu_trio.cli.words import age, lines, path_of, rule_of, word
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,6 @@ def test_values(value: object, said: str) -> None:
 
 def test_lines_stay_lines() -> None:
     assert lines("a\nb\x1b[2J\r") == "a\nb\\x1b[2J\\r"
-
-
-def test_counts() -> None:
-    assert [count(number, "session") for number in (0, 1, 2000)] == ["0 sessions", "1 session", "2,000 sessions"]
 
 
 @pytest.mark.parametrize(
