@@ -20,6 +20,7 @@ from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, Iter
 from sozu_trio.config import schema
 from sozu_trio.config.kinds import make_converter
 from sozu_trio.config.report import Report, an, place
+from sozu_trio.config.secrets import REDACTED, SECRETS
 from sozu_trio.config.values import Unfit
 
 MOST = 100
@@ -106,7 +107,7 @@ def _where(where: str, steps: Steps) -> str:
 
 
 def _faults(error: BaseException, steps: Steps, style: "_Style") -> Iterator[tuple[Steps, str]]:
-    """Every fault under an exception of cattrs, with the steps that lead to it."""
+    """Every fault under an exception of cattrs, with the steps that lead to it; no secret is shown."""
     if isinstance(error, cattrs.BaseValidationError):
         for each in error.exceptions:
             yield from _faults(each, (*steps, *_noted(each, style)), style)
@@ -114,7 +115,13 @@ def _faults(error: BaseException, steps: Steps, style: "_Style") -> Iterator[tup
         for key in sorted(error.extra_fields):
             yield (*steps, key), _unknown(key, error.cl)
     else:
-        yield steps, str(error)
+        yield steps, _without_secret(steps, str(error))
+
+
+def _without_secret(steps: Steps, what: str) -> str:
+    if not any(isinstance(step, str) and step.replace("-", "_") in SECRETS for step in steps):
+        return what
+    return f"found {REDACTED}; want {what.rpartition('; want ')[2]}"
 
 
 def _noted(error: BaseException, style: "_Style") -> Steps:

@@ -6,11 +6,13 @@ Reading judges what a body says by itself, applying what only the State can tell
 is in `change_clusters.py`, `change_frontends.py` and `change_listeners.py`; what must fit when all is done, `links.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+from sozu_trio.config.addresses import parse_address
 from sozu_trio.config.bodies import (
     BackendAdd,
     BackendRemove,
@@ -37,7 +39,7 @@ from sozu_trio.routing.links import misfits
 from sozu_trio.routing.refusal import Refusal, Thing
 from sozu_trio.routing.state import ListenerKey, State
 
-__all__ = ["CHANGE_VERBS", "Change", "apply", "apply_all", "drains_of", "read_change"]
+__all__ = ["CHANGE_VERBS", "Change", "apply", "apply_all", "drains_of", "read_change", "things_meant"]
 
 HINTS = 20
 """Problems of one transaction for which near misses are looked up."""
@@ -70,9 +72,11 @@ def apply(state: State, change: Change) -> State:
     return apply_all(state, (change,))
 
 
-def apply_all(state: State, changes: Sequence[Change]) -> State:
+def apply_all(state: State, changes: Sequence[Change], lost: Collection[Thing] = ()) -> State:
     """`state` after all of `changes`, in order. Raises ChangeRefused with every problem of any of them: what is wrong
     is left out to judge the rest, and what only follows from that is not told.
+
+    `lost`: what other changes, which could not even be read, would have added.
     """
     draft, made, refusals = Draft(state), {}, []
     for number, change in enumerate(changes):
@@ -83,12 +87,14 @@ def apply_all(state: State, changes: Sequence[Change]) -> State:
             refusals.append((number, refusal))
     refusals += misfits(draft, made)
     if refusals:
-        raise ChangeRefused(_problems(changes, sorted(refusals, key=lambda each: each[0])))
+        raise ChangeRefused(_problems(changes, sorted(refusals, key=lambda each: each[0]), lost))
     return draft.state()
 
 
-def _problems(changes: Sequence[Change], refusals: Sequence[tuple[int, Refusal]]) -> tuple[Problem, ...]:
-    refused = {_thing_added(changes[number]) for number, _ in refusals}
+def _problems(
+    changes: Sequence[Change], refusals: Sequence[tuple[int, Refusal]], lost: Collection[Thing]
+) -> tuple[Problem, ...]:
+    refused = {*lost, *(_thing_added(changes[number]) for number, _ in refusals)}
     problems: list[Problem] = []
     for number, refusal in refusals:
         if refusal.lacking is None or refusal.lacking not in refused:
@@ -112,6 +118,25 @@ def _thing_added(change: Change) -> Thing | None:
         case HttpListenerBody() | TcpListenerBody() as body:
             return "listener", body.address
     return None
+
+
+def things_meant(verb: object, body: Mapping[str, Any]) -> set[Thing]:
+    """What a change that could not be read would have added, as far as that can be told; where the verb is no change,
+    whatever its options may name.
+    """
+    texts = {name: text for name in ("id", "backend-id", "address") if isinstance(text := body.get(name), str)}
+    cluster_id = texts.get("id")
+    meant: dict[str, Thing] = {
+        "cluster add": ("cluster", cluster_id),
+        "backend add": ("backend", (cluster_id, texts.get("backend-id"))),
+    }
+    with suppress(ValueError):
+        address = parse_address(texts.get("address", ""))
+        listener: Thing = ("listener", address)
+        meant |= {"listener http add": listener, "listener tcp add": listener}
+        meant["frontend tcp add"] = ("tcp frontend", address)
+    is_change = isinstance(verb, str) and verb in CHANGE_VERBS
+    return {thing for adding, thing in meant.items() if adding == verb or not is_change}
 
 
 def drains_of(changes: Sequence[Change]) -> Drains:

@@ -89,7 +89,7 @@ class PathRules:
 def compile_paths(rules: Iterable[Rule], before: PathRules | None, pace: Pace) -> Sliced[PathRules]:
     """`rules` in the order of declaration; `before` is what the same host had, of which regexes are used again.
 
-    Raises ValueError for a regex that is none.
+    Raises ValueError that names the rule for a regex that is none.
     """
     texts: dict[PathType, dict[str, Methods]] = {kind: {} for kind in PathType}
     for frontend, decision in rules:
@@ -99,12 +99,21 @@ def compile_paths(rules: Iterable[Rule], before: PathRules | None, pace: Pace) -
     known = {} if before is None else before.patterns()
     regexes = []
     for path, methods in texts[PathType.REGEX].items():
-        regexes.append((known.get(path.encode()) or compile_path_regex(path), methods))
+        regexes.append((known.get(path.encode()) or _compile_regex(path, methods), methods))
         if pace.spend(REGEX_UNITS):
             yield
     equals = {path.encode(): methods for path, methods in texts[PathType.EQUALS].items()}
     prefixes = yield from _link_prefixes(texts[PathType.PREFIX], pace)
     return PathRules(equals, regexes, prefixes)
+
+
+def _compile_regex(path: str, methods: Methods) -> re.Pattern[bytes]:
+    try:
+        return compile_path_regex(path)
+    except ValueError as error:
+        frontend = next(iter(methods.values())).frontend
+        assert frontend is not None
+        raise ValueError(f"the rule for {frontend.hostname!r} at {frontend.address}: {error}") from error
 
 
 def _method(frontend: HttpFrontend) -> bytes | None:

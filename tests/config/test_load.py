@@ -57,7 +57,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         f"{path}: clusters.api.sticky_session: found true; want false; not built yet: sticky sessions",
         f"{path}: listeners[1].address: found '127.0.0.1:80', where listeners[0] listens; want another",
         f"{path}: clusters.api.frontends[0].hostname: "
-        "'(' is not a regex: missing ), unterminated subpattern at position 0",
+        "'/(/.example' is not a host: '(' is not a regex: missing ), unterminated subpattern at position 0",
         f"{path}: clusters.api.frontends[0].path: '(' is not a regex: missing ), unterminated subpattern at position 0",
     ]
 

@@ -75,7 +75,10 @@ def test_a_host_is_read(text: str, labels: tuple[object, ...]) -> None:
         ("[fe80::1%eth0]", "has no zone"),
         ("127.0.0.256", "looks like an IPv4 address but is none"),
         ("/é/.example", "a regex sees names in ASCII"),
-        ("/a(/.example", "'a(' is not a regex: missing ), unterminated subpattern at position 1"),
+        (
+            "/a(/.example",
+            "'/a(/.example' is not a host: 'a(' is not a regex: missing ), unterminated subpattern at position 1",
+        ),
         ("/[[:alpha:]]/.example", "'[[:alpha:]]' is not a regex: Possible nested set at position 1"),
         ("/a{99999999999}/.example", "is not a regex: the repetition number is too large"),
     ],

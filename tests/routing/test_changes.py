@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sozu_trio.config.report import Report
 from sozu_trio.config.structure import keys_of
 from sozu_trio.errors import ChangeRefused
-from sozu_trio.routing.changes import CHANGE_VERBS, HINTS, apply, apply_all, drains_of, read_change
+from sozu_trio.routing.changes import CHANGE_VERBS, HINTS, apply, apply_all, drains_of, read_change, things_meant
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import EMPTY, State
 from tests.routing.asked import ASKED, SEQUENCES, STATES, Asked, attempt, carried_out, copied, read
@@ -85,6 +85,30 @@ def test_what_only_follows_from_another_problem_is_not_told(changed: Changed, re
 
 def test_a_refused_update_hides_nothing(refused: Refused) -> None:
     assert len(refused(EMPTY, ("cluster update", {"id": "a"}), ("cluster remove", {"id": "a"}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "kinds"),
+    [
+        ("cluster add", {"id": "a", "address": "127.0.0.1:1"}, {"cluster"}),
+        ("backend add", {"id": "a", "backend-id": "b"}, {"backend"}),
+        ("listener tcp add", {"address": "127.0.0.1:1"}, {"listener"}),
+        ("listener http add", {"address": 7}, set()),
+        ("frontend tcp add", {"id": ["a"], "address": "127.0.0.1:1"}, {"tcp frontend"}),
+        ("cluster remove", {"id": "a"}, set()),
+        ("cluster ad", {"id": "a", "address": "127.0.0.1:1"}, {"cluster", "backend", "listener", "tcp frontend"}),
+        (None, {"id": "a", "address": "nowhere"}, {"cluster", "backend"}),
+    ],
+)
+def test_what_a_change_meant_that_cannot_be_read(verb: object, body: dict[str, Any], kinds: set[str]) -> None:
+    assert {kind for kind, _ in things_meant(verb, body)} == kinds
+
+
+def test_what_only_follows_from_a_change_that_cannot_be_read_is_not_told() -> None:
+    changes = read(*(("backend add", {"id": each, "address": "127.0.0.1:1"}) for each in "ab"))
+    with pytest.raises(ChangeRefused) as caught:
+        apply_all(EMPTY, changes, things_meant("cluster add", {"id": "a"}))
+    assert [str(each) for each in caught.value.problems] == ["changes[1].id: found 'b'; there is no such cluster"]
 
 
 def test_near_misses_are_looked_up_for_the_first_problems_only(changed: Changed, refused: Refused) -> None:

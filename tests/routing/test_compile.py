@@ -100,7 +100,7 @@ def test_a_cluster_that_is_not_declared_has_no_backends() -> None:
 @pytest.mark.parametrize("position", list(Position))
 def test_what_cannot_be_read_is_refused(position: Position) -> None:
     bad = replace(API, path="/a(", path_type=PathType.REGEX, position=position)
-    with pytest.raises(ValueError, match=r"'/a\(' is not a regex"):
+    with pytest.raises(ValueError, match=rf"the rule for 'example.com' at {WEB}: '/a\(' is not a regex"):
         compile_table(with_frontends([bad]), 1)
 
 
