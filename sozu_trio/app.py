@@ -36,7 +36,8 @@ from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.errors import SozuTrioError
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.audit import Audit
-from sozu_trio.main.birth import begin
+from sozu_trio.main.auditing import Attempt, audited
+from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.declaring import reload_file
 from sozu_trio.main.events import Event, Events
@@ -47,6 +48,8 @@ from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.worker import grace_of, serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.routing.state import State, with_declared
+from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.telemetry.log import apply_directives
 from sozu_trio.telemetry.logs import Logs
 
 log = logging.getLogger(__name__)
@@ -95,21 +98,38 @@ async def open_proxy(
     """
     lines = Logs(config.program) if logs is None else logs
     declared = declared_by(config)
-    state, generation = begin_with or (with_declared(declared, declared), 1)
-    async with lines.serve():
-        _log_notices(config)
-        supervisor = Supervisor(
-            config.program,
-            _serve_in_process,
-            lambda report: lines.take(report.lines, report.dropped),
-            on_event=partial(_pass_on, events or Events()),
-        )
-        supervisor.inherit(inherited)
-        async with trio.open_nursery() as main:
-            await main.start(supervisor.run)
-            await supervisor.change(state, generation, journal=journal)
-            yield supervisor
-            await supervisor.stop(0)
+    first = begin_with or (with_declared(declared, declared), 1)
+    async with lines.serve(), _open_logged(config, lines, events or Events(), first, journal, inherited) as supervisor:
+        yield supervisor
+
+
+@asynccontextmanager
+async def _open_logged(
+    config: Config,
+    lines: TakesLines,
+    events: Events,
+    first: tuple[State, int],
+    journal: Callable[[], Awaitable[Any]] | None,
+    inherited: Iterable[socket.socket] = (),
+) -> AsyncIterator[Supervisor]:
+    """As `open_proxy`, for a caller that writes `lines` already."""
+    _log_notices(config)
+    state, generation = first
+    if state.settings.log_level != config.program.log_level:
+        # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.
+        apply_directives(parse_directives(state.settings.log_level))
+    supervisor = Supervisor(
+        config.program,
+        _serve_in_process,
+        lambda report: lines.take(report.lines, report.dropped),
+        on_event=partial(_pass_on, events),
+    )
+    supervisor.inherit(inherited)
+    async with trio.open_nursery() as main:
+        await main.start(supervisor.run)
+        await supervisor.change(state, generation, journal=journal)
+        yield supervisor
+        await supervisor.stop(0)
 
 
 async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
@@ -121,30 +141,37 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     logs = Logs(program)
     events = Events()
     with trio.open_signal_receiver(*SIGNALS) as signals, open_control_socket(program.command_socket) as sock:
-        beginning = await begin(start.config, start.state_from)
-        with closing(beginning):
-            first = beginning.state, beginning.generation
-            async with (
-                open_proxy(
-                    start.config, logs=logs, events=events, begin_with=first, journal=beginning.record
-                ) as supervisor,
-                trio.open_nursery() as nursery,
-            ):
-                parts = _parts(start, supervisor, beginning.recorded(), events, logs)
-                nursery.start_soon(parts.journal.serve_compaction, name="journal")
-                nursery.start_soon(_obey, signals, parts, logs, name="signals")
-                async with trio.open_nursery() as controlling:
-                    control = await controlling.start(_serve_control, parts, sock)
-                    # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop
-                    # for 100 ms among 10,000 clusters.
-                    gc.collect()
-                    gc.freeze()
-                    on_ready(supervisor)
-                    await supervisor.stopped.wait()
-                    events.end()
-                    control.stop(LAST_ANSWERS)
-                nursery.cancel_scope.cancel(reason="stopped")
-            return supervisor.cut
+        async with (
+            logs.serve(),
+            _begun(start) as beginning,
+            _open_logged(
+                start.config, logs, events, (beginning.state, beginning.generation), beginning.record
+            ) as supervisor,
+            trio.open_nursery() as nursery,
+        ):
+            parts = _parts(start, supervisor, beginning.recorded(), events, logs)
+            nursery.start_soon(parts.journal.serve_compaction, name="journal")
+            nursery.start_soon(_obey, signals, parts, logs, name="signals")
+            async with trio.open_nursery() as controlling:
+                control = await controlling.start(_serve_control, parts, sock)
+                # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop
+                # for 100 ms among 10,000 clusters.
+                gc.collect()
+                gc.freeze()
+                on_ready(supervisor)
+                await supervisor.stopped.wait()
+                events.end()
+                control.stop(LAST_ANSWERS)
+            nursery.cancel_scope.cancel(reason="stopped")
+        return supervisor.cut
+
+
+@asynccontextmanager
+async def _begun(start: Start) -> AsyncIterator[Beginning]:
+    """What to serve first; its journal is closed after the body."""
+    beginning = await begin(start.config, start.state_from)
+    with closing(beginning):
+        yield beginning
 
 
 def _parts(start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs) -> Parts:
@@ -207,8 +234,10 @@ async def _stop(supervisor: Supervisor, name: str, *, again: bool) -> None:
 
 
 async def _reload(parts: Parts) -> None:
+    actor = ourselves("SIGHUP")
+    attempt = Attempt(verb="reload", what="SIGHUP", actor=actor)
     try:
-        outcome, config = await reload_file(parts, None, prune=False, actor=ourselves("SIGHUP"))
+        outcome, config = await audited(parts, attempt, partial(reload_file, parts, None, prune=False, actor=actor))
     except SozuTrioError as error:
         log.error("SIGHUP: nothing is reloaded: %s", error)
     else:

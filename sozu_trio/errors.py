@@ -83,7 +83,7 @@ class CorruptJournal(JournalError):
         super().__init__(
             f"{path}: line {line}: {what}. Nothing from there on can be relied on. Start with `serve --state-from FILE`"
             " to go on from a saved state instead, or with `--state-from none` from the configuration file alone;"
-            f" the journal is then kept as {path}.corrupt-TIME"
+            f" the journal is then kept as {path}.aside-TIME"
         )
 
 

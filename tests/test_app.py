@@ -370,6 +370,9 @@ async def test_sighup_reads_the_file_again_while_requests_go_on(start_backend: S
     log = running.log.read_text()
     assert "hostname: found 7; want a string" in log
     assert f"SIGHUP: {running.file} is in force: generation 2" in log
+    refused, done = (line for line in log.split("\n") if " AUDIT " in line)
+    assert 'result="refused" verb="reload" what="SIGHUP"' in refused
+    assert 'result="ok" verb="reload" what="SIGHUP"' in done
 
 
 async def test_a_stop_without_a_limit_says_so(start_backend: StartBackend, tmp_path: Path) -> None:

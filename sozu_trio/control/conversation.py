@@ -234,8 +234,6 @@ class Conversation:
             if request.body:
                 raise OperatorError("hello takes no body")
             return Answer(HELLO, hello_content(self._service, peer))
-        if not peer.may_change and self._service.changes_state(request.verb):
-            raise OperatorError(f"read-only: uid {peer.uid} may only look")
         return await self._service.answer(peer, request, progress)
 
     async def _complain(self, complaint: str) -> None:

@@ -5,6 +5,7 @@ later State; that is done piece by piece in a thread, while changes go on, and t
 whole. Whoever uses a Journal makes sure that no other process does.
 """
 
+import itertools
 import logging
 import os
 import time
@@ -51,8 +52,10 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a journal that shall not be used to `PATH.corrupt-<UTC time>`, which is returned. Raises JournalError."""
-    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    """Rename a journal that shall not be used to `PATH.aside-<UTC time>`, which is returned. Raises JournalError."""
+    name = f"{path.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    aside = next(free for each in names if not (free := path.with_name(each)).exists())
     try:
         os.rename(path, aside)
         sync_directory(path)

@@ -13,19 +13,11 @@ from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFronten
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
+from sozu_trio.config.secrets import REDACTED, SECRETS
 from sozu_trio.routing.state import State, frontend_key, listener_key
 
 Record = Listener | Cluster | HttpFrontend | TcpFrontend | Backend
 Origin = Literal["file", "socket"]
-
-REDACTED: Final = "(redacted)"
-SECRETS: Final = frozenset(
-    {
-        *("authorized_hash", "authorized_hashes", "certificate_key", "key", "new_key", "old_key"),
-        *("password", "private_key", "secret", "ticket_key", "token"),
-    }
-)
-"""Members that no log, event or error may show, and no dump unless its reader asks for secrets."""
 
 TIMEOUTS: Final = MappingProxyType({each.name: f"{each.name}_timeout" for each in fields(Timeouts)})
 """Field of Timeouts → member of a document."""

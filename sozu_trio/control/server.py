@@ -46,7 +46,7 @@ async def serve_control(
 
     `answer` carries out a request and may raise OperatorError. `hello` says what a client is told first; protocol, role
     and limits are added. `changes_state` says of a verb whether it changes anything: requests of such verbs are
-    carried out in the order a client sent them, are finished when it hangs up, and are closed to read-only users.
+    carried out in the order a client sent them, and are finished when it hangs up.
     """
     service = Service(answer=answer, hello=hello, changes_state=changes_state, limits=limits)
     server = ControlServer(service, permissions)

@@ -15,8 +15,8 @@ from sozu_trio.config import schema, unbuilt
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric
 from sozu_trio.config.report import Report
+from sozu_trio.config.secrets import REDACTED, SECRETS
 from sozu_trio.config.values import show
-from sozu_trio.control.records import REDACTED, SECRETS
 
 POLICIES: Final = ("ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV")
 METRICS: Final = tuple(metric.value for metric in LoadMetric)

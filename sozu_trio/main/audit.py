@@ -1,11 +1,11 @@
 """Who asked for what, and what came of it: one line for every verb that changes something, done or refused.
 
-It goes to the targets of `audit_logs_target` and `audit_logs_json_target`, and into the log where neither is set.
+It goes to the targets of `audit_logs_target` and `audit_logs_json_target`, and into the log, at whatever level that is,
+where neither is set.
 Secrets are taken out before anything comes here.
 """
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from sozu_trio.main.actors import Actor
 from sozu_trio.telemetry.escape import printable
 from sozu_trio.telemetry.stamp import Stamp, rfc3339
-
-log = logging.getLogger(__name__)
 
 LONGEST = 2000
 """Characters of a value in a line; a refused batch may list thousands of problems."""
@@ -39,7 +37,7 @@ class Audit:
 
     def __init__(
         self,
-        text: Callable[[str], None] | None = None,
+        text: Callable[[str], None] | None,
         document: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -54,8 +52,6 @@ class Audit:
             self._text(self._stamp.line(now, "AUDIT", line_of(deed)))
         if self._document is not None:
             self._document(document_of(deed, now))
-        if self._text is None and self._document is None:
-            log.info("audit: %s", line_of(deed))
 
 
 def line_of(deed: Deed) -> str:

@@ -7,8 +7,7 @@ socket. What was changed over the socket survives a start; a reload is what make
 
 import logging
 import time
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -17,7 +16,7 @@ from sozu_trio.config.load import Config
 from sozu_trio.config.program import Program
 from sozu_trio.control.journal import Entry, Journal, set_aside
 from sozu_trio.control.saved_state import load_into, read_saved_state
-from sozu_trio.errors import ChangeRefused, OperatorError
+from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.declared import declared_by
 from sozu_trio.routing.delta import diff
@@ -41,14 +40,21 @@ class Beginning:
     """None until `record` makes a new one."""
     entry: Entry | None = None
     """What an existing journal is to hold in addition."""
+    instead: str | None = None
+    """What it begins with instead of an existing journal, which is to be kept aside."""
 
     async def record(self) -> None:
         """Write down what is in force from now on. Raises JournalError; nothing is in force then."""
         if self.journal is None:
-            create = partial(Journal.create, self.path, self.state, self.generation)
-            self.journal = await trio.to_thread.run_sync(create)
+            self.journal = await trio.to_thread.run_sync(self._create)
         elif self.entry is not None:
             await self.journal.append(self.entry)
+
+    def _create(self) -> Journal:
+        """Only now, as a start that fails must leave the journal where the next one finds it."""
+        if self.instead is not None:
+            log.warning("starting from %s; the journal is kept as %s", self.instead, set_aside(self.path))
+        return Journal.create(self.path, self.state, self.generation)
 
     def recorded(self) -> Journal:
         """The journal, after `record`."""
@@ -82,16 +88,16 @@ def _begin(config: Config, state_from: str | None) -> Beginning:
     declared = declared_by(config)
     if not program.automatic_state_save:
         _make_runtime_directory(program.runtime_directory)
-    elif path.exists():
-        if state_from is None:
-            return _go_on(path, declared)
-        log.warning("starting from %s; the journal is kept as %s", state_from, set_aside(path))
+    there = program.automatic_state_save and _size(path) is not None
+    if there and state_from is None:
+        return _go_on(path, declared)
     state = with_declared(declared, declared)
     if state_from is not None:
         saved = None if state_from == NO_STATE else Path(state_from)
     else:
-        saved = program.saved_state if _has_content(program.saved_state) else None
-    return Beginning(state if saved is None else _loaded(state, saved), 1, path)
+        saved = program.saved_state if program.saved_state is not None and _size(program.saved_state) else None
+    first = state if saved is None else _loaded(state, saved)
+    return Beginning(first, 1, path, instead=state_from if there else None)
 
 
 def _go_on(path: Path, declared: State) -> Beginning:
@@ -123,13 +129,12 @@ def _make_runtime_directory(path: Path) -> None:
         raise OperatorError(f"runtime_directory: cannot make {path}: {error.strerror}") from error
 
 
-def _has_content(path: Path | None) -> bool:
-    if path is None:
-        return False
+def _size(path: Path) -> int | None:
+    """In bytes, None where there is no such file."""
     try:
-        return path.stat().st_size > 0
+        return path.stat().st_size
     except FileNotFoundError:
-        return False
+        return None
     except OSError as error:
         raise OperatorError(f"saved_state: cannot read {path}: {error.strerror}") from error
 
@@ -145,4 +150,4 @@ def _loaded(state: State, path: Path) -> State:
             raise ChangeRefused(saved.unknown)
         return load_into(state, saved)
     except ChangeRefused as refused:
-        raise ChangeRefused(tuple(replace(each, where=f"{path}: {each.where}") for each in refused.problems)) from None
+        raise ChangeRefused(tuple(Problem(str(path), str(each)) for each in refused.problems)) from None

@@ -45,9 +45,12 @@ class StateSaveBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateLoadBody:
-    """`content`: the text of a saved state, ours or Sōzu's."""
+    """A saved state, ours or Sōzu's. One of two: `content` is its text, `file` the absolute path of one that main
+    reads, which may be of any size.
+    """
 
-    content: str
+    content: str | None = None
+    file: str | None = None
     skip_unknown: bool = False
 
 
@@ -96,7 +99,7 @@ class CertificateListBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainBody:
-    """`header`: `name=value`; `from` is the client's address; `listener` where the URL does not say which."""
+    """`header`: `name=value`; `from` is the client's IP address; `listener` where the URL does not say which."""
 
     url: str
     method: str = "GET"
@@ -129,7 +132,7 @@ class HistoryBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownBody:
-    """`drain_timeout`: seconds that sessions get, 0 = as long as they need; None = `shutdown_timeout`."""
+    """`drain_timeout`: seconds sessions get, 0 = as long as they need, None = `shutdown_timeout`; not with `hard`."""
 
     hard: bool = False
     drain_timeout: Seconds | None = None

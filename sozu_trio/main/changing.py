@@ -1,11 +1,13 @@
 """Verbs that change State: each change on its own, or many of them as one transaction."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sozu_trio.config.report import Report, place
+import trio
+
+from sozu_trio.config.report import Notice, Report, place
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.records import redacted
@@ -13,12 +15,17 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import ApplyBody
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
-from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, read_change
+from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, read_change, things_meant
+from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
 from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.telemetry.escape import printable
+from sozu_trio.telemetry.plural import count
 
 MANY = 100
 """Changes from which on a batch is worked out in a thread."""
+FILES = frozenset({"content"})
+"""Members that are whole files, with whatever secrets those hold."""
 LONGEST = 300
 """Characters of a summary."""
 
@@ -26,26 +33,25 @@ LONGEST = 300
 async def change(parts: Parts, call: Call) -> Answer:
     """One change: the verb and its options are the request's."""
     report = Report()
-    changes = [_read(call.verb, call.body, "", report)]
-    content = await _carry_out(parts, call, changes, report, summary(call.verb, call.body))
+    read = _read(call.verb, call.body, "", report)
+    if read is None or report.problems:
+        raise ChangeRefused(tuple(report.problems))
+    content = await _carry_out(parts, call, [read], report.notices, summary(call.verb, call.body))
     return Answer(message=f"{call.verb}: done", content=content)
 
 
 async def apply(parts: Parts, call: Call) -> Answer:
     """Any number of changes: all or none."""
     given = call.read(ApplyBody).changes
-    report = Report()
-    changes = [_read_one(each, place("changes", index), report) for index, each in enumerate(given)]
-    content = await _carry_out(parts, call, changes, report, summary_of_all(given))
-    return Answer(message=f"{len(given)} changes done", content={**content, "changes": len(given)})
+    read = partial(_read_all, given, parts.transactions.state)
+    changes, notices = await trio.to_thread.run_sync(read) if len(given) > MANY else read()
+    content = await _carry_out(parts, call, changes, notices, summary_of_all(given))
+    return Answer(message=f"{count(len(given), 'change')} done", content={**content, "changes": len(given)})
 
 
 async def _carry_out(
-    parts: Parts, call: Call, read: Sequence[Change | None], report: Report, what: str
+    parts: Parts, call: Call, changes: Sequence[Change], notices: Sequence[Notice], what: str
 ) -> dict[str, Any]:
-    changes = [each for each in read if each is not None]
-    if report.problems:
-        raise ChangeRefused((*report.problems, *_misfits(parts.transactions.state, changes)))
     order = Order(
         actor=call.actor,
         what=what,
@@ -54,18 +60,34 @@ async def _carry_out(
         large=len(changes) > MANY,
     )
     outcome = await parts.transactions.carry_out(order)
-    notices = [str(notice) for notice in report.notices]
-    return {"generation": outcome.generation, **({"notices": notices} if notices else {})}
+    return {"generation": outcome.generation, **({"notices": list(map(str, notices))} if notices else {})}
 
 
 def _apply_all(changes: Sequence[Change], state: State) -> State:
     return apply_all(state, changes)
 
 
-def _misfits(state: State, changes: Sequence[Change]) -> tuple[Problem, ...]:
+def _read_all(given: Sequence[Mapping[str, Any]], state: State) -> tuple[list[Change], list[Notice]]:
+    """The changes of a batch for `state`, and what is to be told of them. Raises ChangeRefused with everything that is
+    wrong, once anything cannot be read.
+    """
+    report = Report()
+    changes, lost = [], set[Thing]()
+    for index, each in enumerate(given):
+        read = _read_one(each, place("changes", index), report)
+        if read is None:
+            lost |= things_meant(each.get("verb"), each)
+        else:
+            changes.append(read)
+    if report.problems:
+        raise ChangeRefused((*report.problems, *_misfits(state, changes, lost)))
+    return changes, report.notices
+
+
+def _misfits(state: State, changes: Sequence[Change], lost: Collection[Thing]) -> tuple[Problem, ...]:
     """What else would be wrong with a batch that is refused already."""
     try:
-        apply_all(state, changes)
+        apply_all(state, changes, lost)
     except ChangeRefused as refused:
         return refused.problems
     return ()
@@ -102,14 +124,17 @@ def _check_directives(body: Mapping[str, Any], where: str, report: Report) -> No
 
 def summary(verb: str, body: Mapping[str, Any]) -> str:
     """The change on one line, without secrets: `backend add id=api backend-id=api-1 address=127.0.0.1:9000`."""
-    options = (f"{name}={_word(value)}" for name, value in redacted(body).items() if name not in ("verb", "changes"))
-    line = " ".join([verb, *options])
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    shown = {name: value for name, value in redacted(body).items() if name not in ("verb", "changes")}
+    options = (f"{name}={_measured(value) if name in FILES else _word(value)}" for name, value in shown.items())
+    return _cut(printable(" ".join([verb, *options])))
 
 
 def summary_of_all(given: Sequence[Mapping[str, Any]]) -> str:
     first = "; ".join(summary(str(each.get("verb")), each) for each in given[:3])
-    line = f"apply {len(given)} changes: {first}"
+    return _cut(f"apply {count(len(given), 'change')}: {first}")
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
@@ -120,8 +145,11 @@ def _word(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Whole files, which may hold more than a line should show, are only measured."""
-    return json.dumps(text, ensure_ascii=False) if len(text) <= LONGEST else f"({len(text)} characters)"
+    return json.dumps(text, ensure_ascii=False) if len(text) <= LONGEST else _measured(text)
+
+
+def _measured(value: object) -> str:
+    return f"({len(value)} characters)" if isinstance(value, str) else "(no text)"
 
 
 HANDLERS: Handlers = {**dict.fromkeys(CHANGE_VERBS, change), "apply": apply}

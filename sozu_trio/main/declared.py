@@ -7,6 +7,7 @@ import trio
 
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.config.program import Program, Settings
+from sozu_trio.config.values import show
 from sozu_trio.routing.state import State, declare
 
 HOT = {"timeouts", "log_level"}
@@ -36,5 +37,12 @@ def waiting_for_a_start(before: Program, after: Program) -> list[str]:
     for field in dataclasses.fields(Program):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old != new and field.name not in HOT:
-            lines.append(f"{field.name}: {new} instead of {old} takes effect at the next start")
+            lines.append(f"{field.name}: {_spelled(new)} instead of {_spelled(old)} takes effect at the next start")
     return lines
+
+
+def _spelled(value: object) -> str:
+    """The value of a key as the file has it."""
+    if value is None:
+        return "nothing"
+    return f"[{', '.join(map(show, value))}]" if isinstance(value, tuple) else show(value)

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from sozu_trio.config.load import Config
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.records import document_of
@@ -19,6 +21,7 @@ from sozu_trio.main.transactions import Order, Outcome
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.reconcile import reload
 from sozu_trio.routing.state import FrontendKey, State, frontend_key, listener_key, with_declared
+from sozu_trio.telemetry.plural import count
 from sozu_trio.telemetry.stamp import rfc3339
 
 
@@ -55,15 +58,20 @@ async def _plan(parts: Parts, call: Call) -> Answer:
     body = call.read(ReloadBody)
     config = await _read(parts, body.file)
     before = parts.transactions.state
-    changes = list(steps(before, diff(before, reload(before, declared_by(config), prune=body.prune))))
+    generation = parts.transactions.generation
+    changes = await trio.to_thread.run_sync(_differences, before, config, body.prune)
     content = {
-        "generation": parts.transactions.generation,
+        "generation": generation,
         "difference": bool(changes),
         "changes": changes,
         "notices": _notices(parts, config),
     }
-    verdict = f"{len(changes)} differences" if changes else "no difference"
+    verdict = count(len(changes), "difference") if changes else "no difference"
     return Answer(message=f"{config.source}: {verdict}", content=content)
+
+
+def _differences(before: State, config: Config, prune: bool) -> list[dict[str, Any]]:
+    return list(steps(before, diff(before, reload(before, declared_by(config), prune=prune))))
 
 
 async def _read(parts: Parts, path: str | None) -> Config:
@@ -103,7 +111,8 @@ def steps(before: State, delta: Delta) -> Iterator[dict[str, Any]]:
         yield _put("settings", "global keys", before.settings, delta.settings)
     if delta.declared is not None and not dataclasses.replace(delta, declared=None):
         # Nothing is served differently, but who removes what from the file later finds it gone.
-        yield _step("change", "declaration", f"{len(delta.declared)} records are the file's from now on or no longer")
+        records = count(len(delta.declared), "record")
+        yield _step("change", "declaration", f"{records} that the file declares from now on, or no longer")
 
 
 def frontend_name(key: FrontendKey) -> str:
@@ -143,17 +152,16 @@ async def _history(parts: Parts, call: Call) -> Answer:
         }
         for entry in reversed(entries)
     ]
-    return Answer(message=f"{len(generations)} generations", content={"generations": generations})
+    return Answer(message=count(len(generations), "generation"), content={"generations": generations})
 
 
 async def _rollback(parts: Parts, call: Call) -> Answer:
     """What the file last said is a fact that no rollback changes, so the next start does not undo this one."""
     target = call.read(RollbackBody).generation
-    wanted = parts.journal.history.state_at(target)
     order = Order(
         actor=call.actor,
         what=f"rollback {target}",
-        make=lambda state: with_declared(wanted, state.declared),
+        make=lambda state: with_declared(parts.journal.history.state_at(target), state.declared),
         large=True,
     )
     outcome = await parts.transactions.carry_out(order)

@@ -2,11 +2,14 @@
 
 import trio
 
+from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
+from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ShutdownBody
 from sozu_trio.main.events import Event
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.nursery.worker import grace_of
+from sozu_trio.telemetry.plural import count
 
 PERIOD = 1.0
 """Seconds between two progress replies."""
@@ -14,6 +17,9 @@ PERIOD = 1.0
 
 async def _shutdown(parts: Parts, call: Call) -> Answer:
     body = call.read(ShutdownBody)
+    if body.hard and body.drain_timeout is not None:
+        what = f"found {show(body.drain_timeout)} and hard = true; want only one of both"
+        raise ChangeRefused((Problem("drain-timeout", what),))
     supervisor = parts.supervisor
     timeout = parts.config.program.shutdown_timeout if body.drain_timeout is None else body.drain_timeout
     grace = 0.0 if body.hard else grace_of(timeout)
@@ -22,9 +28,11 @@ async def _shutdown(parts: Parts, call: Call) -> Answer:
     while True:
         with trio.move_on_after(PERIOD):
             await supervisor.stopped.wait()
-            return Answer(message=f"stopped: {supervisor.cut} sessions cut", content={"cut": supervisor.cut})
+            return Answer(message=f"stopped: {count(supervisor.cut, 'session')} cut", content={"cut": supervisor.cut})
+        # Without asking, the sum may be of before those who are left came.
+        await supervisor.look("counters")
         sessions = supervisor.counters().sessions
-        await call.progress(f"{sessions} sessions left", {"sessions": sessions})
+        await call.progress(f"{count(sessions, 'session')} left", {"sessions": sessions})
 
 
 HANDLERS: Handlers = {"shutdown": _shutdown}

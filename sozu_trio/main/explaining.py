@@ -1,5 +1,6 @@
 """Which listener, rule and cluster would take a request, which rules would not and why, and who could serve it."""
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -7,8 +8,10 @@ from urllib.parse import SplitResult, urlsplit
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.listeners import HttpListener, Listener
+from sozu_trio.config.report import Report, place
+from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
-from sozu_trio.errors import OperatorError, RequestRefused
+from sozu_trio.errors import ChangeRefused, OperatorError, RequestRefused
 from sozu_trio.main.bodies import ExplainBody
 from sozu_trio.main.looking import live_backends, protocol_of, rule_document
 from sozu_trio.main.parts import Call, Handlers, Parts
@@ -22,7 +25,7 @@ MOST_LOSERS = 100
 
 async def _explain(parts: Parts, call: Call) -> Answer:
     body = call.read(ExplainBody)
-    url = _read_url(body.url)
+    url, asked = _read(body)
     state = parts.transactions.state
     listener = _listener(state, url, body.listener)
     if listener is None:
@@ -37,34 +40,52 @@ async def _explain(parts: Parts, call: Call) -> Answer:
         here = ", ".join(str(each.address) for each in state.listeners.values()) or "none"
         return Answer(message=f"no listener at port {_port(url)} (there are: {here})", content=content)
     if isinstance(listener, HttpListener):
-        return await _explain_http(parts, listener, _asked(url, body))
+        return await _explain_http(parts, listener, asked)
     return await _explain_tcp(parts, listener)
 
 
-def _read_url(text: str) -> SplitResult:
-    try:
-        url = urlsplit(text if "://" in text else f"http://{text}")
-        _ = url.port
-    except ValueError as error:
-        raise OperatorError(f"url: {error}; want one such as http://api.example/v1") from None
-    if url.scheme not in ("http", "https", "tcp") or not url.netloc:
-        raise OperatorError(f"url: found {text!r}; want one such as http://api.example/v1")
-    return url
-
-
-def _asked(url: SplitResult, body: ExplainBody) -> Asked:
-    authority = url.netloc
-    for header in body.header:
+def _read(body: ExplainBody) -> tuple[SplitResult, Asked]:
+    """Where the request goes, and the request. Raises ChangeRefused with everything that is wrong with it."""
+    report = Report()
+    url = _read_url(body.url, report)
+    host = None if url is None else _read_host("url", url.netloc, report)
+    for index, header in enumerate(body.header):
         name, equals, value = header.partition("=")
         if not equals:
-            raise OperatorError(f"header: found {header!r}; want name=value")
-        if name.lower() == "host":
-            authority = value
+            report.wrong(place("header", index), f"found {show(header)}; want name=value")
+        elif name.lower() == "host":
+            host = _read_host(place("header", index), value, report)
+    _check_client(body.from_, report)
+    if url is None or host is None or report.problems:
+        raise ChangeRefused(tuple(report.problems))
+    return url, Asked(host=host, path=(url.path or "/").encode(), method=body.method.encode())
+
+
+def _read_url(text: str, report: Report) -> SplitResult | None:
     try:
-        host = host_of(authority.encode("idna" if not authority.isascii() else "ascii"))
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        if url.scheme in ("http", "https", "tcp") and url.netloc and url.port != 0:
+            return url
+    except ValueError:
+        pass
+    report.wrong("url", f"found {show(text)}; want one such as http://api.example/v1")
+    return None
+
+
+def _read_host(where: str, authority: str, report: Report) -> bytes | None:
+    try:
+        return host_of(authority.encode("ascii" if authority.isascii() else "idna"))
     except (RequestRefused, ValueError) as error:
-        raise OperatorError(f"url: {authority!r}: {error}") from None
-    return Asked(host=host, path=(url.path or "/").encode(), method=body.method.encode("utf-8", "backslashreplace"))
+        report.wrong(where, f"found {show(authority)}: {error}")
+        return None
+
+
+def _check_client(address: str | None, report: Report) -> None:
+    """No rule asks yet where a client is; a slip is told all the same."""
+    try:
+        ipaddress.ip_address(address or "::")
+    except ValueError:
+        report.wrong("from", f"found {show(address)}; want an IP address, such as 192.0.2.7")
 
 
 def _port(url: SplitResult) -> int:

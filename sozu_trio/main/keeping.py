@@ -1,21 +1,26 @@
 """Verbs about State as a whole: save, load, dump, stats."""
 
+import codecs
 import os
+import stat
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
-from sozu_trio.control.saved_state import dump_document, dump_text, load_into, read_saved_state
+from sozu_trio.control.saved_state import Saved, dump_document, dump_text, load_into, read_saved_state
 from sozu_trio.control.write import write_atomically
-from sozu_trio.errors import ChangeRefused, OperatorError
+from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import EmptyBody, StateDumpBody, StateLoadBody, StateSaveBody
 from sozu_trio.main.events import Event
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
 from sozu_trio.routing.state import State
+from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.telemetry.plural import count
 
 
 def counts(state: State) -> dict[str, int]:
@@ -34,7 +39,7 @@ async def _stats(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
     counted = counts(parts.transactions.state)
     content = {**counted, "generation": parts.transactions.generation}
-    return Answer(message=f"{sum(counted.values())} objects", content=content)
+    return Answer(message=count(sum(counted.values()), "object"), content=content)
 
 
 async def _dump(parts: Parts, call: Call) -> Answer:
@@ -57,16 +62,21 @@ async def _save(parts: Parts, call: Call) -> Answer:
     parts.events.tell(Event(kind="STATE_SAVED", details=str(path)))
     objects = sum(counts(state).values())
     content = {"path": str(path), "objects": objects, "generation": generation}
-    return Answer(message=f"{objects} objects saved to {path}", content=content)
+    return Answer(message=f"{count(objects, 'object')} saved to {path}", content=content)
 
 
 def _path(parts: Parts, given: str | None) -> Path:
-    path = Path(given) if given is not None else parts.config.program.saved_state
-    if path is None:
+    if given is not None:
+        return _absolute(given)
+    if (path := parts.config.program.saved_state) is None:
         raise OperatorError("file: missing; want an absolute path, as the configuration has no saved_state")
-    if not path.is_absolute():
-        raise OperatorError(f"file: found {str(path)!r}; want an absolute path")
     return path
+
+
+def _absolute(given: str) -> Path:
+    if not given.startswith("/") or "\0" in given:
+        raise OperatorError(f"file: found {show(given)}; want an absolute path")
+    return Path(given)
 
 
 def _write(path: Path, state: State, generation: int) -> None:
@@ -76,12 +86,11 @@ def _write(path: Path, state: State, generation: int) -> None:
 async def _load(parts: Parts, call: Call) -> Answer:
     """What is loaded comes on top of what is there, and counts as born over the socket."""
     body = call.read(StateLoadBody)
-    saved = await trio.to_thread.run_sync(read_saved_state, body.content)
-    if saved.unknown and not body.skip_unknown:
-        raise ChangeRefused(saved.unknown)
+    saved = await trio.to_thread.run_sync(_read, body)
+    source = f" from {body.file}" if body.file is not None else ""
     order = Order(
         actor=call.actor,
-        what=f"state load: {saved.objects} objects",
+        what=f"state load: {count(saved.objects, 'object')}{source}",
         make=lambda state: load_into(state, saved),
         events=(Event(kind="STATE_LOADED"),),
         large=True,
@@ -92,7 +101,50 @@ async def _load(parts: Parts, call: Call) -> Answer:
         "objects": saved.objects,
         "skipped": [str(each) for each in saved.unknown],
     }
-    return Answer(message=f"{saved.objects} objects loaded", content=content)
+    return Answer(message=f"{count(saved.objects, 'object')} loaded{source}", content=content)
+
+
+def _read(body: StateLoadBody) -> Saved:
+    """What is to be loaded, all of it understood unless `skip_unknown`. Raises OperatorError."""
+    if body.content is not None and body.file is not None:
+        raise ChangeRefused((Problem("file", f"found {show(body.file)} and content; want only one of both"),))
+    if body.file is not None:
+        saved = read_saved_state(_read_file(_absolute(body.file)))
+    elif body.content is not None:
+        saved = read_saved_state(body.content)
+    else:
+        raise ChangeRefused((Problem("content", "missing; want the text of a saved state, or file: its path"),))
+    problems = () if body.skip_unknown else saved.unknown
+    if saved.settings is not None:
+        problems = (*problems, *_faults_of(saved.settings.log_level))
+    if problems:
+        raise ChangeRefused(problems)
+    return saved
+
+
+def _read_file(path: Path) -> bytes:
+    """The whole of a regular file; whatever else can be opened might never end. Raises OperatorError."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OperatorError(f"file: {path} is no regular file")
+            return file.read().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise OperatorError(f"file: cannot read {path}: {error.strerror or error}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Else the open of a pipe waits until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _faults_of(log_level: str) -> tuple[Problem, ...]:
+    """Directives are the log's own language, which a saved state only carries."""
+    try:
+        parse_directives(log_level)
+    except OperatorError as error:
+        return (Problem("settings.log_level", str(error)),)
+    return ()
 
 
 HANDLERS: Handlers = {"state stats": _stats, "state dump": _dump, "state save": _save, "state load": _load}

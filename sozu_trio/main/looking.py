@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sozu_trio import __version__
-from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
+from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, Listener
-from sozu_trio.config.patterns import canonical_host, parse_host
+from sozu_trio.config.patterns import canonical_host, compile_path_regex, parse_host
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.records import document_of, origin_of
 from sozu_trio.errors import OperatorError
@@ -27,6 +27,8 @@ from sozu_trio.main.keeping import counts
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.routing.hosts import host_matches
 from sozu_trio.routing.state import State
+from sozu_trio.telemetry.plural import count
+from sozu_trio.telemetry.stamp import rfc3339
 
 
 async def _status(parts: Parts, call: Call) -> Answer:
@@ -69,7 +71,7 @@ async def _clusters(parts: Parts, call: Call) -> Answer:
         }
         for cluster in chosen
     ]
-    return Answer(message=f"{len(documents)} clusters", content={"clusters": documents})
+    return Answer(message=count(len(documents), "cluster"), content={"clusters": documents})
 
 
 def _chosen_clusters(state: State, body: ClusterListBody) -> Iterator[Cluster]:
@@ -82,14 +84,26 @@ def _chosen_clusters(state: State, body: ClusterListBody) -> Iterator[Cluster]:
 
 
 def _rules_of_domain(state: State, domain: str) -> Iterator[HttpFrontend]:
-    """Rules whose host pattern is `domain` or matches it; after a `/`, those whose path begins so or leads there."""
+    """Rules whose host pattern is that of `domain` or matches it; after a `/`, those whose path begins so or leads
+    there.
+    """
     host, slash, rest = domain.partition("/")
-    path = slash + rest
     spelled = _spelled(host)
-    for rule in state.http_frontends.values():
-        of_host = rule.hostname == host or host_matches(parse_host(rule.hostname), spelled)
-        if of_host and (path.startswith(rule.path) or rule.path.startswith(path)):
+    for key, rule in state.http_frontends.items():
+        of_host = key.hostname.encode() == spelled or host_matches(parse_host(rule.hostname), spelled)
+        if of_host and (not slash or _is_of_path(rule, slash + rest)):
             yield rule
+
+
+def _is_of_path(rule: HttpFrontend, path: str) -> bool:
+    """Whether the rule takes `path`, or one that begins with it."""
+    match rule.path_type:
+        case PathType.PREFIX:
+            return path.startswith(rule.path) or rule.path.startswith(path)
+        case PathType.EQUALS:
+            return rule.path.startswith(path)
+        case PathType.REGEX:
+            return rule.path.startswith(path) or compile_path_regex(rule.path).fullmatch(path.encode()) is not None
 
 
 def _spelled(host: str) -> bytes:
@@ -145,7 +159,7 @@ async def _frontends(parts: Parts, call: Call) -> Answer:
         documents += [rule_document(state, rule) for rule in rules]
     if (every or body.tcp) and body.domain is None:
         documents += [_tcp_document(state, each) for each in state.tcp_frontends.values()]
-    return Answer(message=f"{len(documents)} frontends", content={"frontends": documents})
+    return Answer(message=count(len(documents), "frontend"), content={"frontends": documents})
 
 
 async def _backends(parts: Parts, call: Call) -> Answer:
@@ -163,7 +177,7 @@ async def _backends(parts: Parts, call: Call) -> Answer:
         for of_cluster in members
         for each in of_cluster.values()
     ]
-    return Answer(message=f"{len(documents)} backends", content={"backends": documents})
+    return Answer(message=count(len(documents), "backend"), content={"backends": documents})
 
 
 async def live_backends(parts: Parts, cluster_id: str | None) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
@@ -187,14 +201,14 @@ async def _listeners(parts: Parts, call: Call) -> Answer:
         for each in state.listeners.values()
         if not wanted or protocol_of(each) in wanted
     ]
-    return Answer(message=f"{len(documents)} listeners", content={"listeners": documents})
+    return Answer(message=count(len(documents), "listener"), content={"listeners": documents})
 
 
 async def _sessions_by_listener(parts: Parts) -> dict[str, int]:
     counted: dict[str, int] = {}
     for looked in (await parts.supervisor.look("counters")).values():
-        for address, count in looked["listeners"].items():
-            counted[address] = counted.get(address, 0) + count
+        for address, sessions in looked["listeners"].items():
+            counted[address] = counted.get(address, 0) + sessions
     return counted
 
 
@@ -230,7 +244,7 @@ async def _tree(parts: Parts, call: Call) -> Answer:
             {"name": f"journal {parts.journal.path}", "kind": "service", "children": []},
         ],
     }
-    return Answer(message=f"main and {len(workers)} workers", content={"main": main, "workers": workers})
+    return Answer(message=f"main and {count(len(workers), 'worker')}", content={"main": main, "workers": workers})
 
 
 async def _sessions(parts: Parts, call: Call) -> Answer:
@@ -238,7 +252,7 @@ async def _sessions(parts: Parts, call: Call) -> Answer:
     looked = await parts.supervisor.look("sessions", {"limit": limit})
     sessions = [{**each, "worker": worker} for worker, found in looked.items() for each in found]
     sessions.sort(key=lambda each: -each["age"])
-    return Answer(message=f"{len(sessions)} sessions", content={"sessions": sessions[:limit]})
+    return Answer(message=count(len(sessions), "session"), content={"sessions": sessions[:limit]})
 
 
 async def _kill_session(parts: Parts, call: Call) -> Answer:
@@ -268,7 +282,7 @@ def _named(values: Mapping[str, int], names: tuple[str, ...]) -> dict[str, int]:
 async def _events(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
     with parts.events.listen() as events:
-        await call.progress("events", {"kind": "EVENTS_SUBSCRIBED"})
+        await call.progress("events", {"kind": "EVENTS_SUBSCRIBED", "time": rfc3339(time.time())})
         async for event in events:
             await call.progress("event", event)
     if parts.events.ended:

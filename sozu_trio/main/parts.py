@@ -1,7 +1,7 @@
 """What the answer to a verb may need, and what is known of who asked."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -21,11 +21,12 @@ from sozu_trio.nursery.supervisor import Supervisor
 Body = TypeVar("Body")
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Parts:
-    """Main, as its verbs see it. Only `config` is ever replaced: by the one that was read last."""
+    """Main, as its verbs see it."""
 
     config: Config
+    """What it was started with; State knows what a file has said since."""
     config_path: str | None
     """Absolute; None for the embedded demonstration."""
     supervisor: Supervisor
@@ -64,4 +65,4 @@ class Handler(Protocol):
     def __call__(self, parts: Parts, call: Call, /) -> Awaitable[Answer]: ...
 
 
-Handlers = Mapping[str, Callable[[Parts, Call], Awaitable[Answer]]]
+Handlers = Mapping[str, Handler]

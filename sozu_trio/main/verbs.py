@@ -1,20 +1,17 @@
 """Verb → who answers it, and the one place where an answer is given: known? allowed? done? written down?"""
 
-import time
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
-
-import trio
+from functools import partial
 
 from sozu_trio.control.answering import Answer, Progress
 from sozu_trio.control.permissions import Peer
 from sozu_trio.control.protocol import Request
 from sozu_trio.errors import OperatorError
 from sozu_trio.main import changing, declaring, ending, explaining, keeping, looking
-from sozu_trio.main.audit import Deed
-from sozu_trio.main.changing import summary
-from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.main.auditing import Attempt, audited
+from sozu_trio.main.changing import summary, summary_of_all
+from sozu_trio.main.parts import Call, Handler, Handlers, Parts
 
 HANDLERS: Handlers = {
     **changing.HANDLERS,
@@ -58,33 +55,21 @@ class Verbs:
         call = Call(peer=peer, verb=request.verb, body=request.body, progress=progress)
         if request.verb in LOOKING:
             return await handler(self._parts, call)
-        return await self._audited(handler, call)
+        attempt = Attempt(verb=call.verb, what=_what(call), actor=call.actor, client=peer.client_id)
+        return await audited(self._parts, attempt, partial(self._change, handler, call))
 
-    async def _audited(self, handler: Any, call: Call) -> Answer:
-        began = time.monotonic()
-        try:
-            answer: Answer = await handler(self._parts, call)
-        except Exception as error:
-            self._record(call, began, "refused" if isinstance(error, OperatorError) else "failed", str(error))
-            raise
-        except trio.Cancelled:
-            self._record(call, began, "cancelled", None)
-            raise
-        self._record(call, began, "ok" if answer.ok else "refused", None)
-        return answer
+    async def _change(self, handler: Handler, call: Call) -> Answer:
+        if not call.peer.may_change:
+            raise OperatorError(f"read-only: uid {call.peer.uid} may only look")
+        return await handler(self._parts, call)
 
-    def _record(self, call: Call, began: float, result: str, reason: str | None) -> None:
-        deed = Deed(
-            verb=call.verb,
-            what=summary(call.verb, call.body),
-            actor=call.actor,
-            result=result,
-            generation=self._parts.transactions.generation,
-            elapsed=(time.monotonic() - began) * 1000,
-            client=call.peer.client_id,
-            reason=reason,
-        )
-        self._parts.audit.record(deed)
+
+def _what(call: Call) -> str:
+    """The request on one line, without secrets."""
+    changes = call.body.get("changes")
+    if call.verb == "apply" and isinstance(changes, list) and all(isinstance(each, dict) for each in changes):
+        return summary_of_all(changes)
+    return summary(call.verb, call.body)
 
 
 def _unknown(verb: str) -> str:

@@ -60,8 +60,12 @@ class Logs:
 
     @property
     def audit(self) -> Callable[[str], None] | None:
-        """Takes a line of the audit log; None where there is no target for it."""
-        return self._audit.append if self._audit else None
+        """Takes a line of the audit log, which goes into the log where no audit log has a target; None where only the
+        other one has.
+        """
+        if self._audit:
+            return self._audit.append
+        return None if self._audit_json else self._lines.append
 
     @property
     def audit_json(self) -> Callable[[str], None] | None:

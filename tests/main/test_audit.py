@@ -1,9 +1,7 @@
 """Lines of the audit log: complete, on one line, and not to be forged by a value."""
 
 import json
-import logging
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,9 +64,3 @@ def test_targets_take_their_lines() -> None:
     assert lines[0].startswith("1970-01-01T00:00:00.000000Z ")
     assert lines[0].endswith(f" AUDIT MAIN\t{line_of(DEED)}")
     assert documents == [document_of(DEED, 0)]
-
-
-def test_without_a_target_the_log_takes_them(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        Audit().record(DEED)
-    assert [record.getMessage() for record in caplog.records] == [f"audit: {line_of(DEED)}"]
