@@ -35,11 +35,15 @@ class Asking:
 
             try:
                 async with open_client(self._socket) as client:
+                    fitting = self._fitted(body, client.hello.get("max_request"))
                     self._sent = True
-                    return await client.ask(self._verb.words, body, hear)
+                    return await client.ask(self._verb.words, fitting, hear)
             except ConnectionLost as error:
                 raise OperatorError(f"{error}{self.doubt()}") from error
         raise OperatorError(f"no answer within {self._timeout:g} s{self.doubt() or self._nothing_sent()}")
+
+    def _fitted(self, body: Mapping[str, Any], most: object) -> Mapping[str, Any]:
+        return body if self._verb.fit is None else self._verb.fit(body, most if isinstance(most, int) else None)
 
     def _nothing_sent(self) -> str:
         return "" if self._sent else f": whoever listens at {self._socket} says nothing, so nothing was asked"

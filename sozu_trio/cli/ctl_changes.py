@@ -24,7 +24,7 @@ LINES: Mapping[str, tuple[str, str]] = {
         "change what is said of a cluster, keep the rest",
         "cluster update --id api --max-idle-connections 16",
     ),
-    "cluster remove": ("remove a cluster; its frontends and backends go first", "cluster remove --id api"),
+    "cluster remove": ("remove a cluster; what frontends send there is answered 503", "cluster remove --id api"),
     "cluster h2 enable": ("speak HTTP/2 to its backends", "cluster h2 enable --id api"),
     "cluster h2 disable": ("speak HTTP/1.1 to its backends", "cluster h2 disable --id api"),
     "cluster health-check set": (

@@ -1,14 +1,18 @@
 """The files that ctl reads itself, relative to its directory: batches of changes, certificates, saved states.
 
 Reading them here and not in main means that main opens no path a client names, and that they may be secret to main.
+Only a saved state that is too large for one request is left to main, which knows no other way to get it.
 """
 
 import json
+import os
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
+from sozu_trio.control.protocol import Request, write_request
 from sozu_trio.control.strict_json import NotJson, read_json
 from sozu_trio.errors import OperatorError
 
@@ -38,6 +42,31 @@ def _decoded(path: str, raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OperatorError(f"{path}: found a byte that is not UTF-8 at byte {error.start + 1}; want text") from error
+
+
+def read_saved_state(body: dict[str, Any]) -> dict[str, Any]:
+    """`file` as it was typed → `content`, its text, and `file`, its absolute path, null for standard input. Raises
+    OperatorError.
+    """
+    typed = body["file"]
+    path = None if typed == "-" else os.path.abspath(typed)
+    return {**body, "content": read_text_file(typed), "file": path}
+
+
+def content_or_file(body: Mapping[str, Any], most: int | None) -> dict[str, Any]:
+    """What `read_saved_state` gave, less the one of both that need not be sent: the path of what is too large for a
+    request of `most` bytes, else the content. Raises OperatorError for standard input that is too large.
+    """
+    by_content = {name: value for name, value in body.items() if name != "file"}
+    size = len(write_request(Request(id=1, verb="state load", body=by_content))) - 1
+    if most is None or size <= most:
+        return by_content
+    if body["file"] is None:
+        want = "want a file, which the proxy then reads itself: state load -f FILE"
+        raise OperatorError(
+            f"standard input: a request of {size} bytes; the proxy takes {most} (max_command_buffer_size); {want}"
+        )
+    return {name: value for name, value in body.items() if name != "content"}
 
 
 def read_batch(path: str) -> dict[str, Any]:

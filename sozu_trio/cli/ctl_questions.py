@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from sozu_trio.cli.ctl_files import read_batch, read_text_file
+from sozu_trio.cli.ctl_files import content_or_file, read_batch, read_saved_state
 from sozu_trio.cli.ctl_options import Option, flag, names, number, option, pair
 from sozu_trio.cli.ctl_verbs import Verb
 
@@ -194,17 +194,12 @@ WHOLE = (
         help="take in a saved state, ours or Sōzu's",
         example="state load -f backup.json\nstate load -f sozu.state --skip-unknown",
         options=(
-            Option(
-                flags=("-f", "--file"),
-                key="content",
-                metavar="FILE",
-                required=True,
-                load=read_text_file,
-                help="- is standard input",
-            ),
+            option("-f", "--file", metavar="FILE", required=True, help="- is standard input"),
             flag("--skip-unknown", help="load the rest where something is not understood"),
         ),
         trace="history",
+        prepare=read_saved_state,
+        fit=content_or_file,
     ),
     Verb(
         words="state dump",

@@ -27,6 +27,10 @@ class Verb:
     """Its answer may take as long as it likes unless --timeout says otherwise."""
     prepare: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
     """Options → the body, where that is not one to one. Raises OperatorError."""
+    fit: Callable[[Mapping[str, Any], int | None], Mapping[str, Any]] | None = None
+    """Body → what of it is sent to a proxy whose requests may have so many bytes; None = it does not say. Raises
+    OperatorError.
+    """
 
     @property
     def all_options(self) -> tuple[Option, ...]:

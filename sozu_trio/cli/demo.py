@@ -49,6 +49,7 @@ WELCOME = f"""No configuration file: serving a demonstration with two backends o
   curl http://{ADDRESS}/hello -H 'X-Mine: 1'        twice: the backends take turns
   curl 'http://{ADDRESS}/slow?5'                    an answer that takes 5 s; stop the proxy meanwhile
 
+It can be changed while it serves: scripts/ctl --help; from this folder it finds this proxy.
 With a file of your own: scripts/run -c FILE (docs/getting-started.md). Ctrl-C stops softly, twice at once.
 
 """

@@ -1,16 +1,18 @@
 """`ctl` from its words to its exit code, against a proxy that says what the test wrote down."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sozu_trio.cli import main
-from tests.cli.scripted import ScriptedProxy, failure, ok, processing
+from tests.cli.scripted import HELLO, ScriptedProxy, failure, ok, processing
 
 Capture = pytest.CaptureFixture[str]
 ADD = ["backend", "add", "--id", "api", "--backend-id", "api-1", "--address", "127.0.0.1:9000", "--weight", "50"]
@@ -96,9 +98,38 @@ def test_files_for_ctl_are_sent_as_text(proxy: ScriptedProxy, tmp_path: Path, mo
     ]
 
 
+def test_a_state_too_large_for_a_request_is_left_to_the_proxy(
+    proxy: ScriptedProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").write_text("x" * 500)
+    proxy.greeting = limited_to(500)
+    assert ctl(proxy, "state", "load", "-f", "state", "--skip-unknown") == 0
+    assert proxy.asked == [("state load", {"file": str(tmp_path / "state"), "skip-unknown": True})]
+
+
+def test_too_much_on_standard_input_is_told_before_anything_is_asked(
+    proxy: ScriptedProxy, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 500)))
+    proxy.greeting = limited_to(500)
+    assert ctl(proxy, "state", "load", "-f", "-") == 1
+    err = capfd.readouterr().err
+    assert err.startswith("standard input: a request of 556 bytes; the proxy takes 500 (max_command_buffer_size);")
+    assert err.endswith("state load -f FILE\n")
+    assert proxy.asked == []
+
+
+def limited_to(most: int) -> dict[str, Any]:
+    """A hello that says so."""
+    return {**HELLO, "content": {"protocol": 1, "max_request": most}}
+
+
 def test_a_missing_file_is_told_before_anything_is_asked(proxy: ScriptedProxy, capfd: Capture) -> None:
     assert ctl(proxy, "apply", "-f", "/nowhere/batch") == 1
     assert capfd.readouterr().err == "/nowhere/batch: cannot be read: No such file or directory\n"
+    assert ctl(proxy, "state", "load", "-f", "/nowhere/state") == 1
+    assert capfd.readouterr().err == "/nowhere/state: cannot be read: No such file or directory\n"
     assert proxy.asked == []
 
 

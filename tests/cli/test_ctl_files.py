@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sozu_trio.cli.ctl_files import read_batch, read_text_file
+from sozu_trio.cli.ctl_files import content_or_file, read_batch, read_saved_state, read_text_file
+from sozu_trio.control.protocol import Request, write_request
 from sozu_trio.errors import OperatorError
 
 CHANGES = {"changes": [{"verb": "backend add", "id": "api", "weight": 5, "backup": True}]}
@@ -55,6 +56,16 @@ def test_what_is_no_batch(tmp_path: Path, name: str, content: bytes, said: str) 
         read_batch(str(file))
     assert str(error.value).startswith(f"{file}: ")
     assert said in str(error.value)
+
+
+def test_a_saved_state_goes_as_text_as_long_as_it_fits(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    file.write_text("ü\n\0", encoding="utf-8")
+    body = read_saved_state({"file": str(file), "skip-unknown": True})
+    text = {"content": "ü\n\0", "skip-unknown": True}
+    size = len(write_request(Request(id=1, verb="state load", body=text))) - 1
+    assert content_or_file(body, None) == content_or_file(body, size) == text
+    assert content_or_file(body, size - 1) == {"file": str(file), "skip-unknown": True}
 
 
 @pytest.mark.parametrize("path", ["/nowhere/file", "/", "nul\0"])
