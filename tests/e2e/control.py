@@ -58,10 +58,14 @@ class Control:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE)
-        self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
         self._sent = 0
-        self.hello = self.receive()["content"]
+        try:
+            self._socket.connect(str(path))
+            self.hello = self.receive()["content"]
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._lines.close()

@@ -40,7 +40,8 @@ SERVE = (sys.executable, "-m", "sozu_trio", "serve")
 class Proxy:
     """`python -m sozu_trio serve -c FILE`, serving. `config` is the text of FILE.
 
-    `environment` is added to ours; `prefix` is a command that runs it. Raises ProcessTrouble when it does not start.
+    `environment` is added to ours; `prefix` is a command that runs it; `arguments` go behind. What `folder` holds from
+    an earlier one stays. Raises ProcessTrouble when it does not start.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Proxy:
         *,
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        arguments: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.toml"
@@ -57,7 +59,7 @@ class Proxy:
         self.file = file
         self.folder = folder
         self.ports = listening_ports(config)
-        command = [*prefix, *SERVE, "-c", str(file)]
+        command = [*prefix, *SERVE, "-c", str(file), *arguments]
         self.process = Process(command, folder, name="sozu_trio", environment=environment_with(environment or {}))
         self._stopped = False
         try:

@@ -149,7 +149,8 @@ def test_standard_output_nobody_reads(nginx: Nginx, tmp_path: Path, reader: str)
     port = free_port()
     tmp_path.joinpath("proxy.toml").write_text(http_proxy(port, nginx.port))
     command = [*SERVE, "-c", str(tmp_path / "proxy.toml")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_with({})) as proxy:
+    pipe, environment = subprocess.PIPE, environment_with({})
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, env=environment) as proxy:
         try:
             assert proxy.stdout is not None
             assert proxy.stderr is not None
