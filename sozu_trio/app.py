@@ -30,7 +30,7 @@ from sozu_trio.config.load import Config
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.journal import Journal
-from sozu_trio.control.messages import Ask, Happened
+from sozu_trio.control.messages import Ask, Happened, Lines, Logged
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.errors import SozuTrioError
@@ -44,6 +44,8 @@ from sozu_trio.main.events import Event, Events
 from sozu_trio.main.parts import Parts
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.main.verbs import Verbs, changes_something
+from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.worker import grace_of, serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
@@ -64,6 +66,7 @@ class TakesLines(Protocol):
     """Where lines go: the targets of a configuration, or a test's memory."""
 
     def take(self, lines: str, dropped: int) -> None: ...
+    def take_log(self, lines: Iterable[str], dropped: int) -> None: ...
     def serve(self) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -90,7 +93,8 @@ async def open_proxy(
     begin_with: tuple[State, int] | None = None,
     journal: Callable[[], Awaitable[Any]] | None = None,
 ) -> AsyncIterator[Supervisor]:
-    """A proxy that serves `config` while the body runs; what is left of it after the body is stopped hard.
+    """A proxy that serves `config` while the body runs, with one worker that is a task of this process; what is left of
+    it after the body is stopped hard.
 
     `begin_with`: the State and generation to serve instead of what the file declares; `journal` writes it down before
     anybody serves by it. Raises OperatorError when a log target or an address cannot be had, the latter in exception
@@ -99,36 +103,28 @@ async def open_proxy(
     lines = Logs(config.program) if logs is None else logs
     declared = declared_by(config)
     first = begin_with or (with_declared(declared, declared), 1)
-    async with lines.serve(), _open_logged(config, lines, events or Events(), first, journal, inherited) as supervisor:
+    supervisor = Supervisor(
+        config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())
+    )
+    supervisor.inherit(inherited)
+    async with lines.serve(), _running(config, supervisor, first, journal):
         yield supervisor
 
 
 @asynccontextmanager
-async def _open_logged(
-    config: Config,
-    lines: TakesLines,
-    events: Events,
-    first: tuple[State, int],
-    journal: Callable[[], Awaitable[Any]] | None,
-    inherited: Iterable[socket.socket] = (),
-) -> AsyncIterator[Supervisor]:
-    """As `open_proxy`, for a caller that writes `lines` already."""
+async def _running(
+    config: Config, supervisor: Supervisor, first: tuple[State, int], journal: Callable[[], Awaitable[Any]] | None
+) -> AsyncIterator[None]:
+    """Have `supervisor` serve `first` while the body runs."""
     _log_notices(config)
     state, generation = first
     if state.settings.log_level != config.program.log_level:
         # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.
         apply_directives(parse_directives(state.settings.log_level))
-    supervisor = Supervisor(
-        config.program,
-        _serve_in_process,
-        lambda report: lines.take(report.lines, report.dropped),
-        on_event=partial(_pass_on, events),
-    )
-    supervisor.inherit(inherited)
     async with trio.open_nursery() as main:
         await main.start(supervisor.run)
         await supervisor.change(state, generation, journal=journal)
-        yield supervisor
+        yield
         await supervisor.stop(0)
 
 
@@ -140,13 +136,18 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     program = start.config.program
     logs = Logs(program)
     events = Events()
+    supervisor = Supervisor(
+        program,
+        SpawnProcess("sozu_trio.worker_process", str(int(program.log_colored))),
+        partial(_take, logs),
+        on_event=partial(_pass_on, events),
+        workers=program.worker_count,
+    )
     with trio.open_signal_receiver(*SIGNALS) as signals, open_control_socket(program.command_socket) as sock:
         async with (
             logs.serve(),
             _begun(start) as beginning,
-            _open_logged(
-                start.config, logs, events, (beginning.state, beginning.generation), beginning.record
-            ) as supervisor,
+            _running(start.config, supervisor, (beginning.state, beginning.generation), beginning.record),
             trio.open_nursery() as nursery,
         ):
             parts = _parts(start, supervisor, beginning.recorded(), events, logs)
@@ -244,11 +245,19 @@ async def _reload(parts: Parts) -> None:
         log.info("SIGHUP: %s is in force: generation %d", config.source, outcome.generation)
 
 
-async def _serve_in_process(_worker_id: int, channel: Channel[Ask]) -> None:
+async def _serve_in_process(_worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+    task_status.started(Spawned(os.getpid()))
     try:
         await serve_worker(channel, ProxyHandler)
     finally:
         channel.close()
+
+
+def _take(logs: TakesLines, report: Lines | Logged) -> None:
+    if isinstance(report, Lines):
+        logs.take(report.lines, report.dropped)
+    else:
+        logs.take_log(report.lines, report.dropped)
 
 
 def _pass_on(events: Events, happened: Happened) -> None:
@@ -266,5 +275,3 @@ def _log_notices(config: Config) -> None:
     for notice in config.notices:
         level = logging.WARNING if notice.level == "warning" else logging.INFO
         log.log(level, "%s: %s: %s", config.source, notice.where, notice.what)
-    if config.program.worker_count != 1:
-        log.info("worker_count = %d: main and one worker share this process for now", config.program.worker_count)

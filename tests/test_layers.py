@@ -21,7 +21,7 @@ LADDER = (
     {"tls", "control", "telemetry"},
     {"nursery"},
     {"proxy", "main"},
-    {"app"},
+    {"app", "worker_process"},
     {"testing"},
     {"cli"},
     {"__main__"},

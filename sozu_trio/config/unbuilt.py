@@ -26,7 +26,6 @@ class Refused:
 Rule = Refused | str
 """A string is a warning: what the key does instead of what it says."""
 
-_PROCESSES = "not built yet: workers as processes of their own"
 _MEMORY = "has no effect: memory is taken as it is needed and given back"
 _TLS = Refused("TLS")
 _ANSWERS = Refused("custom answers")
@@ -40,7 +39,6 @@ _UDP = Refused("UDP")
 
 GLOBAL: Mapping[str, Rule] = {
     "command_buffer_size": _MEMORY,
-    "worker_automatic_restart": _PROCESSES,
     "max_connections_per_ip": _PER_IP,
     "slab_entries_per_connection": _MEMORY,
     "min_buffers": _MEMORY,

@@ -116,6 +116,10 @@ class Channel(Generic[In]):
         packet, extra, flags, _ = await self._sock.recvmsg(INLINE_SIZE + 1, space, socket.MSG_CMSG_CLOEXEC)
         return packet, extra, flags
 
+    def detach(self) -> socket.socket:
+        """The socket, for another process. The channel is of no use any more."""
+        return socket.socket(fileno=self._sock.detach())
+
     def close(self) -> None:
         self._sock.close()
 

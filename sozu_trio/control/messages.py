@@ -82,6 +82,33 @@ class Unlisten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lend:
+    """Accept, as long as `owner` cannot, on its socket too, for a listener you accept for yourself."""
+
+    serial: int
+    owner: int
+    transport: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBack:
+    """Accept no more on what was lent; whoever came in that way stays."""
+
+    serial: int
+    owner: int
+    transport: str
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """Say that you are there."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """Cut what a removed backend still serves after `grace` seconds, unless it has come back by then."""
 
@@ -135,6 +162,14 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """Lines of the worker's log, each with its traceback if it has one, and how many were dropped before them."""
+
+    lines: tuple[str, ...]
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
     """An event, with a kind of Sōzu's (reference §3.4)."""
 
@@ -158,10 +193,13 @@ class Stopped:
     cut: int
 
 
-Ask = Begin | Amend | Prepare | Forget | Commit | Listen | Unlisten | Cut | Look | Kill | Stop
-Report = Reply | Lines | Happened | Counted | Stopped
+Ask = Begin | Amend | Prepare | Forget | Commit | Listen | Unlisten | Lend | GiveBack | Beat | Cut | Look | Kill | Stop
+Report = Reply | Lines | Logged | Happened | Counted | Stopped
 
 ASKS: dict[str, type[Ask]] = {
-    kind.__name__: kind for kind in (Begin, Amend, Prepare, Forget, Commit, Listen, Unlisten, Cut, Look, Kill, Stop)
+    kind.__name__: kind
+    for kind in (
+        *(Begin, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look, Kill, Stop),
+    )
 }
-REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Reply, Lines, Happened, Counted, Stopped)}
+REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Reply, Lines, Logged, Happened, Counted, Stopped)}

@@ -18,7 +18,8 @@ EVERY_INTERFACE = {"0.0.0.0", "::"}
 def open_listening_socket(address: Address, ours: Iterable[Address] = ()) -> socket.socket:
     """A non-blocking TCP socket that listens on `address`. Raises OperatorError when the address cannot be had.
 
-    `ours` is where we listen already: 0.0.0.0:80 may be added beside 127.0.0.1:80, and the other way round.
+    `ours` is where we listen already: there more sockets may join, and 0.0.0.0:80 may be added beside 127.0.0.1:80,
+    and the other way round.
     """
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -43,9 +44,9 @@ def open_listening_socket(address: Address, ours: Iterable[Address] = ()) -> soc
 
 
 def _overlap(one: Address, other: Address) -> bool:
-    """Whether one of the two is every interface on the port and of the family of the other."""
+    """Whether they are the same, or one of the two is every interface on the port and of the family of the other."""
     same = (one.port, one.is_ipv6) == (other.port, other.is_ipv6)
-    return same and not EVERY_INTERFACE.isdisjoint((one.host, other.host))
+    return one == other or (same and not EVERY_INTERFACE.isdisjoint((one.host, other.host)))
 
 
 def _refuse_a_taken_port(address: Address, family: int) -> None:

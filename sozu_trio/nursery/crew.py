@@ -1,70 +1,180 @@
-"""All workers of a main: started, asked at once, added up, stopped."""
+"""All workers of a main: started, replaced when they die, asked at once, added up, stopped."""
 
 import logging
 import math
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
+from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Ask, Begin, Happened, Kill, Lines, Look, Stop
+from sozu_trio.control.messages import Ask, Beat, Begin, Happened, Kill, Lines, Logged, Look, Stop
+from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
 
-Spawn = Callable[[int, Channel[Ask]], Awaitable[None]]
-"""Runs a worker on its end of a channel until it has stopped."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+"""Seconds before a worker is started anew that died soon after its start; doubled each time."""
+HEALTHY_AFTER = 10.0
+"""Seconds a worker lives before its death counts as the first one again: it is replaced at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A worker that has been started."""
+
+    pid: int
+    where: Callable[[], Awaitable[str]] | None = None
+    """Tells what it is doing, if it can be told to tell. None for a task of main, which cannot hang alone."""
+
+
+class Spawn(Protocol):
+    """Runs a worker on its end of a channel until it has ended; says so as soon as it is started.
+
+    Cancelled, it ends the worker at once.
+    """
+
+    async def __call__(
+        self, worker_id: int, channel: Channel[Ask], /, *, task_status: trio.TaskStatus[Spawned]
+    ) -> None: ...
 
 
 class Crew:
-    """The workers that were started, also those that have ended: what they counted still counts."""
+    """One worker for each id from 0 up, and what those before them have counted."""
 
     def __init__(
-        self, program: Program, spawn: Spawn, on_lines: Callable[[Lines], None], on_event: Callable[[Happened], None]
+        self,
+        program: Program,
+        spawn: Spawn,
+        on_lines: Callable[[Lines | Logged], None],
+        on_event: Callable[[Happened], None],
+        on_move: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_move` is called when a worker has died, and when another one has begun in its place."""
         self._program = program
         self._spawn = spawn
         self._on_lines = on_lines
         self._on_event = on_event
-        self.workers: list[WorkerHandle] = []
+        self._on_move = on_move
+        self._workers: dict[int, WorkerHandle] = {}
+        self._past = Counters()
+        """Of workers that have been replaced."""
+        self._stopping = trio.Event()
 
-    async def start(self, worker_id: int, nursery: trio.Nursery) -> None:
-        """Start a worker in `nursery` and wait until it has begun."""
-        ours, theirs = channel_pair()
-        patience = self._program.worker_timeout or math.inf
-        # A worker is a task of this process.
-        handle = WorkerHandle(worker_id, os.getpid(), ours, self._on_lines, self._on_event, patience=patience)
-        nursery.start_soon(self._spawn, worker_id, theirs, name=f"worker {worker_id}")
-        nursery.start_soon(handle.run, name=f"channel of worker {worker_id}")
-        await handle.ask(partial(Begin, worker_id=worker_id, program=self._program))
-        self.workers.append(handle)
+    @property
+    def workers(self) -> list[WorkerHandle]:
+        """By id; the latest one of each."""
+        return [self._workers[worker_id] for worker_id in sorted(self._workers)]
 
     @property
     def living(self) -> list[WorkerHandle]:
-        return [worker for worker in self.workers if worker.stopped is None]
+        return [worker for worker in self.workers if not worker.over]
 
     @property
-    def listening(self) -> set[ListenerKey]:
-        """Where at least one accepts."""
-        return {key for worker in self.living for key in worker.listening}
+    def listening(self) -> dict[int, set[ListenerKey]]:
+        """Where each of the living accepts, by id."""
+        return {worker.worker_id: worker.listening for worker in self.living}
+
+    async def keep(self, worker_id: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run a worker, and another one whenever it dies, until they have been told to stop.
+
+        Raises OperatorError when the first one dies before it has begun.
+        """
+        pause = 0.0
+        while not self._stopping.is_set():
+            began = trio.current_time()
+            worker = await self._run(worker_id, task_status)
+            if worker.stopped is not None or self._stopping.is_set():
+                return
+            if worker_id not in self._workers:
+                raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")
+            if not self._program.worker_automatic_restart:
+                self._leave(worker)
+                return
+            if trio.current_time() - began >= HEALTHY_AFTER:
+                pause = 0.0
+            log.error("worker %d (pid %d) is replaced in %g s", worker_id, worker.pid, pause)
+            self._on_move()
+            with trio.move_on_after(pause):
+                await self._stopping.wait()
+            pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+
+    def _leave(self, worker: WorkerHandle) -> None:
+        """Go on without it. Raises OperatorError where it was the last one."""
+        log.error("worker %d (pid %d) is not replaced: worker_automatic_restart is off", worker.worker_id, worker.pid)
+        if not self.living:
+            raise OperatorError("no worker is left, and worker_automatic_restart is off")
+        self._on_move()
+
+    async def _run(self, worker_id: int, task_status: trio.TaskStatus[None]) -> WorkerHandle:
+        """One worker, from its start to its end."""
+        ours, theirs = channel_pair()
+        async with trio.open_nursery() as spawning:
+            spawned: Spawned = await spawning.start(self._spawn, worker_id, theirs, name=f"worker {worker_id}")
+            patience = self._program.worker_timeout or math.inf
+            worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
+            # It ends by itself after its last word; whoever says none is of no use any more.
+            said_all = await self._hear(worker, spawned, task_status)
+            spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
+        return worker
+
+    async def _hear(self, worker: WorkerHandle, spawned: Spawned, task_status: trio.TaskStatus[None]) -> bool:
+        """Have a worker begin and take what it says; whether it has said its last word."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._begin, worker, task_status)
+                if spawned.where is not None and worker.patience < math.inf:
+                    nursery.start_soon(self._watch, worker, spawned.where)
+                await worker.run()
+                nursery.cancel_scope.cancel(reason="it has said its last word")
+        except* ChannelError as lost:
+            log.error("%s", lost.exceptions[0])
+        return worker.stopped is not None
+
+    async def _watch(self, worker: WorkerHandle, where: Callable[[], Awaitable[str]]) -> None:
+        """Raises ChannelError when it leaves a question unanswered for too long."""
+        while True:
+            await trio.sleep(worker.patience / 2)
+            try:
+                await worker.ask_in_time(Beat)
+            except WorkerSilent as silent:
+                raise ChannelError(f"{silent}: it is killed. {await where()}") from silent
+
+    async def _begin(self, worker: WorkerHandle, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await worker.ask_in_time(partial(Begin, worker_id=worker.worker_id, program=self._program))
+        except WorkerRefused as refused:
+            raise ChannelError(str(refused)) from refused
+        known = self._workers.get(worker.worker_id)
+        self._workers[worker.worker_id] = worker
+        if known is None:
+            task_status.started()
+        else:
+            self._past.add(known.counters)
+            self._on_move()
 
     async def ask(
         self, ask: Callable[[WorkerHandle], Awaitable[object]], workers: Iterable[WorkerHandle] | None = None
     ) -> dict[int, WorkerRefused]:
-        """`await ask(worker)` for all (None = every living one) at once; returns who refused, by worker id."""
+        """`await ask(worker)` for all (None = every living one) at once; returns who refused, by worker id.
+
+        One that has died meanwhile has not refused: the next one in its place begins anew.
+        """
         refusals: dict[int, WorkerRefused] = {}
 
         async def ask_one(worker: WorkerHandle) -> None:
             try:
                 await ask(worker)
             except WorkerRefused as refused:
-                refusals[worker.worker_id] = refused
+                if not worker.over:
+                    refusals[worker.worker_id] = refused
 
         async with trio.open_nursery() as nursery:
             for worker in self.living if workers is None else workers:
@@ -105,16 +215,16 @@ class Crew:
     def counters(self) -> Counters:
         """The sum over all workers, of those that have ended what they said last."""
         total = Counters()
-        for worker in self.workers:
+        total.add(self._past)
+        for worker in self._workers.values():
             total.add(worker.counters)
         return total
 
     async def stop(self, grace: float | None) -> None:
         """Tell every worker to stop; may be called again with less patience. Raises WorkerRefused."""
+        self._stopping.set()
         for worker in self.living:
             worker.stopping = True
             worker.listening.clear()
-        for worker_id, refused in (await self.ask(lambda worker: worker.ask(partial(Stop, grace=grace)))).items():
-            # The last session may have ended just now.
-            if any(worker.worker_id == worker_id for worker in self.living):
-                raise refused
+        for refused in (await self.ask(lambda worker: worker.ask(partial(Stop, grace=grace)))).values():
+            raise refused

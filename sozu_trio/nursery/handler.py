@@ -1,9 +1,10 @@
-"""What a worker asks of those who know what a connection is; `proxy` has the one there is."""
+"""What a worker asks of those who know what a connection is, which `proxy` does, and of the process it is."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.messages import Happened
 from sozu_trio.nursery.listener import Doorkeeping
 from sozu_trio.routing.table import Table
@@ -38,3 +39,17 @@ class Handler(Protocol):
 
     async def look(self, what: str, query: Mapping[str, Any]) -> Any:
         """JSON that answers `query`. Raises ValueError for what cannot be asked."""
+
+
+class OwnProcess(Protocol):
+    """What a worker that is a process of its own has besides."""
+
+    @property
+    def lines(self) -> LineBuffer:
+        """Of its log, on their way to main."""
+
+    def begin(self, program: Program) -> None:
+        """The first message has come."""
+
+    def follow(self, generation: int, settings: Settings) -> None:
+        """`generation` is in force."""

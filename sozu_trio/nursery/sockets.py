@@ -1,10 +1,15 @@
-"""The listening sockets main holds: those it was given, those it has opened, those it gives up."""
+"""The listening sockets main holds: for each worker one per listener.
+
+Main keeps its own descriptor of each, so that a connection which waits in the queue of a worker that died is there for
+its successor. Those that came from outside have no SO_REUSEPORT, so all workers share them.
+"""
 
 import logging
 import socket
 from collections.abc import Collection, Iterable
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.routing.state import ListenerKey
 
@@ -16,12 +21,18 @@ Sockets = dict[ListenerKey, socket.socket]
 class ListeningSockets:
     """Opened before a change is decided, taken over or dropped after it, closed when nobody accepts on them."""
 
-    def __init__(self) -> None:
-        self.in_use: Sockets = {}
-        """Where workers accept, or will in a moment."""
+    def __init__(self, workers: int = 1) -> None:
+        """`workers`: how many there are; they are known by 0 … workers − 1."""
+        self.of: tuple[Sockets, ...] = tuple({} for _ in range(workers))
+        """Where each worker accepts, or will in a moment."""
         self._inherited: Sockets = {}
         self._told: set[ListenerKey] = set()
         """Those the log has said are listened on."""
+
+    @property
+    def in_use(self) -> set[ListenerKey]:
+        """Where at least one worker accepts, or will in a moment."""
+        return {key for sockets in self.of for key in sockets}
 
     def inherit(self, sockets: Iterable[socket.socket]) -> None:
         """Take over sockets that already listen; each serves the listener of its address."""
@@ -29,49 +40,67 @@ class ListeningSockets:
             sock.setblocking(False)
             self._inherited["tcp", bound_address(sock)] = sock
 
-    def open(self, wanted: Collection[ListenerKey]) -> Sockets:
-        """A socket for each of `wanted` that is not in use. An inherited one is no less inherited before `take_over`.
+    def open(self, wanted: Collection[ListenerKey]) -> list[Sockets]:
+        """For each worker a socket for each of `wanted` where it has none. An inherited one is no less inherited before
+        `take_over`.
 
         Raises OperatorError for an address that cannot be had; nothing is open then that was not before.
         """
-        opened: Sockets = {}
+        opened: list[Sockets] = [{} for _ in self.of]
         try:
-            for key in sorted(set(wanted) - self.in_use.keys()):
-                ours = [address for _, address in (*self.in_use, *self._inherited, *opened)]
-                opened[key] = self._inherited.get(key) or open_listening_socket(key[1], ours)
+            for key in sorted(wanted):
+                for worker, sockets in enumerate(self.of):
+                    if key not in sockets:
+                        opened[worker][key] = self._open(key, opened)
         except BaseException:
             self.drop(opened)
             raise
         return opened
 
-    def drop(self, opened: Sockets) -> None:
-        """Close what `open` has opened: it was not wanted after all."""
-        for key in opened.keys() - self._inherited.keys():
-            opened[key].close()
+    def _open(self, key: ListenerKey, opened: Iterable[Sockets]) -> socket.socket:
+        if key in self._inherited:
+            try:
+                return self._inherited[key].dup()
+            except OSError as error:
+                raise OperatorError(f"cannot listen on {key[1]}: {error.strerror}") from error
+        ours = [address for sockets in (*self.of, self._inherited, *opened) for _, address in sockets]
+        return open_listening_socket(key[1], ours)
 
-    def take_over(self, opened: Sockets, wanted: Collection[ListenerKey]) -> None:
+    def drop(self, opened: Iterable[Sockets]) -> None:
+        """Close what `open` has opened: it was not wanted after all."""
+        for sockets in opened:
+            for sock in sockets.values():
+                sock.close()
+
+    def take_over(self, opened: Iterable[Sockets], wanted: Collection[ListenerKey]) -> None:
         """Use `opened` from now on, and close what is not `wanted` any more.
 
         Workers close theirs later, once they have let in who is in the queue; ours, open until then, would let in some
         that nobody takes.
         """
-        for key in opened:
-            self._inherited.pop(key, None)
-        self.in_use.update(opened)
-        self._close(self.in_use.keys() - set(wanted))
+        for sockets, new in zip(self.of, opened, strict=True):
+            for key in new.keys() & self._inherited.keys():
+                self._inherited.pop(key).close()
+            sockets.update(new)
+            self._close(sockets, sockets.keys() - set(wanted))
 
-    def settle(self, heard: Iterable[ListenerKey]) -> None:
-        """Close what no worker accepts on, for clients would wait in its queue for ever; say what has changed."""
-        self._close(self.in_use.keys() - set(heard))
-        for transport, address in sorted(self.in_use.keys() - self._told):
+    def settle(self, heard: Iterable[tuple[int, Collection[ListenerKey]]]) -> None:
+        """Close what a worker of `heard` does not accept on, for clients would wait in its queue for ever; say what has
+        changed.
+        """
+        for worker, keys in heard:
+            self._close(self.of[worker], self.of[worker].keys() - set(keys))
+        in_use = self.in_use
+        for transport, address in sorted(in_use - self._told):
             log.info("listening on %s %s", transport, address)
-        for transport, address in sorted(self._told - self.in_use.keys()):
+        for transport, address in sorted(self._told - in_use):
             log.info("no longer listening on %s %s", transport, address)
-        self._told = set(self.in_use)
+        self._told = in_use
 
     def stop(self) -> None:
         """Close those in use, for good."""
-        self._close(set(self.in_use))
+        for sockets in self.of:
+            self._close(sockets, set(sockets))
 
     def close(self) -> None:
         """Close everything."""
@@ -79,9 +108,9 @@ class ListeningSockets:
         for sock in self._inherited.values():
             sock.close()
 
-    def _close(self, keys: Iterable[ListenerKey]) -> None:
+    def _close(self, sockets: Sockets, keys: Iterable[ListenerKey]) -> None:
         for key in keys:
-            self.in_use.pop(key).close()
+            sockets.pop(key).close()
 
     @property
     def addresses(self) -> list[Address]:

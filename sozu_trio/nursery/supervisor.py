@@ -19,9 +19,10 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
-from sozu_trio.control.messages import Happened, Lines
+from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import Blame, OperatorError
 from sozu_trio.nursery.crew import Crew, Spawn
+from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.transaction import Following, Target, forget, prepare, removed_backends
 from sozu_trio.nursery.workers import WorkerRefused, WorkerStatus
@@ -54,16 +55,21 @@ class Supervisor:
         self,
         program: Program,
         spawn: Spawn,
-        on_lines: Callable[[Lines], None],
+        on_lines: Callable[[Lines | Logged], None],
         on_event: Callable[[Happened], None] = lambda _: None,
+        *,
+        workers: int = 1,
     ) -> None:
         self.program = program
         self.state: State = EMPTY
         self.generation = 0
         self.stopped = trio.Event()
         """The last worker has stopped."""
-        self._crew = Crew(program, spawn, on_lines, on_event)
-        self._sockets = ListeningSockets()
+        self._crew = Crew(program, spawn, on_lines, on_event, self._settle)
+        self._count = workers
+        self._sockets = ListeningSockets(workers)
+        self._loans = Loans(self._crew, self._sockets)
+        self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
         self._stopping = False
@@ -77,13 +83,27 @@ class Supervisor:
         try:
             async with trio.open_nursery() as services:
                 services.start_soon(self._heal, name="healing")
+                services.start_soon(self._keep_lent, name="loans")
                 async with trio.open_nursery() as workers:
-                    await self._crew.start(0, workers)
+                    async with trio.open_nursery() as starting:
+                        for worker_id in range(self._count):
+                            starting.start_soon(workers.start, self._crew.keep, worker_id)
                     task_status.started()
                 services.cancel_scope.cancel(reason="the last worker has stopped")
             self.stopped.set()
         finally:
             self._sockets.close()
+
+    def _settle(self) -> None:
+        """A worker has died, or begun in the place of one that did."""
+        self._moved.set()
+        self._out_of_step.set()
+
+    async def _keep_lent(self) -> None:
+        while True:
+            await self._moved.wait()
+            self._moved = trio.Event()
+            await self._loans.settle()
 
     async def change(
         self,
@@ -163,14 +183,17 @@ class Supervisor:
 
     async def _follow(self, target: Target) -> str:
         """Have every worker follow; returns what is not confirmed, if anything."""
-        followings = [Following(worker, target, self._sockets.in_use) for worker in self._crew.living]
+        followings = [Following(worker, target, self._sockets.of[worker.worker_id]) for worker in self._crew.living]
         async with trio.open_nursery() as nursery:
             for following in followings:
                 nursery.start_soon(following.run)
         if self._stopping:
             return ""
-        self._sockets.settle(self._crew.listening)
-        return "; ".join(str(failure) for following in followings for failure in following.failures)
+        # Whoever has died meanwhile is replaced; the next one begins with this generation, and on the same sockets.
+        done = [following for following in followings if not following.worker.over]
+        self._sockets.settle((following.worker.worker_id, following.worker.listening) for following in done)
+        self._moved.set()
+        return "; ".join(str(failure) for following in done for failure in following.failures)
 
     async def _heal(self) -> None:
         """Bring workers in step that have not followed."""

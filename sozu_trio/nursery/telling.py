@@ -1,4 +1,4 @@
-"""What a worker tells main unasked: access-log lines, events, counters. None of it ever holds up traffic."""
+"""What a worker tells main unasked: lines of its logs, events, counters. None of it ever holds up traffic."""
 
 import contextlib
 from collections import deque
@@ -8,14 +8,11 @@ import trio
 
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Counted, Happened, Lines
+from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Logged
+from sozu_trio.nursery.telling_lines import LineTeller
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
 
-LINES_PER_MESSAGE = 256
-"""Enough that a message costs little per line, few enough that it mostly stays below INLINE_SIZE."""
-LINES_PERIOD = 0.05
-"""Seconds lines are collected for one message."""
 COUNTS_PERIOD = 1.0
 """Seconds between two looks at whether something was counted."""
 EVENTS = 1000
@@ -25,12 +22,12 @@ EVENTS = 1000
 class Telling:
     """The worker's end of `channel`, for reports. Main may be gone at any time; `control` notices that."""
 
-    def __init__(self, channel: Channel[Ask], lines: LineBuffer, counters: Counters) -> None:
+    def __init__(self, channel: Channel[Ask], lines: LineBuffer, log: LineBuffer | None, counters: Counters) -> None:
+        """`lines` of the access log; `log`: what else is logged, None where that is main's own log."""
         self._channel = channel
-        self._lines = lines
+        self._access = LineTeller(channel, lines, _access_lines)
+        self._log = None if log is None else LineTeller(channel, log, _log_lines)
         self._counters = counters
-        self._unsent: list[str] = []
-        self._drops_told = 0
         self._events: deque[Happened] = deque()
         self._something = trio.Event()
         self._counts_told: tuple[int, ...] = ()
@@ -38,7 +35,8 @@ class Telling:
     @property
     def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """To be run beside the sessions, by name. When they are cancelled they tell what is left."""
-        return {"lines": self._send_lines, "events": self._send_events, "counters": self._send_counts}
+        services = {"lines": self._access.serve, "events": self._send_events, "counters": self._send_counts}
+        return services if self._log is None else {**services, "log": self._log.serve}
 
     def happened(self, event: Happened) -> None:
         """Tell main when it reads; never blocks."""
@@ -83,26 +81,10 @@ class Telling:
             except OSError:
                 self._counters.events_dropped += 1
 
-    async def _send_lines(self) -> None:
-        try:
-            while True:
-                await self._lines.wait()
-                await trio.sleep(LINES_PERIOD)
-                await self._send_batches()
-        finally:
-            with trio.move_on_after(GOODBYE, shield=True):
-                await self._send_batches()
 
-    async def _send_batches(self) -> None:
-        lines = self._lines
-        while batch := self._unsent or lines.take(LINES_PER_MESSAGE):
-            # A send that is cancelled has sent nothing.
-            self._unsent = batch
-            dropped = lines.dropped
-            try:
-                await self._channel.send(Lines(lines="\n".join(batch), dropped=dropped - self._drops_told))
-                self._drops_told = dropped
-            except OSError:
-                # Main is gone and its logs with it, or there is no descriptor for a large batch.
-                lines.drop(len(batch))
-            self._unsent = []
+def _access_lines(lines: list[str], dropped: int) -> Lines:
+    return Lines(lines="\n".join(lines), dropped=dropped)
+
+
+def _log_lines(lines: list[str], dropped: int) -> Logged:
+    return Logged(lines=tuple(lines), dropped=dropped)

@@ -97,7 +97,7 @@ class Following:
         """`sockets`: where it is to listen in the end; a stop may take some of them away meanwhile."""
         self.failures: list[WorkerRefused] = []
         """What the worker has not done or not confirmed."""
-        self._worker = worker
+        self.worker = worker
         self._target = target
         self._sockets = sockets
 
@@ -105,35 +105,35 @@ class Following:
         """Have the worker serve by the generation it is prepared for, or by the one it is at, and listen where it
         should.
         """
-        self._worker.uncut.update(self._target.cuts)
+        self.worker.uncut.update(self._target.cuts)
         await self._unlisten()
         if await self._commit():
             await self._listen()
             await self._cut()
 
     async def _unlisten(self) -> None:
-        worker, graces = self._worker, self._target.drains.listeners
+        worker, graces = self.worker, self._target.drains.listeners
         for key in sorted(worker.listening - self._sockets.keys()):
             transport, address = key
             if await self._ask(partial(Unlisten, transport=transport, address=address, grace=graces.get(key))):
                 worker.listening.discard(key)
 
     async def _commit(self) -> bool:
-        worker, generation = self._worker, self._target.generation
+        worker, generation = self.worker, self._target.generation
         if worker.generation != generation:
             done = await self._ask(partial(Commit, generation=generation))
             worker.generation = generation if done else None
         return worker.generation == generation
 
     async def _listen(self) -> None:
-        for key in sorted(self._sockets.keys() - self._worker.listening):
+        for key in sorted(self._sockets.keys() - self.worker.listening):
             transport, address = key
             sock = self._sockets.get(key)
             if sock is not None and await self._ask(partial(Listen, transport=transport, address=address), [sock]):
-                self._worker.listening.add(key)
+                self.worker.listening.add(key)
 
     async def _cut(self) -> None:
-        uncut = self._worker.uncut
+        uncut = self.worker.uncut
         for removed, grace in list(uncut.items()):
             cluster_id, backend_id, address = removed
             if is_there(removed, self._target.state) or await self._ask(
@@ -143,7 +143,7 @@ class Following:
 
     async def _ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> bool:
         try:
-            await self._worker.ask_in_time(make, sockets)
+            await self.worker.ask_in_time(make, sockets)
         except WorkerRefused as refused:
             self.failures.append(refused)
             return False

@@ -28,11 +28,14 @@ from sozu_trio.control.channel import Channel, DescriptorsLost
 from sozu_trio.control.messages import (
     Amend,
     Ask,
+    Beat,
     Begin,
     Commit,
     Cut,
     Forget,
+    GiveBack,
     Kill,
+    Lend,
     Listen,
     Look,
     Prepare,
@@ -45,7 +48,7 @@ from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
-from sozu_trio.nursery.handler import Handler
+from sozu_trio.nursery.handler import Handler, OwnProcess
 from sozu_trio.nursery.listener import ListenerNode, serve_listener
 from sozu_trio.nursery.looks import Service, list_sessions, sessions_by_listener, tree_of
 from sozu_trio.nursery.telling import Telling
@@ -57,9 +60,12 @@ RELIEF = 16
 """Descriptors to be given back at a time when they have run out."""
 
 
-async def serve_worker(channel: Channel[Ask], make_handler: Callable[[Program, int], Handler]) -> None:
-    """Serve main's `channel` until it says stop, or is gone, and the last session has ended. Raises ChannelError for a
-    wrong beginning.
+async def serve_worker(
+    channel: Channel[Ask], make_handler: Callable[[Program, int], Handler], process: OwnProcess | None = None
+) -> None:
+    """Serve main's `channel` until it says stop, or is gone, and the last session has ended.
+
+    `process`: None where the worker is a task of main. Raises ChannelError for a wrong beginning.
     """
     received = await channel.receive()
     if received is None:
@@ -69,7 +75,9 @@ async def serve_worker(channel: Channel[Ask], make_handler: Callable[[Program, i
     if not isinstance(begin, Begin):
         raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
     handler = make_handler(begin.program, begin.worker_id)
-    worker = Worker(f"worker {begin.worker_id}", channel, handler, grace_of(begin.program.shutdown_timeout))
+    if process is not None:
+        process.begin(begin.program)
+    worker = Worker(f"worker {begin.worker_id}", channel, handler, grace_of(begin.program.shutdown_timeout), process)
     await channel.send(Reply(serial=begin.serial))
     await worker.run()
     with contextlib.suppress(OSError):
@@ -87,10 +95,14 @@ class Branches:
 class Worker:
     """The live tree of one worker."""
 
-    def __init__(self, name: str, channel: Channel[Ask], handler: Handler, grace: float | None) -> None:
+    def __init__(
+        self, name: str, channel: Channel[Ask], handler: Handler, grace: float | None, process: OwnProcess | None = None
+    ) -> None:
         """`grace`: seconds that sessions get once main is gone."""
         self.listeners: dict[ListenerKey, ListenerNode] = {}
         """Those that accept."""
+        self.lent: dict[tuple[int, ListenerKey], ListenerNode] = {}
+        """Those that accept on sockets of other workers, by the worker's id too."""
         self.nodes: set[ListenerNode] = set()
         """These and those that still drain."""
         self.services: dict[Service, None] = {}
@@ -99,7 +111,9 @@ class Worker:
         self._itself = Service(name)
         self._channel = channel
         self._handler = handler
-        self._telling = Telling(channel, handler.lines, handler.counters)
+        self._process = process
+        log_lines = None if process is None else process.lines
+        self._telling = Telling(channel, handler.lines, log_lines, handler.counters)
         self._generations = Generations(handler.swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
         self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
@@ -180,10 +194,19 @@ class Worker:
             case Commit():
                 self._generations.commit(message.generation)
                 self._cuts.follow(self._generations.state)
+                if self._process is not None:
+                    self._process.follow(message.generation, self._generations.state.settings)
             case Listen():
                 await self._listen((message.transport, message.address), descriptors, branches.listeners)
             case Unlisten():
                 await self._unlisten((message.transport, message.address), message.grace)
+            case Lend():
+                key = message.transport, message.address
+                await self._borrow(message.owner, key, descriptors, branches.listeners)
+            case GiveBack():
+                await self._give_back(message.owner, (message.transport, message.address))
+            case Beat():
+                pass
             case Cut():
                 self._cut_later(message, branches.services)
             case Look():
@@ -198,21 +221,42 @@ class Worker:
 
     async def _listen(self, key: ListenerKey, descriptors: list[int], listeners: trio.Nursery) -> None:
         """Take what is listened on out of `descriptors` and accept on it."""
+        known = self.listeners.get(key)
+        node = self._node(key, known, descriptors)
+        if node is not known:
+            self.listeners[key] = node
+            await listeners.start(self._serve_listener, node, name=node.name)
+
+    async def _borrow(self, owner: int, key: ListenerKey, descriptors: list[int], listeners: trio.Nursery) -> None:
+        """Accept on the socket of another worker as well."""
+        if key not in self.listeners:
+            raise ChannelError(f"not listening at {key[1]}")
+        known = self.lent.get((owner, key))
+        node = self._node(key, known, descriptors)
+        if node is not known:
+            self.lent[owner, key] = node
+            await listeners.start(self._serve_listener, node, name=f"{node.name} of worker {owner}")
+
+    async def _give_back(self, owner: int, key: ListenerKey) -> None:
+        node = self.lent.pop((owner, key), None)
+        if node is not None:
+            node.accepting.cancel(reason="the worker whose socket it is accepts again")
+            await node.closed.wait()
+
+    def _node(self, key: ListenerKey, known: ListenerNode | None, descriptors: list[int]) -> ListenerNode:
+        """The one for the socket in `descriptors`: `known`, where main never heard that it was there."""
         if len(descriptors) != 1:
-            raise ChannelError(f"Listen came with {len(descriptors)} descriptors")
+            raise ChannelError(f"{len(descriptors)} descriptors came to listen on")
         if self._stop.is_set():
             raise ChannelError("the worker is stopping")
-        known = self.listeners.get(key)
         if known is not None:
             if os.path.samestat(os.fstat(known.sock.fileno()), os.fstat(descriptors[0])):
-                return  # Main never heard that it had been done.
+                return known
             raise ChannelError(f"already listening at {key[1]}")
         sock = socket.socket(fileno=descriptors[0])
         descriptors.clear()
         sock.setblocking(False)
-        node = ListenerNode(key, sock)
-        self.listeners[key] = node
-        await listeners.start(self._serve_listener, node, name=node.name)
+        return ListenerNode(key, sock)
 
     async def _serve_listener(
         self,
@@ -229,12 +273,13 @@ class Worker:
 
     async def _unlisten(self, key: ListenerKey, grace: float | None) -> None:
         # Out of the map at once: the address may be listened to again while old sessions still drain.
-        node = self.listeners.pop(key, None)
-        if node is None:
-            return  # Main never heard that it had been done.
-        node.stop(grace)
-        # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
-        await node.closed.wait()
+        self.listeners.pop(key, None)
+        self.lent = {name: node for name, node in self.lent.items() if node.key != key}
+        # Where it was stopped before, that had a grace of its own.
+        for node in [node for node in self.nodes if node.key == key and not node.drain.started]:
+            node.stop(grace)
+            # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
+            await node.closed.wait()
 
     def _cut_later(self, message: Cut, services: trio.Nursery) -> None:
         removed = removed_by(message, self._generations.state)
@@ -264,6 +309,7 @@ class Worker:
 
     def _stop_all(self, grace: float | None) -> None:
         self.listeners.clear()
+        self.lent.clear()
         for node in self.nodes:
             node.stop(grace)
         self._stop.set()

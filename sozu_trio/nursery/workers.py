@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import trio
 
 from sozu_trio.control.channel import Channel, DescriptorsLost
-from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Look, Reply, Report, Stopped
+from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Logged, Look, Reply, Report, Stopped
 from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.cuts import Removed
 from sozu_trio.routing.state import ListenerKey
@@ -73,7 +73,7 @@ class WorkerHandle:
         worker_id: int,
         pid: int,
         channel: Channel[Report],
-        on_lines: Callable[[Lines], None],
+        on_lines: Callable[[Lines | Logged], None],
         on_event: Callable[[Happened], None],
         *,
         patience: float = math.inf,
@@ -92,15 +92,16 @@ class WorkerHandle:
         """As it told them last."""
         self.stopping = False
         """It was told to stop."""
+        self.over = False
+        """It has said its last, or is gone."""
         self.answering = True
         """It has not let a question wait for longer than `patience` since it answered last."""
-        self._patience = patience
+        self.patience = patience
         self._channel = channel
         self._on_lines = on_lines
         self._on_event = on_event
         self._serials = itertools.count(1)
         self._waiting: dict[int, _Question] = {}
-        self._over = False
 
     async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
@@ -109,7 +110,7 @@ class WorkerHandle:
         serial = next(self._serials)
         question = self._waiting[serial] = _Question(make(serial=serial))
         try:
-            if not self._over:
+            if not self.over:
                 await self._send(question.ask, sockets)
                 await question.answered.wait()
         except (OSError, trio.ClosedResourceError) as error:
@@ -124,11 +125,11 @@ class WorkerHandle:
 
     async def ask_in_time(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
         """As `ask`. Raises WorkerSilent when the answer takes too long."""
-        with trio.move_on_after(self._patience):
+        with trio.move_on_after(self.patience):
             return await self.ask(make, sockets)
         self.answering = False
         what = type(make(serial=0)).__name__
-        raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {self._patience:g} s")
+        raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {self.patience:g} s")
 
     async def _send(self, ask: Ask, sockets: Iterable[socket.socket]) -> None:
         with contextlib.ExitStack() as stack, contextlib.suppress(BrokenPipeError):
@@ -145,7 +146,7 @@ class WorkerHandle:
             while self.stopped is None:
                 await self._receive()
         finally:
-            self._over = True
+            self.over = True
             self._channel.close()
             self.counters.close_gauges()
             for question in self._waiting.values():
@@ -178,7 +179,7 @@ class WorkerHandle:
         match report:
             case Reply():
                 self._take_reply(report)
-            case Lines():
+            case Lines() | Logged():
                 self._on_lines(report)
             case Happened():
                 self._on_event(report)
@@ -213,7 +214,7 @@ class WorkerHandle:
         )
 
     def _state(self, generation: int) -> str:
-        if self._over:
+        if self.over:
             return "stopped"
         if not self.answering:
             return "not answering"

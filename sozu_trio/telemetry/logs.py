@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -57,6 +57,13 @@ class Logs:
         self._access.append_block(lines)
         if dropped:
             self._access.drop(dropped)
+
+    def take_log(self, lines: Iterable[str], dropped: int) -> None:
+        """Lines of the log of a worker, each with its traceback if it has one, and how many it had to drop."""
+        for line in lines:
+            self._lines.append(line)
+        if dropped:
+            self._lines.drop(dropped)
 
     @property
     def audit(self) -> Callable[[str], None] | None:

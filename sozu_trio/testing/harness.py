@@ -1,7 +1,7 @@
 """The real proxy in a test: a configuration with `$names` for addresses, served while a block runs."""
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from string import Template
@@ -36,6 +36,11 @@ class RecordedLogs:
     def take(self, lines: str, dropped: int) -> None:
         assert not dropped
         self.access += lines.split("\n")
+
+    def take_log(self, lines: Iterable[str], dropped: int) -> None:
+        assert not dropped
+        for line in lines:
+            self._lines.append(line)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:

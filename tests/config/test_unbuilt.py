@@ -82,10 +82,6 @@ def test_refused_where_a_client_would_notice(problems: Problems, text: str, prob
             "command_buffer_size = 16384",
             "command_buffer_size: has no effect: memory is taken as it is needed and given back",
         ),
-        (
-            "worker_automatic_restart = false",
-            "worker_automatic_restart: not built yet: workers as processes of their own",
-        ),
         ("max_buffers = 500", "max_buffers: has no effect: memory is taken as it is needed and given back"),
         ("handle_process_affinity = true", "handle_process_affinity: has no effect, as in Sōzu"),
         ("metrics = { address = '127.0.0.1:8125' }", "metrics: not built yet: sending metrics"),

@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -14,8 +15,9 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel
 from sozu_trio.control.codec import encode
-from sozu_trio.control.messages import Ask, Happened, Lines, Reply
+from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Reply
 from sozu_trio.nursery.capacity import Capacity
+from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.listener import Doorkeeping, SessionNode
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import ListenerKey
@@ -182,6 +184,10 @@ class Meddling(Channel[Ask]):
     def __init__(self, channel: Channel[Ask]) -> None:
         self.__dict__ = channel.__dict__
         self.heard: list[Ask] = []
+        self.delayed: dict[type[Ask], trio.Event] = {}
+        """Kinds that the worker hears of only after an event."""
+        self.fatal: dict[type[Ask], trio.CancelScope] = {}
+        """Kinds of which the worker dies: the scope it lives in."""
         self.refused: set[type[Ask]] = set()
         """Kinds that are answered with a failure."""
         self.ignored: set[type[Ask]] = set()
@@ -194,6 +200,11 @@ class Meddling(Channel[Ask]):
             message, descriptors = received
             self.heard.append(message)
             kind = type(message)
+            if kind in self.delayed:
+                await self.delayed[kind].wait()
+            if kind in self.fatal:
+                self.fatal[kind].cancel(reason="it died of what it was asked")
+                await trio.lowlevel.checkpoint()
             if kind not in self.refused | self.ignored | self.pretended:
                 return received
             for descriptor in descriptors:
@@ -211,24 +222,43 @@ class Workers:
     """Runs workers as tasks of the test, keeps what they are made of and what they report."""
 
     def __init__(self) -> None:
-        self.handlers: list[FakeHandler] = []
+        self._handlers: dict[int, FakeHandler] = {}
         self.channels: list[Meddling] = []
+        self.deaths: list[trio.CancelScope] = []
+        self.delayed: dict[type[Ask], trio.Event] = {}
+        """Kinds that any worker hears of only after an event."""
+        self.ids: list[int] = []
+        """In the order in which they were started, as the lists above."""
         self.lines: list[str] = []
         self.events: list[Happened] = []
 
-    async def spawn(self, _worker_id: int, channel: Channel[Ask]) -> None:
+    async def spawn(self, worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        task_status.started(Spawned(os.getpid()))
+        self.ids.append(worker_id)
         self.channels.append(Meddling(channel))
+        self.channels[-1].delayed = self.delayed
+        self.deaths.append(trio.CancelScope())
+        make_handler = partial(self._make_handler, len(self.ids))
         try:
-            await serve_worker(self.channels[-1], self._make_handler)
+            with self.deaths[-1]:
+                await serve_worker(self.channels[-1], make_handler)
         finally:
             channel.close()
 
-    def _make_handler(self, program: Program, worker_id: int) -> FakeHandler:
-        self.handlers.append(FakeHandler(program, worker_id))
-        return self.handlers[-1]
+    def kill(self, number: int) -> None:
+        """Have the worker that was started as the `number`th end without another word."""
+        self.deaths[number].cancel(reason="kill -9")
 
-    def take_lines(self, report: Lines) -> None:
-        self.lines += report.lines.split("\n")
+    def _make_handler(self, number: int, program: Program, worker_id: int) -> FakeHandler:
+        self._handlers[number] = FakeHandler(program, worker_id)
+        return self._handlers[number]
+
+    @property
+    def handlers(self) -> list[FakeHandler]:
+        return [self._handlers[number] for number in sorted(self._handlers)]
+
+    def take_lines(self, report: Lines | Logged) -> None:
+        self.lines += report.lines.split("\n") if isinstance(report, Lines) else report.lines
 
     @property
     def handler(self) -> FakeHandler:

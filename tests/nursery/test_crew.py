@@ -10,11 +10,15 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
-from sozu_trio.control.messages import Kill, Listen, Look, Stop
-from sozu_trio.nursery.crew import Crew
+from sozu_trio.control.channel import Channel
+from sozu_trio.control.messages import Ask, Beat, Kill, Listen, Look, Stop
+from sozu_trio.errors import OperatorError
+from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew, Spawned
+from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
-from tests.nursery.parts import Workers, connected
+from tests.nursery.parts import FakeHandler, Workers, connected
 
 pytestmark = pytest.mark.virtual_time
 
@@ -28,7 +32,7 @@ async def running(workers: Workers) -> AsyncIterator[Crew]:
     crew = Crew(Program(worker_timeout=TIMEOUT), workers.spawn, workers.take_lines, workers.events.append)
     async with trio.open_nursery() as nursery:
         for worker_id in range(3):
-            await crew.start(worker_id, nursery)
+            await nursery.start(crew.keep, worker_id)
         yield crew
         await crew.stop(0)
 
@@ -116,11 +120,11 @@ async def test_who_was_told_to_stop_is_stopping_then_stopped() -> None:
             client.sendall(b"busy")
             await wait_all_tasks_blocked()
             crew.living[1].listening.add(("tcp", ADDRESS))
-            assert crew.listening == {("tcp", ADDRESS)}
+            assert crew.listening == {0: set(), 1: {("tcp", ADDRESS)}, 2: set()}
             await crew.stop(None)
             await wait_all_tasks_blocked()
             assert [worker.status(0).state for worker in crew.workers] == ["stopped", "stopping", "stopped"]
-            assert crew.listening == set()
+            assert crew.listening == {1: set()}
 
 
 async def test_a_stop_that_cannot_be_told_is_an_error() -> None:
@@ -132,3 +136,136 @@ async def test_a_stop_that_cannot_be_told_is_an_error() -> None:
         await wait_all_tasks_blocked()
         assert [worker.worker_id for worker in crew.living] == [1]
         workers.channels[1].refused.clear()
+
+
+async def test_who_dies_is_replaced_at_once_and_what_it_has_counted_still_counts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workers = Workers()
+    async with running(workers) as crew:
+        workers.handlers[1].counters.requests = 7
+        workers.handlers[1].counters.tunnels = 1
+        await crew.look("counters", {})
+        begun = trio.current_time()
+        workers.kill(1)
+        await wait_all_tasks_blocked()
+        assert [handler.worker_id for handler in workers.handlers] == [0, 1, 2, 1]
+        assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
+        assert trio.current_time() == begun
+        assert (crew.counters().requests, crew.counters().tunnels) == (7, 0)
+        assert "worker 1 is gone" in caplog.text
+
+
+async def test_who_keeps_dying_is_replaced_ever_later_until_one_has_lived() -> None:
+    workers = Workers()
+    async with running(workers) as crew:
+        pauses = []
+        for _ in range(10):
+            begun = trio.current_time()
+            workers.kill(-1)
+            await wait_all_tasks_blocked()
+            while crew.workers[2].over:
+                await trio.sleep(0.05)
+                await wait_all_tasks_blocked()
+            pauses.append(round(trio.current_time() - begun, 1))
+        assert pauses[:5] == [0.0, 0.1, 0.2, 0.4, 0.8]
+        assert pauses[-1] == LONGEST_PAUSE
+        await trio.sleep(HEALTHY_AFTER)
+        begun = trio.current_time()
+        workers.kill(-1)
+        await wait_all_tasks_blocked()
+        assert (crew.workers[2].over, trio.current_time()) == (False, begun)
+
+
+async def test_a_stop_does_not_wait_for_a_worker_that_is_to_be_replaced() -> None:
+    workers = Workers()
+    async with running(workers) as crew:
+        for _ in range(8):
+            workers.kill(-1)
+            await trio.sleep(0.01)
+        assert len(crew.living) == 2
+        begun = trio.current_time()
+    assert trio.current_time() == begun
+    assert len(workers.handlers) == 4
+
+
+async def test_who_has_died_meanwhile_has_not_refused() -> None:
+    workers = Workers()
+
+    async def ask(worker: WorkerHandle) -> None:
+        if worker.worker_id == 1:
+            workers.kill(1)
+        await worker.ask(partial(Look, what="weather", query={}))
+
+    async with running(workers) as crew:
+        assert await crew.ask(ask) == {}
+
+
+async def test_one_that_never_begins_is_an_error() -> None:
+    async def die(_worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        task_status.started(Spawned(1))
+        channel.close()
+
+    crew = Crew(Program(), die, print, print)
+    with pytest.RaisesGroup(pytest.RaisesExc(OperatorError, match="worker 0 has ended before it began")):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crew.keep, 0)
+
+
+async def test_one_that_does_not_end_is_ended() -> None:
+    ended = []
+
+    async def linger(_worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        task_status.started(Spawned(1))
+        try:
+            await serve_worker(channel, FakeHandler)
+            channel.close()
+            await trio.sleep_forever()
+        finally:
+            ended.append(trio.current_time())
+
+    crew = Crew(Program(), linger, print, print)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(crew.keep, 0)
+        begun = trio.current_time()
+        await crew.stop(0)
+    assert ended == [begun + GOODBYE]
+
+
+async def test_a_process_that_does_not_answer_is_killed_and_the_log_says_where_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workers = Workers()
+
+    async def where() -> str:
+        await trio.lowlevel.checkpoint()
+        return "It was asleep."
+
+    async def spawn(worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        task_status.started(Spawned(1, where))
+        await workers.spawn(worker_id, channel, task_status=trio.TASK_STATUS_IGNORED)
+
+    crew = Crew(Program(worker_timeout=TIMEOUT), spawn, print, print)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(crew.keep, 0)
+        await trio.sleep(10 * TIMEOUT)
+        assert len(workers.ids) == 1
+        workers.channel.ignored.add(Beat)
+        await trio.sleep(2 * TIMEOUT)
+        assert len(workers.ids) == 2
+        assert crew.workers[0].answering
+        await crew.stop(0)
+    assert "worker 0: no answer to Beat within 7 s: it is killed. It was asleep." in caplog.text
+
+
+async def test_where_nobody_is_to_be_replaced_the_others_go_on_to_the_last() -> None:
+    workers = Workers()
+    crew = Crew(Program(worker_automatic_restart=False), workers.spawn, print, print)
+    with pytest.RaisesGroup(pytest.RaisesExc(OperatorError, match="no worker is left")):
+        async with trio.open_nursery() as nursery:
+            for worker_id in range(2):
+                await nursery.start(crew.keep, worker_id)
+            workers.kill(0)
+            await wait_all_tasks_blocked()
+            assert [worker.worker_id for worker in crew.living] == [1]
+            workers.kill(1)

@@ -44,7 +44,7 @@ def accepts(key: ListenerKey) -> bool:
 def test_what_is_wanted_is_opened_and_taken_over(sockets: ListeningSockets) -> None:
     one, two = free_keys(2)
     sockets.take_over(sockets.open({one}), {one})
-    assert sockets.open({one}) == {}
+    assert sockets.open({one}) == [{}]
     sockets.take_over(sockets.open({one, two}), {two})
     assert (sockets.addresses, accepts(one), accepts(two)) == ([two[1]], False, True)
 
@@ -53,11 +53,12 @@ def test_what_was_not_decided_is_closed_and_what_was_inherited_is_not(sockets: L
     (one,) = free_keys(1)
     given, sock = inherited(sockets)
     opened = sockets.open({one, given})
-    assert opened[given] is sock
+    assert opened[0][given].getsockname() == sock.getsockname()
     sockets.drop(opened)
     assert (sockets.addresses, accepts(one), accepts(given)) == ([], False, True)
     sockets.take_over(sockets.open({given}), {given})
-    assert sockets.in_use[given] is sock
+    assert (sockets.in_use, sock.fileno()) == ({given}, -1)
+    assert accepts(given)
 
 
 def test_an_address_that_cannot_be_had_leaves_nothing_open(sockets: ListeningSockets) -> None:
@@ -74,11 +75,11 @@ def test_where_nobody_accepts_nobody_waits_and_the_log_says_what_has_changed(
     caplog.set_level("INFO")
     one, two = sorted(free_keys(2))
     sockets.take_over(sockets.open({one, two}), {one, two})
-    sockets.settle([two])
+    sockets.settle([(0, [two])])
     assert (sockets.addresses, accepts(one)) == ([two[1]], False)
     sockets.take_over(sockets.open({one}), {one})
-    sockets.settle([one])
-    sockets.settle([one])
+    sockets.settle([(0, [one])])
+    sockets.settle([(0, [one])])
     assert [record.getMessage() for record in caplog.records] == [
         f"listening on tcp {two[1]}",
         f"listening on tcp {one[1]}",

@@ -17,6 +17,7 @@ from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Amend, Ask, Commit, Cut, Forget, Happened, Listen, Prepare, Unlisten
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
+from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.supervisor import HEALING_PERIOD, NotConfirmed, Supervisor
 from sozu_trio.nursery.transaction import RECORDS_PER_MESSAGE
 from sozu_trio.nursery.workers import WorkerRefused
@@ -38,8 +39,9 @@ async def running(
     *listeners: Listener,
     program: Program = PROGRAM,
     inherited: Iterable[socket.socket] = (),
+    count: int = 1,
 ) -> AsyncIterator[Supervisor]:
-    supervisor = Supervisor(program, workers.spawn, workers.take_lines, workers.events.append)
+    supervisor = Supervisor(program, workers.spawn, workers.take_lines, workers.events.append, workers=count)
     supervisor.inherit(inherited)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
@@ -232,7 +234,8 @@ async def test_what_cannot_be_written_down_changes_nothing(error: Exception) -> 
     old, new = free_addresses(2)
     workers = Workers()
     with open_listening_socket(Address("127.0.0.1", 0)) as inherited:
-        wanted = listening_at(*(TcpListener(address=address) for address in (new, bound_address(inherited))))
+        given = bound_address(inherited)
+        wanted = listening_at(*(TcpListener(address=address) for address in (new, given)))
         async with running(workers, TcpListener(address=old), inherited=[inherited]) as supervisor:
             before = supervisor.state
             with pytest.raises(type(error), match=str(error)):
@@ -241,7 +244,7 @@ async def test_what_cannot_be_written_down_changes_nothing(error: Exception) -> 
             assert (accepts(old), accepts(new), workers.handler.generations) == (True, False, [1])
             assert workers.channel.heard_of(Forget)
             await supervisor.change(wanted, 2)
-            assert supervisor.listening == sorted([new, bound_address(inherited)])
+            assert supervisor.listening == sorted([new, given])
 
 
 async def test_the_journal_is_written_when_all_have_prepared_and_nobody_has_begun() -> None:
@@ -307,15 +310,27 @@ async def test_a_worker_that_stays_out_of_step_is_tried_again_and_again(caplog: 
 
 
 async def test_a_socket_the_worker_could_not_take_is_closed_and_had_again_as_soon_as_it_can_be() -> None:
-    sock = open_listening_socket(Address("127.0.0.1", 0))
-    address = bound_address(sock)
+    address = free_address()
     workers = Workers()
-    async with running(workers, inherited=[sock]) as supervisor:
-        with no_descriptor_free(), pytest.raises(NotConfirmed, match="worker 0 cannot be told"):
+    async with running(workers) as supervisor:
+        workers.channel.refused.add(Listen)
+        with pytest.raises(NotConfirmed, match="worker 0: not today"):
             await supervisor.change(listening_at(TcpListener(address=address)), 2)
+        workers.channel.refused.clear()
         assert (accepts(address), supervisor.listening) == (False, [])
         await trio.sleep(1)
         assert (accepts(address), supervisor.listening) == (True, [address])
+
+
+async def test_where_no_descriptor_is_free_nothing_changes() -> None:
+    sock = open_listening_socket(Address("127.0.0.1", 0))
+    address = bound_address(sock)
+    async with running(Workers(), inherited=[sock]) as supervisor:
+        with no_descriptor_free(), pytest.raises(OperatorError, match=f"cannot listen on {address}"):
+            await supervisor.change(listening_at(TcpListener(address=address)), 2)
+        assert (supervisor.generation, supervisor.listening) == (1, [])
+        await supervisor.change(listening_at(TcpListener(address=address)), 2)
+        assert accepts(address)
 
 
 async def test_an_address_that_is_taken_meanwhile_is_had_when_it_is_free() -> None:
@@ -382,8 +397,8 @@ async def test_what_the_file_declared_is_no_business_of_workers() -> None:
         assert [len(amend.delta) for amend in workers.channel.heard_of(Amend)] == [0, 1, 0]
 
 
-def cluster_state(*numbers: int) -> State:
-    return declare([], [Cluster(cluster_id=str(number)) for number in numbers], [], [], [])
+def cluster_state(*numbers: int, listeners: Iterable[Listener] = ()) -> State:
+    return declare(listeners, [Cluster(cluster_id=str(number)) for number in numbers], [], [], [])
 
 
 async def test_removed_backends_are_cut_where_that_was_asked_for() -> None:
@@ -654,8 +669,9 @@ async def test_sessions_are_looked_at_and_killed() -> None:
         assert await supervisor.look("sessions") == {0: []}
 
 
-async def test_a_worker_that_dies_takes_main_with_it() -> None:
-    async def die(_worker_id: int, channel: Channel[Ask]) -> None:
+async def test_a_worker_that_is_a_task_and_fails_takes_main_with_it() -> None:
+    async def die(_worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        task_status.started(Spawned(1))
         await channel.receive()
         channel.close()
         raise ZeroDivisionError
@@ -669,3 +685,92 @@ async def test_a_worker_that_dies_takes_main_with_it() -> None:
 async def run(serve: Callable[[], Awaitable[None]]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
+
+
+async def test_each_of_several_workers_accepts_on_a_socket_of_its_own() -> None:
+    address = free_address()
+    workers = Workers()
+    async with running(workers, TcpListener(address=address), count=3) as supervisor:
+        assert [worker.id for worker in supervisor.workers] == [0, 1, 2]
+        assert [handler.generations for handler in workers.handlers] == [[1]] * 3
+        clients = [connect(address) for _ in range(100)]
+        await wait_all_tasks_blocked()
+        served = [len(handler.names) for handler in workers.handlers]
+        assert sum(served) == 100
+        assert min(served) > 0
+        for client in clients:
+            client.close()
+        await supervisor.change(EMPTY, 2)
+        assert (accepts(address), supervisor.listening) == (False, [])
+
+
+async def test_a_change_that_one_worker_refuses_happens_in_none() -> None:
+    address = free_address()
+    workers = Workers()
+    async with running(workers, count=2) as supervisor:
+        workers.channels[workers.ids.index(1)].refused.add(Prepare)
+        with pytest.raises(WorkerRefused, match="worker 1: not today"):
+            await supervisor.change(listening_at(TcpListener(address=address)), 2)
+        assert [handler.generations for handler in workers.handlers] == [[1], [1]]
+        assert not accepts(address)
+
+
+async def test_who_waits_in_the_queue_of_a_worker_that_died_is_served_by_the_next_one() -> None:
+    address = free_address()
+    workers = Workers()
+    async with running(workers, TcpListener(address=address)) as supervisor:
+        # The first one that dies is replaced at once, the second one a moment later.
+        for number in range(2):
+            workers.kill(number)
+            await wait_all_tasks_blocked()
+        with connect(address):
+            await supervisor.change(cluster_state(1, listeners=[TcpListener(address=address)]), 2)
+            assert len(workers.handlers) == 2
+            await trio.sleep(1)
+            assert [handler.generations for handler in workers.handlers] == [[1], [1], [2]]
+            assert [len(handler.names) for handler in workers.handlers] == [0, 0, 1]
+        (status,) = supervisor.workers
+        assert (status.state, status.generation) == ("running", 2)
+        assert supervisor.listening == [address]
+
+
+@pytest.mark.parametrize("kind", [Amend, Prepare, Unlisten, Commit, Listen])
+async def test_a_worker_that_dies_in_the_middle_of_a_change_does_not_keep_it_from_happening(kind: type[Ask]) -> None:
+    old, new = free_addresses(2)
+    workers = Workers()
+    async with running(workers, TcpListener(address=old), count=2) as supervisor:
+        number = workers.ids.index(1)
+        workers.channels[number].fatal[kind] = workers.deaths[number]
+        await supervisor.change(cluster_state(1, listeners=[TcpListener(address=new)]), 2)
+        await trio.sleep(1)
+        assert sorted(workers.ids) == [0, 1, 1]
+        living = workers.handlers[1 - number], workers.handlers[2]
+        assert [handler.generations for handler in living] == [[1, 2], [2]]
+        assert (accepts(old), supervisor.listening) == (False, [new])
+        clients = [connect(new) for _ in range(50)]
+        await wait_all_tasks_blocked()
+        assert sum(len(handler.names) for handler in living) == 50
+        for client in clients:
+            client.close()
+
+
+async def test_one_that_begins_while_another_is_brought_in_step_loses_nobody_who_waits_for_it() -> None:
+    address = free_address()
+    workers = Workers()
+    async with running(workers, TcpListener(address=address), count=2):
+        workers.delayed[Listen] = trio.Event()
+        for worker_id in (0, 1, 1):
+            workers.kill(max(number for number, each in enumerate(workers.ids) if each == worker_id))
+            await wait_all_tasks_blocked()
+        clients = [connect(address) for _ in range(50)]
+        # By now the second one has begun too, and the first one waits for its socket.
+        await trio.sleep(1)
+        assert workers.ids.count(1) == 3
+        workers.delayed.pop(Listen).set()
+        await trio.sleep(1)
+        assert sum(len(handler.names) for handler in workers.handlers) == 50
+        for client in clients:
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+            client.close()

@@ -27,7 +27,7 @@ class Told:
         self.worker = Channel(theirs, ASKS)
         self.lines = LineBuffer(1000)
         self.counters = Counters()
-        self.telling = Telling(self.worker, self.lines, self.counters)
+        self.telling = Telling(self.worker, self.lines, None, self.counters)
 
     async def heard(self) -> Report:
         received = await self.channel.receive()

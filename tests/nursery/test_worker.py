@@ -257,8 +257,8 @@ async def test_the_address_may_be_listened_to_again_while_old_sessions_drain() -
 async def test_what_is_listened_on_is_refused_where_it_makes_no_sense() -> None:
     async with started() as main:
         with listening() as sock, socket.create_server(("127.0.0.1", 0)) as other:
-            assert await main.ask(LISTEN) == "Listen came with 0 descriptors"
-            assert await main.ask(LISTEN, sock.fileno(), other.fileno()) == "Listen came with 2 descriptors"
+            assert await main.ask(LISTEN) == "0 descriptors came to listen on"
+            assert await main.ask(LISTEN, sock.fileno(), other.fileno()) == "2 descriptors came to listen on"
             assert await main.listen(sock) is None
             assert await main.listen(sock) is None  # Main may not have heard that it was.
             assert await main.listen(other) == "already listening at 127.0.0.1:8080"

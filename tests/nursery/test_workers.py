@@ -22,6 +22,7 @@ from sozu_trio.control.messages import (
     Happened,
     Lines,
     Listen,
+    Logged,
     Look,
     Reply,
     Report,
@@ -42,7 +43,7 @@ class Heard:
     """What a handle has passed on."""
 
     def __init__(self) -> None:
-        self.lines: list[Lines] = []
+        self.lines: list[Lines | Logged] = []
         self.events: list[Happened] = []
 
 

@@ -1,0 +1,53 @@
+"""Lines of one log of a worker on their way to main: collected, sent many at a time, counted where they are lost."""
+
+from collections.abc import Callable
+
+import trio
+
+from sozu_trio.config.limits import GOODBYE
+from sozu_trio.control.channel import Channel
+from sozu_trio.control.messages import Ask, Lines, Logged
+from sozu_trio.telemetry.lines import LineBuffer
+
+LINES_PER_MESSAGE = 256
+"""Enough that a message costs little per line, few enough that it mostly stays below INLINE_SIZE."""
+LINES_PERIOD = 0.05
+"""Seconds lines are collected for one message."""
+
+
+class LineTeller:
+    """Sends what comes into `lines` as the messages that `make` makes of lines and of how many were dropped before."""
+
+    def __init__(
+        self, channel: Channel[Ask], lines: LineBuffer, make: Callable[[list[str], int], Lines | Logged]
+    ) -> None:
+        self._channel = channel
+        self._lines = lines
+        self._make = make
+        self._unsent: list[str] = []
+        self._drops_told = 0
+
+    async def serve(self) -> None:
+        """Until cancelled; then it sends what is left."""
+        try:
+            while True:
+                await self._lines.wait()
+                await trio.sleep(LINES_PERIOD)
+                await self._send_batches()
+        finally:
+            with trio.move_on_after(GOODBYE, shield=True):
+                await self._send_batches()
+
+    async def _send_batches(self) -> None:
+        lines = self._lines
+        while batch := self._unsent or lines.take(LINES_PER_MESSAGE):
+            # A send that is cancelled has sent nothing.
+            self._unsent = batch
+            dropped = lines.dropped
+            try:
+                await self._channel.send(self._make(batch, dropped - self._drops_told))
+                self._drops_told = dropped
+            except OSError:
+                # Main is gone and its logs with it, or there is no descriptor for a large batch.
+                lines.drop(len(batch))
+            self._unsent = []

@@ -1,0 +1,75 @@
+"""The process of a worker, and the composition root of all that is in it.
+
+`python -m sozu_trio.worker_process ID CHANNEL PLACE COLORED`: the worker's id, the descriptors of its end of the
+channel and of the file it tells in where it is, whether its log has colours (0 or 1). Main starts it, with
+`nursery/spawn.py`.
+"""
+
+import faulthandler
+import gc
+import resource
+import signal
+import socket
+import sys
+
+import trio
+
+from sozu_trio.config.program import Program, Settings
+from sozu_trio.control.channel import Channel
+from sozu_trio.control.messages import ASKS
+from sozu_trio.nursery.spawn import TELL
+from sozu_trio.nursery.worker import serve_worker
+from sozu_trio.proxy.doors import ProxyHandler
+from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.telemetry.worker_log import WorkerLog
+
+MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+"""A terminal, or whoever signals a whole group, means main; a worker that ended by itself would cut its sessions."""
+
+
+def main() -> None:
+    """Serve until main says stop, or is gone."""
+    worker_id, descriptor, place, colored = map(int, sys.argv[1:])
+    for number in MAINS_BUSINESS:
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.register(TELL, place)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    log = WorkerLog()
+    with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
+        sock.set_inheritable(False)
+        trio.run(_serve, sock, WorkerProcess(worker_id, log))
+
+
+class WorkerProcess:
+    """What a worker does that is a process (OwnProcess in `nursery/handler.py`)."""
+
+    def __init__(self, worker_id: int, log: WorkerLog) -> None:
+        self._worker_id = worker_id
+        self._log = log
+        self._serves = False
+
+    @property
+    def lines(self) -> LineBuffer:
+        return self._log.lines
+
+    def begin(self, program: Program) -> None:
+        self._log.begin(program)
+
+    def follow(self, generation: int, settings: Settings) -> None:
+        self._log.follow(settings)
+        if not self._serves:
+            self._serves = True
+            # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop for
+            # 100 ms among 10,000 clusters.
+            gc.collect()
+            gc.freeze()
+
+
+async def _serve(sock: socket.socket, process: WorkerProcess) -> None:
+    await serve_worker(Channel(sock, ASKS), ProxyHandler, process)
+
+
+if __name__ == "__main__":
+    main()
