@@ -117,13 +117,6 @@ def test_pid_file(tmp_path: Path, start_proxy: StartProxy) -> None:
     assert not file.exists()
 
 
-def test_several_workers_are_one_for_now(start_proxy: StartProxy) -> None:
-    proxy = start_proxy(http_proxy(free_port(), 1, before="worker_count = 4"))
-    proxy.process.wait_until(
-        lambda process: "worker_count = 4: main and one worker share this process" in proxy.output()
-    )
-
-
 @pytest.fixture
 def demonstration(tmp_path: Path) -> Iterator[Process]:
     """`serve` without arguments; it has its port in its code."""
