@@ -10,7 +10,6 @@ logs                  outlive everything, so that the last line is written
          └─ signals
 """
 
-import gc
 import logging
 import os
 import signal
@@ -45,6 +44,7 @@ from sozu_trio.main.parts import Parts
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.main.verbs import Verbs, changes_something
 from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.worker import grace_of, serve_worker
@@ -157,8 +157,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
                 control = await controlling.start(_serve_control, parts, sock)
                 # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop
                 # for 100 ms among 10,000 clusters.
-                gc.collect()
-                gc.freeze()
+                begin_to_serve()
                 on_ready(supervisor)
                 await supervisor.stopped.wait()
                 events.end()

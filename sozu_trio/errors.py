@@ -4,6 +4,7 @@
      ├─ OperatorError            what was typed or written in a file is wrong: a clear line, exit code 1
      │   ├─ ConfigError          every problem of a configuration at once
      │   ├─ ChangeRefused        every problem of a change, or of a batch of them; nothing was changed
+     │   ├─ NotConfirmed         a change is in force, but not yet at every worker
      │   ├─ ControlError         nobody to talk to at the control socket
      │   │   ├─ RequestFailed    the proxy refused a request, or failed at it
      │   │   └─ ConnectionLost   the connection ended before the answer
@@ -23,6 +24,7 @@ Raise where you notice, with `from`. One place turns an exception into an answer
 what nobody caught (`nursery/guard.py`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -39,6 +41,8 @@ class OperatorError(SozuTrioError):
     """The operator asked for something that cannot be; the message says what, where, and what would be right."""
 
     blame: ClassVar[Blame] = "operator"
+    content: Mapping[str, Any] | None = None
+    """What a program is told beside the message and the problems: members of the failure's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,16 @@ class ChangeRefused(OperatorError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
         super().__init__("\n".join(map(str, problems)))
+
+
+class NotConfirmed(OperatorError):
+    """A change is in force as `generation`, but a worker has not confirmed all of it; main goes on trying."""
+
+    blame: ClassVar[Blame] = "us"
+
+    def __init__(self, message: str, generation: int) -> None:
+        self.content = {"generation": generation, "in_force": True}
+        super().__init__(message)
 
 
 class JournalError(OperatorError):

@@ -6,7 +6,6 @@ channel and of the file it tells in where it is, whether its log has colours (0 
 """
 
 import faulthandler
-import gc
 import resource
 import signal
 import socket
@@ -17,6 +16,7 @@ import trio
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS
+from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import TELL
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
@@ -63,8 +63,7 @@ class WorkerProcess:
             self._serves = True
             # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop for
             # 100 ms among 10,000 clusters.
-            gc.collect()
-            gc.freeze()
+            begin_to_serve()
 
 
 async def _serve(sock: socket.socket, process: WorkerProcess) -> None:

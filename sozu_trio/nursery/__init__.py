@@ -8,6 +8,8 @@
     listener    accepting inside connections: the two scopes behind soft and hard stop
     handler     what a worker asks of those who know what a connection is
     generations a worker's side of a change: the one place where the Table is swapped
+    holding     how long a change holds the loop
+    garbage     full collections, kept out of the way
     looks       the live tree, read off
     cuts        removed backends and their deadlines
     telling     lines, events and counters to main

@@ -1,20 +1,18 @@
 """A worker's side of a change: how it comes from one generation to the next.
 
 What main amends becomes a State beside the one in force, and that a Table beside the one in force; only Commit puts
-them in its place. All of it goes in slices between which traffic is served, and the longest slice is kept for whoever
-asks (`configuration.longest_hold_us`).
+them in its place. All of it goes in slices between which traffic is served, and the longest of them is known
+(`holding.py`). What a large change has made is no business of the garbage collector (`garbage.py`).
 """
 
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-
-import trio
 
 from sozu_trio.control.messages import Amend, Prepare
 from sozu_trio.control.parts import joined
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.garbage import keep
+from sozu_trio.nursery.holding import in_slices, measured
 from sozu_trio.routing.compile import recompile
 from sozu_trio.routing.delta import Delta, amend
 from sozu_trio.routing.state import EMPTY, State
@@ -54,7 +52,7 @@ class Generations:
 
         Raises ChannelError where it does not fit what is here.
         """
-        with self._measured(since):
+        with measured(self._holds, since):
             attempt = self._attempt
             if attempt is None or (attempt.number, attempt.base) != (message.attempt, message.base):
                 attempt = self._attempt = self._begin(message)
@@ -81,43 +79,31 @@ class Generations:
         if attempt is None or attempt.number != message.attempt:
             raise ChannelError(f"nothing was amended in attempt {message.attempt}")
         self._attempt = None
-        attempt.prepared = await self._in_slices(_compile(attempt, message.generation))
+        compiling = _compile(attempt, message.generation)
+        attempt.prepared = await in_slices(compiling, self._holds)
         self._attempt = attempt
-
-    async def _in_slices(self, compiling: Generator[None, None, Table]) -> Table:
-        while True:
-            with self._measured(time.perf_counter()):
-                try:
-                    next(compiling)
-                except StopIteration as done:
-                    table: Table = done.value
-                    return table
-            await trio.lowlevel.checkpoint()
 
     def commit(self, generation: int) -> None:
         """Serve by what was prepared. Raises ChannelError where that is not `generation`."""
         attempt = self._attempt
         if attempt is None or attempt.prepared is None or attempt.prepared.generation != generation:
             raise ChannelError(f"generation {generation} was not prepared")
-        with self._measured(time.perf_counter()):
+        with measured(self._holds):
             self._attempt = None
             self._swap(attempt.prepared)
             self.state, self._table = attempt.state, attempt.prepared
             self._counters.changes += 1
+            keep(sum(map(len, attempt.parts)))
+            # The State and the Table of before are freed here, which takes a while where much is gone.
+            attempt = None
 
     def forget(self) -> None:
         self._attempt = None
 
-    @contextmanager
-    def _measured(self, since: float) -> Iterator[None]:
-        # Before the first generation is in force there is nobody to be kept waiting.
-        serving = self.generation > 0
-        try:
-            yield
-        finally:
-            if serving:
-                held = int((time.perf_counter() - since) * 1e6)
-                self._counters.longest_hold = max(self._counters.longest_hold, held)
+    @property
+    def _holds(self) -> Counters:
+        """Where holds of the loop are kept. Before the first generation is in force nobody is kept waiting."""
+        return self._counters if self.generation > 0 else Counters()
 
 
 def _compile(attempt: _Attempt, generation: int) -> Generator[None, None, Table]:

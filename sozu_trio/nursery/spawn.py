@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from typing import IO
 
 import trio
 
@@ -41,7 +42,7 @@ class SpawnProcess:
             process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=descriptors)
             sock.close()
             try:
-                task_status.started(Spawned(process.pid, partial(_where, process.pid, place.fileno())))
+                task_status.started(Spawned(process.pid, partial(_where, process, place)))
                 await process.wait()
             finally:
                 if process.returncode is None:
@@ -50,9 +51,11 @@ class SpawnProcess:
                         await process.wait()
 
 
-async def _where(pid: int, place: int) -> str:
+async def _where(process: trio.Process, place: IO[bytes]) -> str:
     """Where a process hangs, on one line, the innermost call first."""
-    os.kill(pid, TELL)
+    process.send_signal(TELL)
     await trio.sleep(TELLING)
-    told = os.pread(place, 1 << 16, 0).decode(errors="replace")
+    if place.closed:
+        return "It has ended"
+    told = os.pread(place.fileno(), 1 << 16, 0).decode(errors="replace")
     return " < ".join(line.strip() for line in told.splitlines()) or "It does not even tell where it is"

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import trio
 
@@ -20,7 +20,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Happened, Lines, Logged
-from sozu_trio.errors import Blame, OperatorError
+from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.crew import Crew, Spawn
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
@@ -40,12 +40,6 @@ NO_DRAINS: Final = Drains()
 
 Journal = Callable[[], Awaitable[None]]
 """Writes the change down; where it returns the change is decided, where it raises nothing has happened."""
-
-
-class NotConfirmed(OperatorError):
-    """A change is decided and stays so, but a worker has not confirmed all of it; main goes on trying."""
-
-    blame: ClassVar[Blame] = "us"
 
 
 class Supervisor:
@@ -138,11 +132,24 @@ class Supervisor:
             # Whoever asked for it may go away, the change does not stop half way.
             with trio.CancelScope(shield=True):
                 failures = await self._follow(target)
+        self._complain(failures, generation)
+
+    async def drain(self, drains: Drains) -> None:
+        """Cut sooner what drains already; nothing else changes. Raises NotConfirmed as `change` does."""
+        async with self._changing:
+            state, generation = replace(self.state, declared=None), self.generation
+            target = Target(state=state, generation=generation, base=generation, delta=NOTHING, drains=drains)
+            with trio.CancelScope(shield=True):
+                failures = await self._follow(target)
+        self._complain(failures, generation)
+
+    def _complain(self, failures: str, generation: int) -> None:
+        """Have what is not confirmed tried again. Raises NotConfirmed where there is any."""
         if failures:
             self._out_of_step.set()
             message = f"generation {generation} is decided and stays so, but not all of it is confirmed: {failures}"
             log.error("%s", message)
-            raise NotConfirmed(message)
+            raise NotConfirmed(message, generation)
 
     def _refuse_while_stopping(self) -> None:
         if self._stopping:

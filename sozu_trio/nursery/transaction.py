@@ -113,7 +113,9 @@ class Following:
 
     async def _unlisten(self) -> None:
         worker, graces = self.worker, self._target.drains.listeners
-        for key in sorted(worker.listening - self._sockets.keys()):
+        # Those which nobody listens on any more may still drain, with more patience than there is now.
+        sooner = {key for key, grace in graces.items() if grace is not None}
+        for key in sorted((worker.listening | sooner) - self._sockets.keys()):
             transport, address = key
             if await self._ask(partial(Unlisten, transport=transport, address=address, grace=graces.get(key))):
                 worker.listening.discard(key)

@@ -275,8 +275,7 @@ class Worker:
         # Out of the map at once: the address may be listened to again while old sessions still drain.
         self.listeners.pop(key, None)
         self.lent = {name: node for name, node in self.lent.items() if node.key != key}
-        # Where it was stopped before, that had a grace of its own.
-        for node in [node for node in self.nodes if node.key == key and not node.drain.started]:
+        for node in [node for node in self.nodes if node.key == key]:
             node.stop(grace)
             # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
             await node.closed.wait()

@@ -12,5 +12,6 @@ answers      responses of our own
 tcp          a session of a tcp listener
 relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that
 connect      a connection to a backend; backends: load, back-off, connections kept for reuse
+backend_states  all backends over all Tables; swaps: each follows a swap at its first use, or when its turn comes
 stream       a connected socket; patience: how long to wait for it
 """

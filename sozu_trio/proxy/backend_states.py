@@ -10,14 +10,18 @@ from typing import Any
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.proxy.backends import Availability, BackendState, ClusterState, Shared, Tell, tell_nobody
+from sozu_trio.proxy.swaps import Swaps
 from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer, make_balancer
+from sozu_trio.routing.slices import Sliced
 from sozu_trio.routing.table import ClusterEntry
 
 BackendKey = tuple[str, str, Address]
 
 SWEPT = 200
 """Connections looked at in one go: about a millisecond."""
+CLUSTER_UNITS, BACKEND_UNITS, CLOSE_UNITS = 3, 3, 20
+"""Microseconds it takes to follow a Table: each cluster, each of its backends, each idle connection that is closed."""
 
 
 class BackendStates:
@@ -25,10 +29,11 @@ class BackendStates:
 
     def __init__(self, random: Callable[[], float], tell: Tell = tell_nobody) -> None:
         self.clusters: dict[str, ClusterState] = {}
+        """As far as they have followed; `find` is for those who want to know."""
+        self._swaps = Swaps(self._follow)
         self._random = random
         self._tell = tell
         self._shared = Shared()
-        self._entries: Mapping[str, ClusterEntry] = {}
         self._removed: dict[BackendKey, dict[BackendState, None]] = {}
         """Those that still serve. There may be several of one name: a request that began with an older Table may
         connect to a backend that had nothing left, and has come anew since.
@@ -36,27 +41,43 @@ class BackendStates:
 
     def swap(self, entries: Mapping[str, ClusterEntry]) -> None:
         """Follow a new Table: an entry that is the same object is passed over, what stays in the others keeps its
-        state, what is gone closes its idle connections.
+        state, what is gone closes its idle connections. Each cluster does so when it is asked for, the rest in
+        `follow`.
         """
-        before, self._entries = self._entries, entries
-        for cluster_id in before.keys() - entries.keys():
-            self._remove(self.clusters.pop(cluster_id))
-        for cluster_id, entry in entries.items():
-            if before.get(cluster_id) is not entry:
-                self._follow(cluster_id, entry)
+        self._swaps.swap(entries)
 
-    def _follow(self, cluster_id: str, entry: ClusterEntry) -> None:
+    def follow(self) -> Sliced[int]:
+        """Follow all swaps, in slices; returns how many clusters had to."""
+        return self._swaps.settle_all()
+
+    def find(self, cluster_id: str) -> ClusterState | None:
+        """A cluster of the Table in force."""
+        if self._swaps.pending:
+            self._swaps.settle(cluster_id)
+        return self.clusters.get(cluster_id)
+
+    def _follow(self, cluster_id: str, entry: ClusterEntry | None) -> int:
         before = self.clusters.get(cluster_id)
         known = {} if before is None else {state.backend.backend_id: state for state in before}
+        if entry is None:
+            self.clusters.pop(cluster_id, None)
+        else:
+            self.clusters[cluster_id] = self._cluster(entry, before, known)
+        count = len(known) if entry is None else len(known) + len(entry.backends)
+        return CLUSTER_UNITS + BACKEND_UNITS * count + CLOSE_UNITS * self._remove(known.values())
+
+    def _cluster(
+        self, entry: ClusterEntry, before: ClusterState | None, known: dict[str, BackendState]
+    ) -> ClusterState:
+        """What becomes of `before`; states that stay are taken out of `known`."""
         members = [self._member(entry.cluster, backend, known) for backend in entry.backends]
-        self.clusters[cluster_id] = ClusterState(
+        return ClusterState(
             entry.cluster,
             [member for member in members if not member.backend.backup],
             [member for member in members if member.backend.backup],
             self._balancer(entry.cluster, before),
             Availability(self._tell) if before is None else before.availability,
         )
-        self._remove(known.values())
 
     def _member(self, cluster: Cluster, backend: Backend, known: dict[str, BackendState]) -> BackendState:
         """The state of `backend`, which is taken out of `known`."""
@@ -83,11 +104,14 @@ class BackendStates:
             state.is_cut, state.back_off = False, BackOff()
         return state
 
-    def _remove(self, states: Iterable[BackendState]) -> None:
+    def _remove(self, states: Iterable[BackendState]) -> int:
+        """Returns how many idle connections that closed."""
+        closed = 0
         for state in states:
-            state.close_idle()
+            closed += state.close_idle()
             state.leaving = self._leave
             self._leave(state)
+        return closed
 
     def _leave(self, state: BackendState) -> None:
         """Connections to a removed backend have come or gone."""
@@ -113,7 +137,7 @@ class BackendStates:
         return sum(map(self._cut, self._find((cluster_id, backend_id, address))))
 
     def _find(self, key: BackendKey) -> list[BackendState]:
-        found = [state for state in self.clusters.get(key[0], ()) if key_of(state.backend) == key]
+        found = [state for state in self.find(key[0]) or () if key_of(state.backend) == key]
         return [*found, *self._removed.get(key, ())]
 
     def _cut(self, state: BackendState) -> int:
@@ -141,9 +165,8 @@ class BackendStates:
 
     def describe(self, cluster_id: str | None, now: float) -> Iterator[dict[str, Any]]:
         """Every backend of a cluster, of all of them for None, for an operator; JSON. `retry_in`: seconds."""
-        chosen = list(self.clusters.values()) if cluster_id is None else filter(None, [self.clusters.get(cluster_id)])
-        for cluster in chosen:
-            for state in cluster:
+        for chosen in list(self._swaps.entries) if cluster_id is None else [cluster_id]:
+            for state in self.find(chosen) or ():
                 yield _describe(state, now)
 
 

@@ -56,6 +56,7 @@ class ProxyHandler:
             "hang-ups": self.proxy.hangups.run,
             "patience": self.proxy.wheel.run,
             "idle backend connections": self.proxy.sweep_idle,
+            "swaps": self.proxy.follow_swaps,
         }
 
     def relieve_with(self, relieve: Callable[[], int]) -> None:
@@ -94,7 +95,7 @@ class ProxyHandler:
 
     async def _describe_backends(self) -> list[dict[str, Any]]:
         described = []
-        for number, each in enumerate(list(self.proxy.backends.clusters)):
+        for number, each in enumerate(list(self.proxy.table.clusters)):
             if number % CLUSTERS_PER_SLICE == CLUSTERS_PER_SLICE - 1:
                 await trio.lowlevel.checkpoint()
             described += self.proxy.describe_backends(each)

@@ -138,7 +138,7 @@ class Exchange:
     def _cluster(self, entry: ClusterEntry) -> ClusterState:
         """The live side of a cluster of the Table."""
         cluster_id = self.record.cluster_id = entry.cluster.cluster_id
-        cluster = self.proxy.backends.clusters.get(cluster_id)
+        cluster = self.proxy.backends.find(cluster_id)
         if cluster is None:
             raise NoBackend(f"there is no cluster {cluster_id}")
         return cluster

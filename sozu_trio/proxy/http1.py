@@ -94,6 +94,8 @@ class HttpConnection:
         finally:
             self.stop_watching()
             self.stream.close()
+            # It refers to this connection: a cycle, which would be left to the garbage collector.
+            self._exchange = None
 
     def stop_watching(self) -> None:
         self.proxy.hangups.remove(self.stream.sock)

@@ -15,12 +15,15 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program
+from sozu_trio.nursery.garbage import keep
 from sozu_trio.nursery.hangup import HangupWatch
+from sozu_trio.nursery.holding import in_slices
 from sozu_trio.proxy.backend_states import BackendStates
 from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
+from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
 from sozu_trio.telemetry.counters import Counters
@@ -50,6 +53,7 @@ class Proxy:
         self.on_event: Tell = tell_nobody
         """Told what happens to backends; whoever wants to know puts it here."""
         self.backends = BackendStates(self.random, lambda *event: self.on_event(*event))
+        self._swapped = trio.Event()
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
         self.wheel = Wheel()
@@ -62,8 +66,21 @@ class Proxy:
 
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on."""
+        serves = self.table.generation > 0
         self.table = table
         self.backends.swap(table.clusters)
+        if serves:
+            self._swapped.set()
+        else:
+            # Nobody is kept waiting yet, and what is made now is there when the process is said to be ready.
+            finish(self.backends.follow())
+
+    async def follow_swaps(self) -> None:
+        """Have the backends of every Table that comes be followed, in slices."""
+        while True:
+            await self._swapped.wait()
+            self._swapped = trio.Event()
+            keep(await in_slices(self.backends.follow(), self.counters))
 
     async def sweep_idle(self) -> None:
         """Close backend connections that were idle for too long or have died; all of them in the end."""

@@ -74,7 +74,7 @@ class TcpSession:
     def __init__(self, proxy: "Proxy", stream: Stream, listener: TcpListener, record: AccessRecord) -> None:
         decision = proxy.table.tcp.get(listener.address)
         self._cluster_id = decision.cluster.cluster.cluster_id if decision and decision.cluster else None
-        self._cluster = None if self._cluster_id is None else proxy.backends.clusters.get(self._cluster_id)
+        self._cluster = None if self._cluster_id is None else proxy.backends.find(self._cluster_id)
         self._proxy = proxy
         self._stream = stream
         self._listener = listener

@@ -313,3 +313,15 @@ def _write_only() -> int:
     descriptor = os.open("/tmp", os.O_WRONLY | os.O_TMPFILE)
     os.write(descriptor, b"{}")
     return descriptor
+
+
+async def test_an_end_that_is_given_away_is_of_no_use_here_and_of_use_there(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    sock = worker.detach()
+    other = Channel(sock, ASKS)
+    await main.send(COMMIT)
+    assert await other.receive() == (COMMIT, [])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await worker.send(COMMIT)
+    main.close()
+    other.close()

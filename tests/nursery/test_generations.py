@@ -199,6 +199,19 @@ async def test_between_two_slices_others_run_and_the_longest_is_known(monkeypatc
     assert working.counters.changes == 2
 
 
+async def test_what_was_changed_is_kept_from_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(module, "keep", kept.append)
+    working = Working()
+    changed = diff(EMPTY, state("a", "b"))
+    for part in cut(changed, 2):
+        working.amend(1, None, part)
+    await working.prepare(1, 1)
+    assert kept == []
+    working.generations.commit(1)
+    assert kept == [len(changed)]
+
+
 async def serving() -> Working:
     """One whose first generation is in force."""
     working = Working()

@@ -15,10 +15,10 @@ from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Amend, Ask, Commit, Cut, Forget, Happened, Listen, Prepare, Unlisten
-from sozu_trio.errors import OperatorError
+from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.crew import Spawned
-from sozu_trio.nursery.supervisor import HEALING_PERIOD, NotConfirmed, Supervisor
+from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.nursery.transaction import RECORDS_PER_MESSAGE
 from sozu_trio.nursery.workers import WorkerRefused
 from sozu_trio.routing.delta import Delta, diff
@@ -774,3 +774,34 @@ async def test_one_that_begins_while_another_is_brought_in_step_loses_nobody_who
             with pytest.raises(BlockingIOError):
                 client.recv(1)
             client.close()
+
+
+@pytest.mark.parametrize("again", ["removed", "drained"])
+async def test_what_drains_already_can_be_cut_sooner(again: str) -> None:
+    address = free_address()
+    key = "tcp", address
+    inactive, sooner = TcpListener(address=address, active=False), Drains(listeners={key: 5})
+    workers = Workers()
+    async with running(workers, TcpListener(address=address)) as supervisor:
+        with connect(address) as client:
+            client.sendall(b"busy")
+            await supervisor.change(listening_at(inactive), 2, drains=Drains(listeners={key: None}))
+            await trio.sleep(1000)
+            assert workers.handler.counters.sessions == 1
+            if again == "removed":
+                await supervisor.change(EMPTY, 3, drains=sooner)
+            else:
+                await supervisor.drain(sooner)
+            await trio.sleep(4)
+            assert workers.handler.counters.sessions == 1
+            await trio.sleep(2)
+            assert workers.handler.counters.sessions == 0
+
+
+async def test_a_drain_of_what_is_listened_on_is_none() -> None:
+    address = free_address()
+    workers = Workers()
+    async with running(workers, TcpListener(address=address)) as supervisor:
+        await supervisor.drain(Drains(listeners={("tcp", address): 0}))
+        assert accepts(address)
+        assert not workers.channel.heard_of(Unlisten)

@@ -9,8 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.limits import GOODBYE
-from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import ASKS, REPORTS, Counted, Happened, Lines, Report
+from sozu_trio.control.channel import Channel, channel_pair
+from sozu_trio.control.messages import ASKS, REPORTS, Counted, Happened, Lines, Logged, Report
 from sozu_trio.nursery.telling import COUNTS_PERIOD, EVENTS, Telling
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
@@ -160,3 +160,20 @@ async def test_counters_nobody_can_be_told_are_no_matter() -> None:
         told.counters.requests += 1
         await trio.sleep(10)
         await told.telling.count()
+
+
+async def test_lines_of_a_log_of_its_own_keep_their_tracebacks() -> None:
+    ours, theirs = channel_pair()
+    log = LineBuffer(1000)
+    telling = Telling(theirs, LineBuffer(1), log, Counters())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(telling.services["log"])
+        log.append("one\n\tTraceback")
+        log.append("two")
+        log.drop(3)
+        received = await ours.receive()
+        assert received == (Logged(lines=("one\n\tTraceback", "two"), dropped=3), [])
+        nursery.cancel_scope.cancel(reason="enough")
+    assert "log" not in Telling(theirs, LineBuffer(1), None, Counters()).services
+    ours.close()
+    theirs.close()

@@ -2,7 +2,7 @@
 
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,6 +13,7 @@ from sozu_trio.proxy.backend_states import SWEPT, BackendStates
 from sozu_trio.proxy.backends import BackendState, Connection
 from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.stream import Stream
+from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import ClusterEntry
 
 API = Cluster(cluster_id="api", idle_timeout=30)
@@ -37,7 +38,11 @@ class World:
         self._sockets: list[socket.socket] = []
 
     def swap(self, *backends: Backend, api: Cluster = API) -> None:
-        self.states.swap(entries(*backends, api=api))
+        self.swap_to(entries(*backends, api=api))
+
+    def swap_to(self, entries: Mapping[str, ClusterEntry]) -> None:
+        self.states.swap(entries)
+        finish(self.states.follow())
 
     def state(self, name: str = "one") -> BackendState:
         (found,) = [state for state in self.states.clusters["api"] if state.backend.backend_id == name]
@@ -87,14 +92,51 @@ def test_what_stays_keeps_its_state_over_a_swap(world: World) -> None:
     assert world.states.clusters["api"].balancer is not before.balancer
 
 
+def test_who_asks_for_a_cluster_need_not_wait_for_the_others(world: World) -> None:
+    world.swap(backend())
+    one = world.state()
+    idle = world.open(one)
+    world.give_back(idle)
+    world.states.swap(entries(backend(weight=3)))
+    assert (world.state() is one, one.weight) == (True, 100)
+    api = world.states.find("api")
+    assert api is world.states.clusters["api"]
+    assert one.weight == 3
+    world.states.swap(entries(backend("two")))
+    assert next(world.states.describe("api", 0))["backend_id"] == "two"
+    assert (is_open(idle), world.told) == (False, [(EMPTIED, "api", "one", HERE)])
+    world.states.swap({})
+    assert world.states.find("api") is None
+    assert world.told == [(EMPTIED, "api", "one", HERE), (EMPTIED, "api", "two", HERE)]
+
+
+async def test_what_has_not_followed_yet_is_cut_as_what_has(world: World) -> None:
+    world.swap(backend())
+    api, one = world.states.clusters["api"], world.state()
+    busy = world.open(one)
+    world.states.swap({})
+    assert world.states.cut("api", "one", HERE) == 1
+    assert world.told == [(EMPTIED, "api", "one", HERE)]
+    assert (is_open(busy), one.is_cut, api.choose(1e9, [])) == (False, True, None)
+
+
+def test_what_is_gone_and_back_before_its_turn_has_been_gone(world: World) -> None:
+    world.swap(backend())
+    one = world.state()
+    world.states.swap({})
+    world.swap(backend())
+    assert world.state() is not one
+    assert world.told == [(EMPTIED, "api", "one", HERE)]
+
+
 def test_an_entry_that_is_the_same_is_passed_over(world: World) -> None:
     same, other = entries(backend("one")), ClusterEntry(Cluster(cluster_id="other"), ())
-    world.states.swap(same)
+    world.swap_to(same)
     api = world.states.clusters["api"]
-    world.states.swap({**same, "other": other})
+    world.swap_to({**same, "other": other})
     assert world.states.clusters["api"] is api
     assert list(world.states.clusters) == ["api", "other"]
-    world.states.swap(same)
+    world.swap_to(same)
     assert list(world.states.clusters) == ["api"]
     assert world.told == []
 
@@ -115,7 +157,7 @@ def test_what_is_gone_closes_what_it_kept_and_keeps_no_more(with_cluster: bool, 
     idle, busy = world.open(one), world.open(one)
     world.give_back(idle)
     if with_cluster:
-        world.states.swap({})
+        world.swap_to({})
     else:
         world.swap()
     assert (is_open(idle), is_open(busy), world.told) == (False, True, [])
@@ -296,7 +338,7 @@ def test_sweep_comes_in_slices(world: World) -> None:
 
 def test_backends_are_described(world: World) -> None:
     other = Backend(cluster_id="other", backend_id="x", address=Address("::1", 9))
-    world.states.swap({**entries(backend(), backend("two", backup=True)), "other": ClusterEntry(API, (other,))})
+    world.swap_to({**entries(backend(), backend("two", backup=True)), "other": ClusterEntry(API, (other,))})
     one = world.state()
     world.give_back(world.open(one))
     world.open(one)

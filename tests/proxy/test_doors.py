@@ -6,16 +6,19 @@ import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.clusters import Cluster
 from sozu_trio.config.limits import EXHAUSTED_PAUSE, LINGER
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Happened
 from sozu_trio.proxy.doors import CLUSTERS_PER_SLICE, ProxyHandler
+from sozu_trio.routing.table import NO_TABLE, ClusterEntry
 from sozu_trio.testing import BackendConnection, Client, RunningProxy, ScriptedBackend
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 
@@ -168,7 +171,8 @@ def test_events_of_the_proxy_are_told() -> None:
 async def test_what_is_looked_at_is_asked_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = ProxyHandler(Program(), 1)
     clusters = [f"c{number}" for number in range(2 * CLUSTERS_PER_SLICE + 1)]
-    handler.proxy.backends.clusters = dict.fromkeys(clusters)  # type: ignore[assignment]
+    entry = ClusterEntry(Cluster(cluster_id="any"), ())
+    handler.swap(replace(NO_TABLE, clusters=dict.fromkeys(clusters, entry)))
     monkeypatch.setattr(handler.proxy, "describe_backends", lambda cluster_id: [{"cluster": cluster_id}] * 2)
     monkeypatch.setattr(handler.proxy, "find_route", lambda *asked: asked)
     assert await handler.look("backends", {"cluster": "api"}) == [{"cluster": "api"}] * 2

@@ -272,6 +272,26 @@ async def test_nothing_is_left_of_those_who_have_gone(net: Net, clock: MockClock
     assert len(left) <= 1, "but for the one that was told last"
 
 
+async def test_who_has_gone_leaves_nothing_to_the_garbage_collector(net: Net, clock: MockClock) -> None:
+    proxy = await net.proxy(await net.backend())
+    gc.collect()
+    before = connections_alive()
+    gc.disable()
+    try:
+        for _ in range(6):
+            client = await net.client(proxy)
+            assert (await client.get()).status == 200
+            await client.close()
+        await trio.sleep(1)
+        assert connections_alive() - before <= 1, "but for the one that was told last"
+    finally:
+        gc.enable()
+
+
+def connections_alive() -> int:
+    return sum(isinstance(each, HttpConnection) for each in gc.get_objects())
+
+
 class DrainAtStep(trio.abc.Instrument):
     """Starts a drain when the named task has been woken and is about to make its `step`th step."""
 

@@ -1,9 +1,11 @@
 """What sessions share: the Table in force, and what outlives it."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
@@ -44,7 +46,25 @@ async def test_a_table_is_swapped_together_with_its_backends() -> None:
     table = compile_table(declare([], [Cluster(cluster_id="api", protocol="http")], [], [], [backend]), 4)
     proxy.swap(table)
     assert proxy.table is table
-    assert list(proxy.backends.clusters) == ["api"]
+    assert list(proxy.backends.clusters) == ["api"], "at once, as nobody is kept waiting yet"
+
+
+async def test_the_next_table_is_followed_while_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr("sozu_trio.proxy.proxy.keep", kept.append)
+    proxy = Proxy(Program(), 0)
+    proxy.swap(TABLE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(proxy.follow_swaps)
+        await wait_all_tasks_blocked()
+        proxy.swap(replace(NO_TABLE, generation=2))
+        assert (list(proxy.backends.clusters), proxy.backends.find("api")) == (["api"], None)
+        proxy.swap(replace(TABLE, generation=3))
+        proxy.swap(replace(NO_TABLE, generation=4))
+        proxy.swap(replace(TABLE, generation=5))
+        await wait_all_tasks_blocked()
+        assert (list(proxy.backends.clusters), kept) == (["api"], [4])
+        nursery.cancel_scope.cancel()
 
 
 async def test_access_log_lines_carry_the_workers_number_and_format() -> None:
@@ -156,11 +176,15 @@ async def test_backends_are_described_for_an_operator() -> None:
 async def test_what_happens_to_backends_is_told_to_whoever_wants_to_know() -> None:
     proxy = Proxy(Program(), 0)
     told: list[tuple[object, ...]] = []
-    proxy.swap(TABLE)
-    proxy.swap(NO_TABLE)
-    proxy.swap(TABLE)
-    proxy.on_event = lambda *event: told.append(event)
-    proxy.swap(NO_TABLE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(proxy.follow_swaps)
+        for table in (TABLE, NO_TABLE, TABLE):
+            proxy.swap(table)
+        await wait_all_tasks_blocked()
+        proxy.on_event = lambda *event: told.append(event)
+        proxy.swap(NO_TABLE)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     assert told == [("REMOVED_BACKEND_HAS_NO_CONNECTIONS", "api", "b", Address("127.0.0.1", 1))]
 
 
@@ -179,7 +203,9 @@ class Watched:
 
     async def try_it(self) -> bool:
         """What a request does; whether it has reached the backend."""
-        connector = self.proxy.connector(self.proxy.backends.clusters["api"], BackendTimeouts(5, 5))
+        cluster = self.proxy.backends.find("api")
+        assert cluster is not None
+        connector = self.proxy.connector(cluster, BackendTimeouts(5, 5))
         try:
             discard(await connector.connect())
         except NoBackend:

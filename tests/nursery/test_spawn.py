@@ -1,0 +1,102 @@
+"""Workers as processes: started, told where to tell, ended with whoever asked for them."""
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+import trio
+
+from sozu_trio.config.program import Program
+from sozu_trio.control.channel import channel_pair
+from sozu_trio.control.messages import Begin, Reply
+from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.spawn import SpawnProcess
+
+PATIENCE = 30
+spawn = SpawnProcess("sozu_trio.worker_process", "0")
+
+
+@pytest.fixture(autouse=True)
+def _bounded(nursery: trio.Nursery) -> None:
+    nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def files_of(pid: int) -> set[str]:
+    """The kinds of what it has open besides its standard streams."""
+    links = [link for link in Path(f"/proc/{pid}/fd").iterdir() if int(link.name) > 2]
+    return {os.readlink(link).partition(":")[0] for link in links}
+
+
+async def test_a_worker_begins_answers_and_ends_when_main_is_gone(nursery: trio.Nursery) -> None:
+    ours, theirs = channel_pair()
+    over = trio.Event()
+
+    async def run(*, task_status: trio.TaskStatus[Spawned]) -> None:
+        await spawn(3, theirs, task_status=task_status)
+        over.set()
+
+    spawned: Spawned = await nursery.start(run)
+    assert is_there(spawned.pid)
+    assert spawned.pid != os.getpid()
+    await ours.send(Begin(serial=1, worker_id=3, program=Program()))
+    assert await ours.receive() == (Reply(serial=1), [])
+    ours.close()
+    await over.wait()
+    assert not is_there(spawned.pid)
+
+
+async def test_one_that_is_cancelled_is_killed_and_waited_for(nursery: trio.Nursery) -> None:
+    ours, theirs = channel_pair()
+    async with trio.open_nursery() as spawning:
+        spawned: Spawned = await spawning.start(spawn, 0, theirs)
+        spawning.cancel_scope.cancel(reason="enough")
+    assert not is_there(spawned.pid)
+    ours.close()
+
+
+async def test_one_tells_where_it_is(nursery: trio.Nursery) -> None:
+    ours, theirs = channel_pair()
+    async with trio.open_nursery() as spawning:
+        spawned: Spawned = await spawning.start(spawn, 0, theirs)
+        await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+        await ours.receive()
+        assert spawned.where is not None
+        told = await spawned.where()
+        assert "most recent call first" in told
+        assert "trio/_core" in told
+        assert "\n" not in told
+        os.kill(spawned.pid, signal.SIGSTOP)
+        spawning.cancel_scope.cancel(reason="enough")
+    ours.close()
+
+
+async def test_one_that_is_stopped_tells_nothing(nursery: trio.Nursery) -> None:
+    ours, theirs = channel_pair()
+    async with trio.open_nursery() as spawning:
+        spawned: Spawned = await spawning.start(spawn, 0, theirs)
+        await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+        await ours.receive()
+        os.kill(spawned.pid, signal.SIGSTOP)
+        assert spawned.where is not None
+        assert await spawned.where() == "It does not even tell where it is"
+        spawning.cancel_scope.cancel(reason="enough")
+    ours.close()
+
+
+async def test_one_has_nothing_of_ours_but_its_channel(nursery: trio.Nursery) -> None:
+    ours, theirs = channel_pair()
+    with tempfile.TemporaryFile() as file:
+        os.set_inheritable(file.fileno(), True)
+        async with trio.open_nursery() as spawning:
+            spawned: Spawned = await spawning.start(spawn, 0, theirs)
+            await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+            await ours.receive()
+            assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd"}
+            spawning.cancel_scope.cancel(reason="enough")
+    ours.close()
