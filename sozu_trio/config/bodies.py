@@ -73,7 +73,8 @@ class BackendAdd:
     id: ClusterId
     address: BackendAddress
     backend_id: BackendId | None = None
-    """None = `CLUSTER-N-ADDRESS`, with the first N that is free."""
+    """None = that of the one at `address`; where there is none, or several, `CLUSTER-N-ADDRESS` with the first free N.
+    """
     weight: Weight | None = None
     backup: bool | None = None
 

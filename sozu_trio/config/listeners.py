@@ -1,6 +1,7 @@
 """What a listener is: where it listens and how it treats those who come. Seconds, 0 = no limit."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import HeadLimits
@@ -58,3 +59,8 @@ class TcpListener:
 
 
 Listener = HttpListener | TcpListener
+
+
+def protocol_of(listener: Listener) -> Literal["http", "tcp"]:
+    """What its clients speak, as the file says it."""
+    return "http" if isinstance(listener, HttpListener) else "tcp"

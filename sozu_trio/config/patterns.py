@@ -71,6 +71,16 @@ def check_path(path_type: PathType, path: str) -> None:
         raise ValueError(f"{path!r} is not a path: it is compared without the query, so it ends before the '?'")
 
 
+def why_idle(path_type: PathType, path: str) -> str | None:
+    """Why no request can ever match a path rule that is valid nonetheless, as Sōzu takes it; None where some can.
+
+    The path of a request begins with a slash, or is the `*` of OPTIONS (RFC 9112 §3.2.4).
+    """
+    if path_type is PathType.REGEX or (path_type is PathType.PREFIX and not path) or path[:1] == "/" or path == "*":
+        return None
+    return f"no request can match {path!r}: a path begins with '/'"
+
+
 def compile_path_regex(path: str) -> re.Pattern[bytes]:
     """The regex of a REGEX rule, for `fullmatch`. Raises ValueError that names the position of the fault."""
     return _compile(path, path.encode(), re.NOFLAG)

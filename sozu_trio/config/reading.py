@@ -8,6 +8,8 @@ from typing import Any
 
 from sozu_trio.config import schema
 from sozu_trio.config.bodies import BackendAdd, BackendUpdate, ClusterBody, HttpFrontendAdd, HttpListenerBody
+from sozu_trio.config.clusters import PathType
+from sozu_trio.config.patterns import why_idle
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import hyphened, keys_of, structure_fields
 from sozu_trio.config.unbuilt import VERBS, Kind, judge_table
@@ -32,7 +34,11 @@ _FILE_KEYS: Mapping[str, str] = {
 """Keys that ctl calls otherwise than the file does."""
 _CTL_KEYS = {file: ctl for ctl, file in _FILE_KEYS.items()}
 
-_PATHS = ("path_prefix", "path_regex", "path_equals")
+_PATHS: Mapping[str, PathType] = {
+    "path_prefix": PathType.PREFIX,
+    "path_regex": PathType.REGEX,
+    "path_equals": PathType.EQUALS,
+}
 
 
 def read_body(verb: str, document: Mapping[str, Any], report: Report, where: str = "") -> Any:
@@ -87,6 +93,9 @@ def _check_rule(given: Mapping[str, Any], where: str, report: Report) -> None:
 
 def _check_rule_to_add(given: Mapping[str, Any], where: str, report: Report) -> None:
     _check_rule(given, where, report)
+    for name, path_type in _PATHS.items():
+        if name in given and (idle := why_idle(path_type, given[name])):
+            report.warn(place(where, hyphened(name)), idle)
     if not given.get("deny") and "cluster" not in given:
         report.missing(place(where, "cluster"), "the id of a cluster, or deny = true")
 

@@ -11,7 +11,7 @@ from sozu_trio.config import schema
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, LoadBalancing, TcpFrontend
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
-from sozu_trio.config.patterns import check_path, parse_host
+from sozu_trio.config.patterns import check_path, parse_host, why_idle
 from sozu_trio.config.program import Program
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.values import show
@@ -154,6 +154,8 @@ def _check_http_frontend(table: schema.FrontendTable, where: str, report: Report
         check_path(table.path_type, table.path or "")
     except ValueError as error:
         report.wrong(place(where, "path"), str(error))
+    if idle := why_idle(table.path_type, table.path or ""):
+        report.warn(place(where, "path"), idle)
     if table.hsts is not None:
         report.wrong(
             place(where, "hsts"), "found a table; want none: HSTS never goes out over plain HTTP (RFC 6797 §7.2)"

@@ -2,7 +2,8 @@
 
     State      what we have been told: listeners, clusters, frontends, backends. Immutable; `state.py`.
     Change     one verb on it; `changes.py`, with `draft.py`, `change_*.py` and `links.py`. Many are a transaction.
-    Delta      the difference of two States; `delta.py`. `reconcile.py` holds State against the configuration file.
+    Delta      the difference of two States; `delta.py`. `reconcile.py` holds State against the configuration file;
+               `crosswise.py` finds what then does not fit, `moves.py` which rules only changed places.
     Table      a State compiled for look-up, with a generation; immutable, swapped whole; `table.py`.
     Rule       an HTTP frontend together with the Decision it leads to.
     Decision   forward to a cluster, deny, or not found; made once, when the Table is; `decisions.py`.

@@ -9,7 +9,7 @@ from typing import Any
 from sozu_trio.config.bodies import BackendAdd, BackendRemove, BackendUpdate, ClusterBody, ClusterName, given
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing
 from sozu_trio.config.values import show
-from sozu_trio.routing.draft import Draft
+from sozu_trio.routing.draft import Draft, Records
 from sozu_trio.routing.refusal import Refusal, near_miss
 
 _CLUSTER = ("protocol", "load_metric", "send_proxy", "max_idle_connections", "idle_timeout")
@@ -40,7 +40,7 @@ def remove_cluster(draft: Draft, body: ClusterName) -> None:
 
 def add_backend(draft: Draft, body: BackendAdd) -> None:
     """Whether there is such a cluster is judged when all changes of the transaction are made."""
-    backend_id = body.backend_id or _free_id(draft, body)
+    backend_id = id_of(draft.backends(body.id), body)
     backend = Backend(cluster_id=body.id, backend_id=backend_id, address=body.address)
     draft.backends(body.id).put(backend_id, replace(backend, **given(body, _BACKEND)))
 
@@ -85,10 +85,17 @@ def _backend(draft: Draft, cluster_id: str, backend_id: str) -> Backend:
     raise Refusal("backend-id", what, lacking, partial(near_miss, backend_id, backends))
 
 
-def _free_id(draft: Draft, body: BackendAdd) -> str:
-    taken = draft.backends(body.id)
+def id_of(backends: Records[str, Backend], body: BackendAdd) -> str:
+    """The id that a backend gets among `backends`, those of its cluster. Where none is asked for, it is that of the one
+    at the same address, so that adding it again changes nothing; where there is none, or several, a new one.
+    """
+    if body.backend_id is not None:
+        return body.backend_id
+    there = [each for each in backends if (backend := backends.get(each)) and backend.address == body.address]
+    if len(there) == 1:
+        return there[0]
     names = (f"{body.id}-{number}-{body.address}" for number in count())
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if name not in backends)
 
 
 CHANGES: Mapping[str, Callable[[Draft, Any], None]] = {

@@ -11,6 +11,7 @@ from sozu_trio.config.clusters import HttpFrontend, PathType, Position, TcpFront
 from sozu_trio.config.values import show
 from sozu_trio.routing.draft import Draft
 from sozu_trio.routing.refusal import Refusal, near_miss
+from sozu_trio.routing.spoken import spoken
 from sozu_trio.routing.state import FrontendKey, frontend_key
 
 
@@ -19,7 +20,7 @@ def add_http(draft: Draft, body: HttpFrontendAdd) -> None:
     key = rule_of(body)
     present = draft.http_frontends.get(key)
     if present is not None:
-        raise Refusal("", f"exists: the rule {_spoken(key)} {_leads(present)}; remove it first")
+        raise Refusal("", f"exists: the rule {spoken(key)} at {key.address} {_leads(present)}; remove it first")
     frontend = HttpFrontend(
         address=body.address,
         hostname=body.hostname,
@@ -39,11 +40,11 @@ def remove_http(draft: Draft, body: HttpFrontendRemove) -> None:
     present = draft.http_frontends.get(key)
     if present is None:
         hint = partial(_near_rule, draft, key)
-        raise Refusal("", f"there is no rule {_spoken(key)}", ("http frontend", key), hint)
+        raise Refusal("", f"there is no rule {spoken(key)} at {key.address}", ("http frontend", key), hint)
     believed = None if body.deny else body.cluster
     if (body.deny or body.cluster is not None) and believed != present.cluster_id:
         option, found = ("deny", "true") if body.deny else ("cluster", show(body.cluster))
-        raise Refusal(option, f"found {found}; the rule {_spoken(key)} {_leads(present)}")
+        raise Refusal(option, f"found {found}; the rule {spoken(key)} at {key.address} {_leads(present)}")
     draft.http_frontends.take(key)
 
 
@@ -80,27 +81,16 @@ def rule_of(body: HttpFrontendAdd | HttpFrontendRemove) -> FrontendKey:
     )
 
 
-def _spoken(key: FrontendKey) -> str:
-    return f"{_named(key)} at {key.address}"
-
-
-def _named(key: FrontendKey) -> str:
-    """`GET example.com/api`; what is no prefix is said to be what it is."""
-    kind = "" if key.path_type is PathType.PREFIX else f" ({key.path_type.lower()})"
-    method = f"{key.method} " if key.method else ""
-    return f"{method}{key.hostname}{key.path}{kind}"
-
-
 def _leads(frontend: HttpFrontend) -> str:
     return "denies" if frontend.cluster_id is None else f"leads to cluster {show(frontend.cluster_id)}"
 
 
 def _near_rule(draft: Draft, key: FrontendKey) -> str:
-    return near_miss(_named(key), _rules_at(draft, key.address))
+    return near_miss(spoken(key), _rules_at(draft, key.address))
 
 
 def _rules_at(draft: Draft, address: Address) -> Iterator[str]:
-    return (_named(key) for key in draft.http_frontends if key.address == address)
+    return (spoken(key) for key in draft.http_frontends if key.address == address)
 
 
 def _near_address(draft: Draft, address: Address) -> str:

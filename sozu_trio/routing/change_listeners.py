@@ -8,7 +8,7 @@ from typing import Any
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.bodies import HttpListenerBody, ListenerName, ListenerStop, TcpListenerBody, given
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
+from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts, protocol_of
 from sozu_trio.config.report import an
 from sozu_trio.config.structure import hyphened
 from sozu_trio.config.values import show
@@ -31,11 +31,6 @@ _DEFAULT_LINE = HeadLimits().request_line
 def key_of(address: Address) -> ListenerKey:
     """The key of a listener at `address`, of any kind that is built."""
     return "tcp", address
-
-
-def kind_of(listener: Listener) -> str:
-    """`http` or `tcp`."""
-    return "http" if isinstance(listener, HttpListener) else "tcp"
 
 
 def no_listener(draft: Draft, address: Address) -> Refusal:
@@ -124,7 +119,8 @@ def _tcp(draft: Draft, address: Address) -> TcpListener:
 def _refuse_taken(draft: Draft, address: Address) -> None:
     present = draft.listeners.get(key_of(address))
     if present is not None:
-        raise Refusal("address", f"exists: {an(kind_of(present))} listener at {address}; update it, or remove it first")
+        there = f"{an(protocol_of(present))} listener at {address}"
+        raise Refusal("address", f"exists: {there}; update it, or remove it first")
 
 
 def _put(draft: Draft, listener: Listener) -> None:

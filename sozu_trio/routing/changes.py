@@ -39,7 +39,7 @@ from sozu_trio.routing.links import misfits
 from sozu_trio.routing.refusal import Refusal, Thing
 from sozu_trio.routing.state import ListenerKey, State
 
-__all__ = ["CHANGE_VERBS", "Change", "apply", "apply_all", "drains_of", "read_change", "things_meant"]
+__all__ = ["CHANGE_VERBS", "Change", "apply", "apply_all", "drains_of", "ids_made", "read_change", "things_meant"]
 
 HINTS = 20
 """Problems of one transaction for which near misses are looked up."""
@@ -137,6 +137,14 @@ def things_meant(verb: object, body: Mapping[str, Any]) -> set[Thing]:
         meant["frontend tcp add"] = ("tcp frontend", address)
     is_change = isinstance(verb, str) and verb in CHANGE_VERBS
     return {thing for adding, thing in meant.items() if adding == verb or not is_change}
+
+
+def ids_made(before: State, change: Change) -> dict[str, str]:
+    """Ids that `change` leaves to the proxy, by what they are ids of, as `apply` to `before` chooses them."""
+    body = change.body
+    if not isinstance(body, BackendAdd):
+        return {}
+    return {"backend_id": change_clusters.id_of(Draft(before).backends(body.id), body)}
 
 
 def drains_of(changes: Sequence[Change]) -> Drains:

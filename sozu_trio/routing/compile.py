@@ -3,8 +3,8 @@
 A full scan of the frontends finds what leads to a cluster that changed, and their order; all else goes with the size
 of the change. It is done in slices (`slices.py`), between which the old Table serves.
 
-Records may dangle: a frontend may lead to a cluster, or stand at a listener, that is not declared, and comes alive
-when it is.
+Records may dangle: a frontend may lead to a cluster, or stand at a listener, that is not declared or does not speak as
+it does (`crosswise.py`), and comes alive when there is one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,9 @@ TCP_UNITS = 3
 
 
 def compile_table(state: State, generation: int) -> Table:
-    """The Table of `state`, in one go. Raises ValueError for a host or path that cannot be read."""
+    """The Table of `state`, in one go, as tests and benchmarks want it; a worker has `recompile` in slices. Raises
+    ValueError for a host or path that cannot be read.
+    """
     return finish(recompile(NO_TABLE, state, diff(EMPTY, state), generation))
 
 
@@ -48,18 +50,28 @@ def recompile(table: Table, state: State, delta: Delta, generation: int) -> Slic
 
 def _amend_clusters(clusters: dict[str, ClusterEntry], state: State, delta: Delta, pace: Pace) -> Sliced[set[str]]:
     """Make `clusters` those of `state`; returns the ids of those that are new, other, or gone."""
+    looked_at: set[str] = set()
     changed = set()
-    for cluster_id in dict.fromkeys(_cluster_ids(delta)):
-        entry = _entry(state, cluster_id)
-        if entry != clusters.get(cluster_id):
-            changed.add(cluster_id)
-            if entry is None:
-                del clusters[cluster_id]
-            else:
-                clusters[cluster_id] = entry
+    for cluster_id in _cluster_ids(delta):
+        if cluster_id not in looked_at:
+            looked_at.add(cluster_id)
+            if _amend_cluster(clusters, state, cluster_id):
+                changed.add(cluster_id)
         if pace.spend(CLUSTER_UNITS):
             yield
     return changed
+
+
+def _amend_cluster(clusters: dict[str, ClusterEntry], state: State, cluster_id: str) -> bool:
+    """Whether it is new, other or gone."""
+    entry = _entry(state, cluster_id)
+    if entry == clusters.get(cluster_id):
+        return False
+    if entry is None:
+        del clusters[cluster_id]
+    else:
+        clusters[cluster_id] = entry
+    return True
 
 
 def _cluster_ids(delta: Delta) -> Iterator[str]:
@@ -120,4 +132,4 @@ def _touched_tcp(change: Change, pace: Pace) -> Sliced[set[Address]]:
 def _decide_tcp(frontend: TcpFrontend | None, clusters: Mapping[str, ClusterEntry]) -> Decision:
     if frontend is None:
         return NOT_FOUND
-    return Decision(Outcome.FORWARD, entry_of(frontend.cluster_id, clusters), None, frontend.tags)
+    return Decision(Outcome.FORWARD, entry_of(frontend.cluster_id, clusters, "tcp"), None, frontend.tags)

@@ -42,9 +42,12 @@ Rule = tuple[HttpFrontend, Decision]
 NOT_FOUND: Final = Decision(Outcome.NOT_FOUND, None, None, MappingProxyType({}))
 
 
-def entry_of(cluster_id: str, clusters: Mapping[str, ClusterEntry]) -> ClusterEntry:
-    """The entry of a cluster; one without backends while it is not declared."""
-    return clusters.get(cluster_id) or ClusterEntry(Cluster(cluster_id=cluster_id), ())
+def entry_of(cluster_id: str, clusters: Mapping[str, ClusterEntry], speaks: str) -> ClusterEntry:
+    """The entry of a cluster; one without backends while there is none of `cluster_id` that can speak `speaks`."""
+    entry = clusters.get(cluster_id)
+    if entry is None or entry.cluster.protocol not in (None, speaks):
+        return ClusterEntry(Cluster(cluster_id=cluster_id), ())
+    return entry
 
 
 def decide(frontend: HttpFrontend, clusters: Mapping[str, ClusterEntry], before: Decision | None) -> Decision:
@@ -53,13 +56,15 @@ def decide(frontend: HttpFrontend, clusters: Mapping[str, ClusterEntry], before:
         return before
     if frontend.cluster_id is None:
         return Decision(Outcome.DENY, None, frontend, frontend.tags)
-    return Decision(Outcome.FORWARD, entry_of(frontend.cluster_id, clusters), frontend, frontend.tags)
+    return Decision(Outcome.FORWARD, entry_of(frontend.cluster_id, clusters, "http"), frontend, frontend.tags)
 
 
 def _holds(decision: Decision, clusters: Mapping[str, ClusterEntry]) -> bool:
     if decision.cluster is None:
         return True
     cluster_id = decision.cluster.cluster.cluster_id
-    if cluster_id in clusters:
-        return decision.cluster is clusters[cluster_id]
-    return decision.cluster == entry_of(cluster_id, clusters)
+    entry = entry_of(cluster_id, clusters, "http")
+    if entry is clusters.get(cluster_id):
+        return decision.cluster is entry
+    # Where there is none that fits, the entry is a new one each time.
+    return decision.cluster == entry

@@ -10,6 +10,9 @@ from sozu_trio.config.clusters import HttpFrontend, PathType, Position
 from sozu_trio.config.patterns import compile_path_regex, parse_host
 from sozu_trio.routing.hosts import host_matches
 
+_PATHS = {PathType.EQUALS: "exact path", PathType.REGEX: "regex", PathType.PREFIX: "prefix"}
+_KINDS = {PathType.EQUALS: "an exact path", PathType.REGEX: "a regex", PathType.PREFIX: "a prefix"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -40,7 +43,7 @@ def mismatch(rule: HttpFrontend, asked: Asked) -> str | None:
     if not host_matches(parse_host(rule.hostname), asked.host):
         return f"its host {rule.hostname} does not match {_text(asked.host)}"
     if not _path_matches(rule, asked.path):
-        return f"its path {rule.path_type.value} {rule.path!r} does not match {_text(asked.path)}"
+        return f"its {_PATHS[rule.path_type]} {rule.path!r} does not match {_text(asked.path)}"
     if rule.method is not None and rule.method.encode() != asked.method:
         return f"it takes {rule.method} only, not {_text(asked.method)}"
     return None
@@ -67,7 +70,7 @@ def _lost_to(winner: HttpFrontend | None, rule: HttpFrontend) -> str:
     if parse_host(winner.hostname) != parse_host(rule.hostname):
         return f"host {winner.hostname} is more specific than {rule.hostname}"
     if winner.path_type is not rule.path_type:
-        return f"a path that {winner.path_type.value} goes before one that {rule.path_type.value}"
+        return f"{_KINDS[winner.path_type]} goes before {_KINDS[rule.path_type]}"
     if winner.path_type is PathType.REGEX:
         return "of two regexes the one declared first goes first"
     if winner.path != rule.path:

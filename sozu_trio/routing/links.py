@@ -17,13 +17,15 @@ from sozu_trio.config.bodies import (
     TcpListenerBody,
 )
 from sozu_trio.config.clusters import HttpFrontend, TcpFrontend
+from sozu_trio.config.listeners import protocol_of
 from sozu_trio.config.report import an
 from sozu_trio.config.values import show
 from sozu_trio.routing.change_clusters import no_cluster
 from sozu_trio.routing.change_frontends import rule_of
-from sozu_trio.routing.change_listeners import key_of, kind_of, no_listener
+from sozu_trio.routing.change_listeners import key_of, no_listener
 from sozu_trio.routing.draft import Draft
 from sozu_trio.routing.refusal import Refusal
+from sozu_trio.routing.spoken import spoken_frontend
 
 
 def misfits(draft: Draft, bodies: Mapping[int, Any]) -> Iterator[tuple[int, Refusal]]:
@@ -53,8 +55,8 @@ def _misfit_of_listener(draft: Draft, address: Address, speaks: str) -> Iterator
     listener = draft.listeners.get(key_of(address))
     if listener is None:
         yield no_listener(draft, address)
-    elif kind_of(listener) != speaks:
-        found = f"found {show(address)}, {an(kind_of(listener))} listener"
+    elif protocol_of(listener) != speaks:
+        found = f"found {show(address)}, {an(protocol_of(listener))} listener"
         yield Refusal("address", f"{found}; want one that speaks {speaks}")
 
 
@@ -77,12 +79,14 @@ def _misfits_of_old(draft: Draft, bodies: Mapping[int, Any]) -> Iterator[tuple[i
         if protocol != speaks:
             del clusters[frontend.cluster_id]
             want = f"want {show(speaks)}, or its frontends removed"
-            yield number, Refusal("protocol", f"found {show(protocol)}; {_named(speaks, frontend)} leads to it; {want}")
+            leads = f"the {spoken_frontend(frontend)} leads to it"
+            yield number, Refusal("protocol", f"found {show(protocol)}; {leads}; {want}")
         number, protocol = listeners.get(frontend.address, (0, speaks))
         if protocol != speaks:
             del listeners[frontend.address]
             want = f"want {an(speaks)} listener there, or its frontends removed"
-            yield number, Refusal("address", f"found {frontend.address}; {_named(speaks, frontend)} is there; {want}")
+            there = f"the {spoken_frontend(frontend)} is there"
+            yield number, Refusal("address", f"found {frontend.address}; {there}; {want}")
 
 
 def _frontends_of(
@@ -119,11 +123,6 @@ def _listeners_that_speak_anew(draft: Draft, bodies: Mapping[int, Any]) -> dict[
         if isinstance(body, HttpListenerBody | TcpListenerBody):
             listener = draft.listeners.get(key_of(body.address))
             before = draft.listeners.before.get(key_of(body.address))
-            if listener is not None and (before is None or kind_of(before) != kind_of(listener)):
-                listeners[body.address] = number, kind_of(listener)
+            if listener is not None and (before is None or protocol_of(before) != protocol_of(listener)):
+                listeners[body.address] = number, protocol_of(listener)
     return listeners
-
-
-def _named(speaks: str, frontend: HttpFrontend | TcpFrontend) -> str:
-    host = f" {show(frontend.hostname)}" if isinstance(frontend, HttpFrontend) else ""
-    return f"the {speaks} frontend{host} at {frontend.address}"

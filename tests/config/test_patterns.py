@@ -16,6 +16,7 @@ from sozu_trio.config.patterns import (
     check_path,
     compile_path_regex,
     parse_host,
+    why_idle,
 )
 
 ONE = Wildcard.ONE_LABEL
@@ -155,6 +156,24 @@ def test_a_path_rule_is_accepted(path_type: PathType, path: str) -> None:
 def test_a_path_rule_is_refused(path_type: PathType, path: str, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         check_path(path_type, path)
+
+
+@pytest.mark.parametrize(
+    ("path_type", "path", "idle"),
+    [
+        (PathType.PREFIX, "", False),
+        (PathType.PREFIX, "/v2", False),
+        (PathType.PREFIX, "*", False),
+        (PathType.EQUALS, "*", False),
+        (PathType.REGEX, "v2", False),
+        (PathType.PREFIX, "v2", True),
+        (PathType.PREFIX, "*/v2", True),
+        (PathType.EQUALS, "v2", True),
+        (PathType.EQUALS, "", True),
+    ],
+)
+def test_a_path_rule_that_no_request_can_match(path_type: PathType, path: str, idle: bool) -> None:
+    assert why_idle(path_type, path) == (f"no request can match {path!r}: a path begins with '/'" if idle else None)
 
 
 def test_what_python_only_warns_of_is_refused_whatever_becomes_of_warnings() -> None:

@@ -30,6 +30,14 @@ def test_bodies_that_are_right() -> None:
     assert read("frontend http remove", RULE)[0] == HttpFrontendRemove(address=Address("127.0.0.1", 80), hostname="*")
 
 
+@pytest.mark.parametrize("key", ["path-prefix", "path-equals"])
+def test_a_path_that_no_request_can_match_is_told(key: str) -> None:
+    table, problems, notices = read("frontend http add", {**RULE, "deny": True, key: "v2"}, "changes[3]")
+    assert (isinstance(table, HttpFrontendAdd), problems) == (True, [])
+    assert notices == [f"changes[3].{key}: no request can match 'v2': a path begins with '/'"]
+    assert read("frontend http remove", {**RULE, key: "v2"})[2] == []
+
+
 def test_all_faults_at_once() -> None:
     body = {"address": "x", "hostname": "", "path-equals": "/?", "method": 1, "tag": "a", "redirect": "permanent"}
     table, problems, _ = read("frontend http add", body, "changes[3]")

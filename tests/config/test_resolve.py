@@ -167,6 +167,21 @@ def test_every_key_of_an_http_frontend(load: Load) -> None:
     )
 
 
+@pytest.mark.parametrize("path_type", ["PREFIX", "EQUALS"])
+def test_a_path_that_no_request_can_match_is_told(load: Load, path_type: str) -> None:
+    """Sōzu takes it."""
+    config = load(f"""
+        listeners = [{{ address = "127.0.0.1:80", protocol = "http" }}]
+        [clusters.api]
+        protocol = "http"
+        frontends = [{{ address = "127.0.0.1:80", hostname = "*", path = "v2", path_type = "{path_type}" }}]
+        """)
+    (notice,) = config.notices
+    what = "no request can match 'v2': a path begins with '/'"
+    assert (notice.level, str(notice)) == ("warning", f"clusters.api.frontends[0].path: {what}")
+    assert config.http_frontends[0].path == "v2"
+
+
 def test_a_tcp_cluster(load: Load) -> None:
     config = load("""
         listeners = [{ address = "127.0.0.1:80", protocol = "tcp" }]

@@ -92,12 +92,17 @@ def test_adding_a_backend_replaces_the_one_of_its_id(changed: Changed) -> None:
     assert after.backends == {"api": {"1": backend(address=Address("127.0.0.1", 2))}}
 
 
-def test_a_backend_without_a_name_gets_one_that_is_free(changed: Changed) -> None:
+def test_a_backend_without_a_name_is_the_one_at_its_address_or_gets_a_free_one(changed: Changed) -> None:
     nameless = ("backend add", {"id": "api", "address": "127.0.0.1:1"})
-    state = changed(EMPTY, API, nameless, nameless)
+    one = changed(EMPTY, API, nameless)
+    assert changed(one, nameless) is one
+    heavier = changed(one, (nameless[0], {**nameless[1], "weight": 7}))
+    assert [(each.backend_id, each.weight) for each in heavier.backends["api"].values()] == [("api-0-127.0.0.1:1", 7)]
+    state = changed(one, ("backend add", {**nameless[1], "backend-id": "api-1-127.0.0.1:1"}))
+    assert list(changed(state, nameless).backends["api"])[2:] == ["api-2-127.0.0.1:1"]
     assert list(state.backends["api"]) == ["api-0-127.0.0.1:1", "api-1-127.0.0.1:1"]
     again = changed(state, ("backend remove", {"id": "api", "backend-id": "api-0-127.0.0.1:1"}), nameless)
-    assert set(again.backends["api"]) == {"api-0-127.0.0.1:1", "api-1-127.0.0.1:1"}
+    assert set(again.backends["api"]) == {"api-1-127.0.0.1:1"}
 
 
 def test_updating_a_backend_keeps_what_is_not_said(changed: Changed) -> None:

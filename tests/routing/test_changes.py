@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from sozu_trio.config.report import Report
 from sozu_trio.config.structure import keys_of
 from sozu_trio.errors import ChangeRefused
-from sozu_trio.routing.changes import CHANGE_VERBS, HINTS, apply, apply_all, drains_of, read_change, things_meant
+from sozu_trio.routing.changes import (
+    CHANGE_VERBS,
+    HINTS,
+    apply,
+    apply_all,
+    drains_of,
+    ids_made,
+    read_change,
+    things_meant,
+)
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import EMPTY, State
 from tests.routing.asked import ASKED, SEQUENCES, STATES, Asked, attempt, carried_out, copied, read
@@ -224,3 +233,15 @@ def test_no_body_is_too_odd(asked: tuple[str, dict[str, Any]]) -> None:
     assert all(problem.where.startswith("changes[0]") and str(problem).isprintable() for problem in report.problems)
     if change is not None:
         attempt(EMPTY, [change])
+
+
+def test_the_id_that_a_backend_gets_is_the_one_that_is_told(changed: Changed) -> None:
+    nameless = ("backend add", {"id": "api", "address": "127.0.0.1:1"})
+    named = ("backend add", {**nameless[1], "backend-id": "one"})
+    state = changed(EMPTY, ("cluster add", {"id": "api"}))
+    for asked, backend_id in [(nameless, "api-0-127.0.0.1:1"), (named, "one"), (nameless, "api-1-127.0.0.1:1")]:
+        (change,) = read(asked)
+        assert ids_made(state, change) == {"backend_id": backend_id}
+        state = changed(state, asked)
+        assert backend_id in state.backends["api"]
+    assert ids_made(state, read(("cluster add", {"id": "api"}))[0]) == {}

@@ -7,8 +7,10 @@ import pytest
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, Position, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
-from sozu_trio.routing.compile import compile_table
+from sozu_trio.routing.compile import compile_table, recompile
 from sozu_trio.routing.decisions import ClusterEntry
+from sozu_trio.routing.delta import diff
+from sozu_trio.routing.slices import finish
 from sozu_trio.routing.state import EMPTY, ListenerKey, State, declare
 from sozu_trio.routing.table import NO_TABLE, Outcome, Table
 
@@ -110,3 +112,20 @@ def with_frontends(frontends: list[HttpFrontend]) -> State:
 
 def test_the_empty_state() -> None:
     assert compile_table(EMPTY, 0) == NO_TABLE == Table(0, {}, {}, {}, {})
+
+
+def test_what_does_not_speak_alike_is_dormant_until_it_does() -> None:
+    """As after a start with a file that made an http cluster a tcp one, to which rules from the socket lead."""
+    crosswise = {
+        "api": Cluster(cluster_id="api", protocol="tcp"),
+        "mail": Cluster(cluster_id="mail", protocol="http"),
+    }
+    asleep, awake = replace(STATE, clusters=crosswise), STATE
+    table = compile_table(asleep, 1)
+    assert table.http[WEB].find(b"example.com", b"/api", b"GET").cluster == ClusterEntry(Cluster(cluster_id="api"), ())
+    assert table.tcp[MAIL].cluster == ClusterEntry(Cluster(cluster_id="mail"), ())
+    table = finish(recompile(table, awake, diff(asleep, awake), 2))
+    assert table.http[WEB].find(b"example.com", b"/api", b"GET").cluster is table.clusters["api"]
+    assert table.tcp[MAIL].cluster is table.clusters["mail"]
+    slept = finish(recompile(table, asleep, diff(awake, asleep), 3))
+    assert slept.http[WEB].find(b"example.com", b"/api", b"GET").cluster == ClusterEntry(Cluster(cluster_id="api"), ())

@@ -25,11 +25,11 @@ RULE = HttpFrontend(address=ADDRESS, hostname="a.example", path="/v1")
         (replace(RULE, hostname="*"), None),
         (replace(RULE, method="GET"), None),
         (replace(RULE, hostname="b.example"), "its host b.example does not match 'a.example'"),
-        (replace(RULE, path="/v2"), "its path PREFIX '/v2' does not match '/v1/x'"),
-        (replace(RULE, path_type=PathType.EQUALS), "its path EQUALS '/v1' does not match '/v1/x'"),
+        (replace(RULE, path="/v2"), "its prefix '/v2' does not match '/v1/x'"),
+        (replace(RULE, path_type=PathType.EQUALS), "its exact path '/v1' does not match '/v1/x'"),
         (
             replace(RULE, path_type=PathType.REGEX, path="/v[2-9].*"),
-            "its path REGEX '/v[2-9].*' does not match '/v1/x'",
+            "its regex '/v[2-9].*' does not match '/v1/x'",
         ),
         (replace(RULE, path_type=PathType.REGEX, path="/v[1-9].*"), None),
         (replace(RULE, method="POST"), "it takes POST only, not 'GET'"),
@@ -47,7 +47,7 @@ def test_what_does_not_match(rule: HttpFrontend, why: str | None) -> None:
         (
             replace(RULE, path_type=PathType.EQUALS, path="/v1/x"),
             RULE,
-            "a path that EQUALS goes before one that PREFIX",
+            "an exact path goes before a prefix",
         ),
         (RULE, replace(RULE, path="/"), "prefix '/v1' is longer than '/'"),
         (replace(RULE, method="GET"), RULE, "a rule for GET goes before one for any method"),

@@ -69,9 +69,7 @@ def test_listeners_and_clusters_of_the_other_kind(changed: Changed, refused: Ref
 @pytest.mark.parametrize("verb", ["add", "update"])
 def test_a_cluster_that_speaks_otherwise_than_its_frontends(changed: Changed, refused: Refused, verb: str) -> None:
     both = changed(EMPTY, HTTP, TCP, cluster(), RULE, PORT)
-    http = (
-        "found 'tcp'; the http frontend 'a.example' at 127.0.0.1:80 leads to it; want 'http', or its frontends removed"
-    )
+    http = "found 'tcp'; the http frontend a.example at 127.0.0.1:80 leads to it; want 'http', or its frontends removed"
     tcp = "found 'http'; the tcp frontend at 127.0.0.1:25 leads to it; want 'tcp', or its frontends removed"
     assert refused(both, cluster("tcp", verb)) == [f"changes[0].protocol: {http}"]
     assert refused(both, cluster("http", verb)) == [f"changes[0].protocol: {tcp}"]
@@ -90,7 +88,7 @@ def test_a_listener_that_comes_back_as_another(changed: Changed, refused: Refuse
     other = [("listener remove", WEB), ("listener remove", MAIL)]
     other += [("listener tcp add", WEB), ("listener http add", MAIL)]
     assert refused(full, *other) == [
-        "changes[2].address: found 127.0.0.1:80; the http frontend 'a.example' at 127.0.0.1:80 is there; "
+        "changes[2].address: found 127.0.0.1:80; the http frontend a.example at 127.0.0.1:80 is there; "
         "want an http listener there, or its frontends removed",
         "changes[3].address: found 127.0.0.1:25; the tcp frontend at 127.0.0.1:25 is there; "
         "want a tcp listener there, or its frontends removed",

@@ -319,6 +319,11 @@ def test_no_slice_is_long(hostname: str, path: str, path_type: PathType, positio
     assert len(now.clusters["c1000"].backends) == 1
 
 
+def test_no_slice_is_long_where_many_backends_change() -> None:
+    gone = Delta(gone_backends=tuple((f"c{number}", "b") for number in range(30_000)))
+    assert max(lines_of(recompile(NO_TABLE, EMPTY, gone, 2))[1]) < MOST
+
+
 def test_a_change_among_many_hosts_is_small() -> None:
     state = crowd(2000, "app-{}.example.com", "", PathType.PREFIX, Position.TREE)
     table, full = lines_of(recompile(NO_TABLE, state, diff(EMPTY, state), 1))
