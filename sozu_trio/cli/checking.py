@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.telemetry.logs import Logs
+from sozu_trio.telemetry.plural import count
 
 
 def checked_config(path: Path) -> Config:
@@ -30,5 +31,6 @@ def counts(config: Config) -> dict[str, int]:
 
 
 def summary(config: Config) -> str:
-    """`proxy.toml: valid: 1 listeners, …`."""
-    return f"{config.source}: valid: {', '.join(f'{count} {kind}' for kind, count in counts(config).items())}"
+    """`proxy.toml: valid: 1 listener, 2 clusters, …`."""
+    counted = (count(number, kind.removesuffix("s")) for kind, number in counts(config).items())
+    return f"{config.source}: valid: {', '.join(counted)}"

@@ -45,10 +45,9 @@ def ctl(options: argparse.Namespace) -> int:
 
 def _problems(error: OperatorError) -> Any:
     """What a program reads of a failure: the proxy's content, else the problems by their places."""
-    if isinstance(error, RequestFailed) and error.content:
-        return error.content
+    said = error.content if isinstance(error, RequestFailed) and isinstance(error.content, dict) else {}
     problems = getattr(error, "problems", ()) or (Problem("", str(error)),)
-    return {"problems": [{"where": each.where, "what": each.what} for each in problems]}
+    return {"problems": [{"where": each.where, "what": each.what} for each in problems], **said}
 
 
 def _carry_out(options: argparse.Namespace, verb: Verb, output: Output) -> int:

@@ -1,24 +1,17 @@
 """The files that ctl reads itself, relative to its directory: batches of changes, certificates, saved states.
 
 Reading them here and not in main means that main opens no path a client names, and that they may be secret to main.
-Only a saved state that is too large for one request is left to main, which knows no other way to get it.
+Only a batch or saved state that is too large for one request is left to main, which knows no other way to get it.
 """
 
-import json
 import os
-import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from sozu_trio.control.batch import decoded, read_batch
 from sozu_trio.control.protocol import Request, write_request
-from sozu_trio.control.strict_json import NotJson, read_json
 from sozu_trio.errors import OperatorError
-
-_JSON = re.compile(r"\s*(\{|\[\s*[{\]])")
-"""How JSON of our kind begins, and no TOML does: there `[` opens a header, and a header begins with a key."""
-_WANTED = "want an object or table whose member `changes` is an array of changes"
 
 
 def read_bytes(path: str) -> bytes:
@@ -34,23 +27,27 @@ def read_bytes(path: str) -> bytes:
 
 def read_text_file(path: str) -> str:
     """The text of a file in UTF-8. Raises OperatorError."""
-    return _decoded(path, read_bytes(path))
+    return decoded(path, read_bytes(path))
 
 
-def _decoded(path: str, raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise OperatorError(f"{path}: found a byte that is not UTF-8 at byte {error.start + 1}; want text") from error
-
-
-def read_saved_state(body: dict[str, Any]) -> dict[str, Any]:
-    """`file` as it was typed → `content`, its text, and `file`, its absolute path, null for standard input. Raises
+def read_saved_state(body: Mapping[str, Any]) -> dict[str, Any]:
+    """`file` as it was typed → `content`, its text, and `file`, its absolute path, None for standard input. Raises
     OperatorError.
     """
     typed = body["file"]
-    path = None if typed == "-" else os.path.abspath(typed)
-    return {**body, "content": read_text_file(typed), "file": path}
+    return {**body, "content": read_text_file(typed), "file": _path_for_main(typed)}
+
+
+def read_changes(body: Mapping[str, Any]) -> dict[str, Any]:
+    """`file` as it was typed → `document`, what it holds, and `file`, its absolute path, None for standard input.
+    Raises OperatorError.
+    """
+    typed = body["file"]
+    return {"document": read_batch(typed, read_bytes(typed)), "file": _path_for_main(typed)}
+
+
+def _path_for_main(typed: str) -> str | None:
+    return None if typed == "-" else os.path.abspath(typed)
 
 
 def content_or_file(body: Mapping[str, Any], most: int | None) -> dict[str, Any]:
@@ -58,45 +55,24 @@ def content_or_file(body: Mapping[str, Any], most: int | None) -> dict[str, Any]
     request of `most` bytes, else the content. Raises OperatorError for standard input that is too large.
     """
     by_content = {name: value for name, value in body.items() if name != "file"}
-    size = len(write_request(Request(id=1, verb="state load", body=by_content))) - 1
+    by_file = {name: value for name, value in body.items() if name != "content"}
+    return _fitting("state load", by_content, by_file, most)
+
+
+def changes_or_file(body: Mapping[str, Any], most: int | None) -> dict[str, Any]:
+    """What `read_changes` gave, as the document itself or, too large for a request of `most` bytes, as the path of its
+    file. Raises OperatorError for standard input that is too large.
+    """
+    return _fitting("apply", body["document"], {"file": body["file"]}, most)
+
+
+def _fitting(verb: str, by_content: dict[str, Any], by_file: dict[str, Any], most: int | None) -> dict[str, Any]:
+    size = len(write_request(Request(id=1, verb=verb, body=by_content))) - 1
     if most is None or size <= most:
         return by_content
-    if body["file"] is None:
-        want = "want a file, which the proxy then reads itself: state load -f FILE"
+    if by_file["file"] is None:
+        want = f"want a file, which the proxy then reads itself: {verb} -f FILE"
         raise OperatorError(
             f"standard input: a request of {size} bytes; the proxy takes {most} (max_command_buffer_size); {want}"
         )
-    return {name: value for name, value in body.items() if name != "content"}
-
-
-def read_batch(path: str) -> dict[str, Any]:
-    """The document of an `apply -f` file, JSON or TOML by its ending, else by how it begins. Raises OperatorError."""
-    text = read_text_file(path)
-    is_json = path.endswith(".json") or (not path.endswith(".toml") and bool(_JSON.match(text)))
-    document = _read_json(path, text) if is_json else _read_toml(path, text)
-    if not isinstance(document, dict):
-        raise OperatorError(f"{path}: found something else; {_WANTED}")
-    if "changes" not in document:
-        raise OperatorError(f"{path}: changes: missing; {_WANTED}")
-    return document
-
-
-def _read_json(path: str, text: str) -> Any:
-    try:
-        return read_json(text.encode())
-    except NotJson as error:
-        raise OperatorError(f"{path}: {error}") from error
-
-
-def _read_toml(path: str, text: str) -> Any:
-    try:
-        document = tomllib.loads(text)
-    except RecursionError as error:
-        raise OperatorError(f"{path}: is nested too deeply") from error
-    except ValueError as error:
-        raise OperatorError(f"{path}: {error}") from error
-    try:
-        # Dates become text, so that the proxy says at which place it wants no date.
-        return json.loads(json.dumps(document, default=str, allow_nan=False))
-    except ValueError as error:
-        raise OperatorError(f"{path}: a number is not finite; want one that JSON has a form for") from error
+    return by_file

@@ -22,7 +22,9 @@ HELPS: Mapping[str, Help] = {
     # what a change is about
     "id": Help("the cluster's name", "CLUSTER", "-i"),
     "backend-id": Help("the backend's name within its cluster", "ID"),
-    "backend add backend-id": Help("the backend's name within its cluster (default: CLUSTER-N-ADDRESS)", "ID"),
+    "backend add backend-id": Help(
+        "the backend's name within its cluster (default: that of the one at this address, or CLUSTER-N-ADDRESS)", "ID"
+    ),
     "address": Help("the listener's address", "IP:PORT", "-a"),
     "backend address": Help("where the backend listens", "IP:PORT", "-a"),
     "backend update address": Help("where the backend listens from now on", "IP:PORT", "-a"),

@@ -1,9 +1,8 @@
 """The verbs that ask, and those about the proxy as a whole: its state, its file, its end."""
 
 import os
-from typing import Any
 
-from sozu_trio.cli.ctl_files import content_or_file, read_batch, read_saved_state
+from sozu_trio.cli.ctl_files import changes_or_file, content_or_file, read_changes, read_saved_state
 from sozu_trio.cli.ctl_options import Option, flag, names, number, option, pair
 from sozu_trio.cli.ctl_verbs import Verb
 
@@ -11,12 +10,6 @@ from sozu_trio.cli.ctl_verbs import Verb
 def _absolute(path: str) -> str:
     """Main opens it, from another directory."""
     return os.path.abspath(path)
-
-
-def _whole_document(body: dict[str, Any]) -> dict[str, Any]:
-    """The file is the body."""
-    document: dict[str, Any] = body["file"]
-    return document
 
 
 FILE = option("-f", "--file", metavar="FILE", load=_absolute, help="TOML file (default: the one given to serve)")
@@ -149,12 +142,12 @@ WHOLE = (
                 "--file",
                 metavar="FILE",
                 required=True,
-                load=read_batch,
                 help="JSON or TOML: an array `changes` of objects, each a verb with its options; - is standard input",
             ),
         ),
         trace="history",
-        prepare=_whole_document,
+        prepare=read_changes,
+        fit=changes_or_file,
     ),
     Verb(
         words="reload",

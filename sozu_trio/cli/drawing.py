@@ -10,7 +10,7 @@ from rich.tree import Tree
 from sozu_trio.cli.tables import Column, Content, member, table
 from sozu_trio.cli.words import age, rule_of, word
 
-_SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "change": ("~", "yellow")}
+_SIGNS = {"add": ("+", "green"), "remove": ("-", "red"), "change": ("~", "yellow"), "move": ("↕", "cyan")}
 
 CANDIDATES = (
     Column("", lambda row: "✓" if row.get("candidate") else "✗"),
@@ -49,12 +49,16 @@ def _node(node: Mapping[str, Any]) -> Text:
 
 
 def plan(content: Content) -> Iterator[RenderableType]:
-    """`+ cluster api` and its fields, `- …`, `~ …` with old → new; then what to know about the file."""
+    """`+ cluster api` and its fields, `- …`, `~ …` with old → new, `↕ …` with its new place among the rules; then what
+    to know about the file.
+    """
     for change in content["changes"]:
         sign, style = _SIGNS.get(change["action"], ("?", ""))
         yield Text(f"{sign} {word(change.get('kind'))} {word(change.get('name'))}", style=style)
         for name, (old, new) in (change.get("fields") or {}).items():
-            if change["action"] == "change":
+            if change["action"] == "move":
+                yield Text(f"    {word(name)} {word(new)}" if new is not None else "    before all others", style=style)
+            elif change["action"] == "change":
                 yield Text(f"    {word(name)}: ").append(word(old), "red").append(" → ").append(word(new), "green")
             elif new not in (None, "", [], {}, False):
                 yield Text(f"    {word(name)}: {word(new)}", style=style)
@@ -69,7 +73,7 @@ def notices(content: Content) -> Iterator[RenderableType]:
 
 def reload(content: Content) -> Iterator[RenderableType]:
     """As plan, after the fact and without fields."""
-    for members, action in (("removed", "remove"), ("added", "add"), ("changed", "change")):
+    for members, action in (("removed", "remove"), ("added", "add"), ("changed", "change"), ("moved", "move")):
         sign, style = _SIGNS[action]
         yield from (Text(f"{sign} {word(name)}", style=style) for name in content.get(members, ()))
     yield from notices(content)

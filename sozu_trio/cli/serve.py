@@ -16,6 +16,7 @@ from sozu_trio.cli.pid_file import pid_file
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.telemetry.plural import count
 
 
 def check(path: Path | None) -> None:
@@ -34,7 +35,7 @@ def serve(path: Path | None, state_from: Path | None = None) -> None:
     config = None if path is None else load_config(path)
     _raise_descriptor_limit()
     cut = trio.run(_serve, config, path, None if state_from is None else str(state_from))
-    _say_stopped(f"sozu_trio stopped: {cut} sessions cut")
+    _say_stopped(f"sozu_trio stopped: {count(cut, 'session')} cut")
 
 
 def _raise_descriptor_limit() -> None:

@@ -91,6 +91,9 @@ BACKENDS = (
     Column("retry in", lambda row: _retry(row), True, keep=False),
     member("origin"),
 )
+_LIVE = ("connections", "requests", "idle", "failures", "retry in")
+CLUSTER_BACKENDS = tuple(column for column in BACKENDS if column.title not in _LIVE)
+"""What workers know of backends, `backend list` asks them."""
 LISTENERS = (
     member("protocol"),
     member("address"),
@@ -192,7 +195,7 @@ def clusters(content: Content) -> Iterable[RenderableType]:
         return
     rest = {name: value for name, value in found[0].items() if name not in ("frontends", "backends")}
     yield pairs(rest)
-    for name, columns in (("frontends", FRONTENDS), ("backends", BACKENDS)):
+    for name, columns in (("frontends", FRONTENDS), ("backends", CLUSTER_BACKENDS)):
         if found[0].get(name):
             yield Text()
             yield table(found[0][name], columns)
@@ -202,13 +205,16 @@ def metrics(content: Content) -> Iterable[RenderableType]:
     """Counters by name, with a column per worker and the sum. Those that never counted anything are only counted."""
     workers, totals = content.get("workers", {}), content.get("total", {})
     rows = [{"name": name} for name, value in totals.items() if value]
+    silent = len(totals) - len(rows)
     if content.get("main"):
         yield table([{"name": name, "total": value} for name, value in content["main"].items()], MAIN_METRICS)
-        yield Text()
-    yield table(rows, (member("name"), *(_of_worker(each, workers[each]) for each in workers), _of_worker("", totals)))
-    if silent := len(totals) - len(rows):
-        yield Text()
-        yield Text(f"{count(silent, 'counter')} more: 0 everywhere (--json has them all)")
+        yield from [Text()] * bool(totals)
+    if rows:
+        columns = (_of_worker(each, workers[each]) for each in workers)
+        yield table(rows, (member("name"), *columns, _of_worker("", totals)))
+        yield from [Text()] * bool(silent)
+    if silent:
+        yield Text(f"{count(silent, 'counter')}{' more' * bool(rows)}: 0 everywhere (--json has them all)")
 
 
 def _of_worker(worker: str, values: Mapping[str, Any]) -> Column:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sozu_trio.routing.spoken import spelled
 from sozu_trio.telemetry.escape import printable
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -57,9 +58,11 @@ def route_of(rule: Mapping[str, Any]) -> str:
 
 
 def rule_of(rule: Mapping[str, Any]) -> str:
-    """A rule on one line: `api.example prefix /v1 GET → api`."""
-    parts = [word(rule.get("hostname")), path_of(rule), rule.get("method") and word(rule["method"])]
+    """A rule on one line: `GET api.example/v1 → api`."""
+    hostname, path_type, path, method = (
+        str(rule.get(name) or default)
+        for name, default in (("hostname", "-"), ("path_type", "PREFIX"), ("path", ""), ("method", ""))
+    )
     position = rule.get("position")
-    if position not in (None, "TREE"):
-        parts.insert(0, word(position))
-    return f"{' '.join(filter(None, parts))} → {route_of(rule)}"
+    first = f"{word(position)} " if position not in (None, "TREE") else ""
+    return f"{first}{printable(spelled(hostname, path_type, path, method))} → {route_of(rule)}"

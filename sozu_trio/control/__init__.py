@@ -27,4 +27,5 @@ records        records as documents for people and files
 saved_state    a State in a file of ours; saved_tables (what may stand in it)
 sozu_state     Sōzu's own form of it; sozu_requests (what each of its requests means)
 write          files that appear whole or not at all
+batch          a file of changes
 """

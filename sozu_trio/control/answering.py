@@ -52,8 +52,9 @@ async def answered(answer: Answerer, peer: Peer, request: Request, progress: Pro
 
 def _refusal(peer: Peer, request: Request, error: Exception) -> Reply:
     # A nursery's failures come in groups, also when there is but one.
-    mistakes = list(_leaves(error))
-    if all(isinstance(mistake, OperatorError) for mistake in mistakes):
+    leaves = list(_leaves(error))
+    mistakes = [leaf for leaf in leaves if isinstance(leaf, OperatorError)]
+    if len(mistakes) == len(leaves):
         return _failure(request, mistakes)
     log.error("%s: request %r, %r: internal error", peer, request.id, request.verb, exc_info=error)
     return Reply(id=request.id, status="failure", message=INTERNAL)
@@ -64,10 +65,12 @@ def _reply(request: Request, answer: Answer) -> Reply:
     return Reply(id=request.id, status=status, message=answer.message, content=answer.content)
 
 
-def _failure(request: Request, mistakes: list[Exception]) -> Reply:
+def _failure(request: Request, mistakes: list[OperatorError]) -> Reply:
     problems = tuple(problem for mistake in mistakes for problem in _problems(mistake))
-    content = problems_content(problems) if problems else None
-    return Reply(id=request.id, status="failure", message="\n".join(map(str, mistakes)), content=content)
+    content = problems_content(problems) if problems else {}
+    for mistake in mistakes:
+        content |= mistake.content or {}
+    return Reply(id=request.id, status="failure", message="\n".join(map(str, mistakes)), content=content or None)
 
 
 def _problems(error: Exception) -> tuple[Problem, ...]:

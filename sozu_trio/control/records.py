@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
+from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts, protocol_of
 from sozu_trio.config.program import Settings
 from sozu_trio.config.secrets import REDACTED, SECRETS
 from sozu_trio.routing.state import State, frontend_key, listener_key
@@ -29,7 +29,7 @@ def document_of(record: Record | Settings) -> dict[str, Any]:
     """The record as a JSON object of its own: the caller may change it."""
     document: dict[str, Any] = {}
     if isinstance(record, HttpListener | TcpListener):
-        document["protocol"] = "http" if isinstance(record, HttpListener) else "tcp"
+        document["protocol"] = protocol_of(record)
     for each in fields(record):
         value = getattr(record, each.name)
         if isinstance(value, Timeouts):

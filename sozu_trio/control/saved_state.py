@@ -8,14 +8,12 @@ Members are the keys of the configuration file, with its units; one that is left
 """
 
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from sozu_trio.config.clusters import HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.program import Settings
-from sozu_trio.config.report import Report, an, place
+from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
 from sozu_trio.control.records import document_of, origin_of, redacted
@@ -25,6 +23,8 @@ from sozu_trio.control.sozu_state import is_sozu_state, read_sozu_state
 from sozu_trio.control.strict_json import NotJson, read_json
 from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.routing.changes import apply_all, read_change
+from sozu_trio.routing.crosswise import crosswise
+from sozu_trio.routing.spoken import spoken_frontend
 from sozu_trio.routing.state import EMPTY, State, declare
 
 T = TypeVar("T")
@@ -189,27 +189,6 @@ def load_into(state: State, saved: Saved) -> State:
         },
         settings=saved.settings or state.settings,
     )
-    if problems := tuple(_misfits(loaded)):
+    if problems := tuple(Problem(spoken_frontend(each.frontend), each.what) for each in crosswise(loaded)):
         raise ChangeRefused(problems)
     return loaded
-
-
-def _misfits(state: State) -> Iterator[Problem]:
-    """Frontends between a listener and a cluster that do not speak alike. What is not there may come yet."""
-    frontends: list[tuple[str, HttpFrontend | TcpFrontend]] = [
-        *(("http", frontend) for frontend in state.http_frontends.values()),
-        *(("tcp", frontend) for frontend in state.tcp_frontends.values()),
-    ]
-    listeners = {
-        listener.address: "http" if isinstance(listener, HttpListener) else "tcp"
-        for listener in state.listeners.values()
-    }
-    clusters = {cluster.cluster_id: cluster.protocol for cluster in state.clusters.values()}
-    for speaks, frontend in frontends:
-        host = f" {show(frontend.hostname)}" if isinstance(frontend, HttpFrontend) else ""
-        where = f"{speaks} frontend{host} at {frontend.address}"
-        if (listener := listeners.get(frontend.address)) not in (None, speaks):
-            yield Problem(where, f"found {an(listener)} listener there; want one that speaks {speaks}")
-        if frontend.cluster_id is not None and (cluster := clusters.get(frontend.cluster_id)) not in (None, speaks):
-            found = f"found {show(frontend.cluster_id)}, {an(cluster)} cluster"
-            yield Problem(where, f"{found}; want one that speaks {speaks}")

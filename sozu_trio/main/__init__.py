@@ -4,13 +4,20 @@ transactions   the one place where State changes, one change at a time
 birth          the State it all begins with: file, journal, saved state
 actors         who asks
 events         what happened, told to whoever listens
+told           a change of State as events
 audit          who changed what, and what came of it
 documents      records as the JSON that people and programs read
 bodies         what may stand in the body of a verb that is no change
 changing       verbs that change State, one or many at once
-declaring      reload and plan; history and rollback
+declaring      reload and plan
+steps          a change of State, step by step, as people read it
+remembering    history and rollback
 keeping        state save, load, dump, stats
-looking        status, lists, tree, sessions, metrics
+files          files that a client names because they are too large for a request
+listing        clusters, frontends, backends, listeners, certificates
+looking        status, tree, sessions
+measuring      metrics
+following      events, to a client that listens
 explaining     which rule would take a request, and why the others would not
 ending         shutdown
 verbs          verb → who answers it

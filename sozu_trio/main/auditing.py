@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import trio
 
-from sozu_trio.errors import OperatorError
+from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.audit import Deed
 from sozu_trio.main.parts import Parts
@@ -31,13 +31,19 @@ async def audited(parts: Parts, attempt: Attempt, work: Callable[[], Awaitable[D
     try:
         done = await work()
     except Exception as error:
-        _record(parts, attempt, began, "refused" if isinstance(error, OperatorError) else "failed", str(error))
+        _record(parts, attempt, began, _result(error), str(error))
         raise
     except trio.Cancelled:
         _record(parts, attempt, began, "cancelled", None)
         raise
     _record(parts, attempt, began, "ok", None)
     return done
+
+
+def _result(error: Exception) -> str:
+    if isinstance(error, NotConfirmed):
+        return "unconfirmed"
+    return "refused" if isinstance(error, OperatorError) else "failed"
 
 
 def _record(parts: Parts, attempt: Attempt, began: float, result: str, reason: str | None) -> None:

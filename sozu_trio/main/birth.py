@@ -19,8 +19,10 @@ from sozu_trio.control.saved_state import load_into, read_saved_state
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.declared import declared_by
+from sozu_trio.routing.crosswise import crosswise
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.reconcile import restart
+from sozu_trio.routing.spoken import spoken_frontend
 from sozu_trio.routing.state import State, with_declared
 
 log = logging.getLogger(__name__)
@@ -101,11 +103,15 @@ def _begin(config: Config, state_from: str | None) -> Beginning:
 
 
 def _go_on(path: Path, declared: State) -> Beginning:
-    """From where the journal ends. Raises CorruptJournal."""
+    """From where the journal ends. Raises CorruptJournal. A start never fails for what came over the socket, so what
+    does not fit the file any more is only warned of.
+    """
     journal = Journal.open(path)
     history = journal.history
     before = history.state_at(history.generation)
     after = restart(before, declared)
+    for each in crosswise(after):
+        log.warning("%s: %s; it serves nobody as long as that is so", spoken_frontend(each.frontend), each.what)
     delta = diff(before, after)
     if not delta:
         return Beginning(before, history.generation, path, journal)

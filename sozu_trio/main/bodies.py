@@ -3,7 +3,6 @@
 Names are those of ctl's long options, with hyphens; a member that is not given is None or its default.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,13 @@ class EmptyBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyBody:
-    """`changes`: objects of a verb and its options; each is read on its own, so that all faults are found."""
+    """A batch. One of two: `changes` are objects of a verb and its options, each of which is judged on its own, so that
+    all faults are found; `file` is the absolute path of a file with a member `changes`, which main reads and which may
+    be of any size.
+    """
 
-    changes: tuple[Mapping[str, Any], ...]
+    changes: tuple[Any, ...] | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

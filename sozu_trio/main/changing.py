@@ -1,21 +1,27 @@
 """Verbs that change State: each change on its own, or many of them as one transaction."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from sozu_trio.config.report import Notice, Report, place
+from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
+from sozu_trio.control.batch import read_batch
 from sozu_trio.control.records import redacted
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import ApplyBody
+from sozu_trio.main.files import absolute, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
-from sozu_trio.main.transactions import Order
-from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, read_change, things_meant
+from sozu_trio.main.transactions import Order, Outcome
+from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, ids_made, read_change, things_meant
 from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
 from sozu_trio.telemetry.directives import parse_directives
@@ -26,6 +32,7 @@ MANY = 100
 """Changes from which on a batch is worked out in a thread."""
 FILES = frozenset({"content"})
 """Members that are whole files, with whatever secrets those hold."""
+_NUMBER = re.compile(r"changes\[(\d+)\]")
 LONGEST = 300
 """Characters of a summary."""
 
@@ -36,22 +43,49 @@ async def change(parts: Parts, call: Call) -> Answer:
     read = _read(call.verb, call.body, "", report)
     if read is None or report.problems:
         raise ChangeRefused(tuple(report.problems))
-    content = await _carry_out(parts, call, [read], report.notices, summary(call.verb, call.body))
+    outcome = await _carry_out(parts, call, [read], summary(call.verb, call.body))
+    content = {**_content(outcome, report.notices), **ids_made(outcome.before, read)}
     return Answer(message=f"{call.verb}: done", content=content)
 
 
 async def apply(parts: Parts, call: Call) -> Answer:
     """Any number of changes: all or none."""
-    given = call.read(ApplyBody).changes
+    body = call.read(ApplyBody)
+    given = await _given(body)
     read = partial(_read_all, given, parts.transactions.state)
     changes, notices = await trio.to_thread.run_sync(read) if len(given) > MANY else read()
-    content = await _carry_out(parts, call, changes, notices, summary_of_all(given))
-    return Answer(message=f"{count(len(given), 'change')} done", content={**content, "changes": len(given)})
+    outcome = await _carry_out(parts, call, changes, summary_of_all(given, body.file))
+    content = {**_content(outcome, notices), "changes": len(given)}
+    return Answer(message=f"{count(len(given), 'change')} done", content=content)
 
 
-async def _carry_out(
-    parts: Parts, call: Call, changes: Sequence[Change], notices: Sequence[Notice], what: str
-) -> dict[str, Any]:
+async def _given(body: ApplyBody) -> tuple[Any, ...]:
+    """The changes of a request, or of the file it names. Raises OperatorError."""
+    if body.file is None:
+        if body.changes is None:
+            raise ChangeRefused((Problem("changes", "missing; want an array of changes, or file: the path of one"),))
+        return body.changes
+    if body.changes is not None:
+        raise ChangeRefused((Problem("file", f"found {show(body.file)} and changes; want only one of both"),))
+    return await trio.to_thread.run_sync(_changes_in, absolute(body.file))
+
+
+def _changes_in(path: Path) -> tuple[Any, ...]:
+    report = Report()
+    batch = structure_whole(read_batch(str(path), read_whole(path)), report, _Batch)
+    if batch is None:
+        raise ChangeRefused(tuple(report.problems))
+    return batch.changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """What a file of changes holds."""
+
+    changes: tuple[Any, ...]
+
+
+async def _carry_out(parts: Parts, call: Call, changes: Sequence[Change], what: str) -> Outcome:
     order = Order(
         actor=call.actor,
         what=what,
@@ -59,7 +93,10 @@ async def _carry_out(
         drains=drains_of(changes),
         large=len(changes) > MANY,
     )
-    outcome = await parts.transactions.carry_out(order)
+    return await parts.transactions.carry_out(order)
+
+
+def _content(outcome: Outcome, notices: Sequence[Notice]) -> dict[str, Any]:
     return {"generation": outcome.generation, **({"notices": list(map(str, notices))} if notices else {})}
 
 
@@ -67,21 +104,28 @@ def _apply_all(changes: Sequence[Change], state: State) -> State:
     return apply_all(state, changes)
 
 
-def _read_all(given: Sequence[Mapping[str, Any]], state: State) -> tuple[list[Change], list[Notice]]:
+def _read_all(given: Sequence[Any], state: State) -> tuple[list[Change], list[Notice]]:
     """The changes of a batch for `state`, and what is to be told of them. Raises ChangeRefused with everything that is
-    wrong, once anything cannot be read.
+    wrong, in the order of the changes, once anything cannot be read.
     """
     report = Report()
     changes, lost = [], set[Thing]()
     for index, each in enumerate(given):
         read = _read_one(each, place("changes", index), report)
-        if read is None:
-            lost |= things_meant(each.get("verb"), each)
-        else:
+        if read is not None:
             changes.append(read)
+        elif isinstance(each, Mapping):
+            lost |= things_meant(each.get("verb"), each)
     if report.problems:
-        raise ChangeRefused((*report.problems, *_misfits(state, changes, lost)))
+        problems = (*report.problems, *_misfits(state, changes, lost))
+        raise ChangeRefused(tuple(sorted(problems, key=_number)))
     return changes, report.notices
+
+
+def _number(problem: Problem) -> int:
+    """Of the change that has the problem."""
+    found = _NUMBER.match(problem.where)
+    return int(found[1]) if found else -1
 
 
 def _misfits(state: State, changes: Sequence[Change], lost: Collection[Thing]) -> tuple[Problem, ...]:
@@ -93,8 +137,11 @@ def _misfits(state: State, changes: Sequence[Change], lost: Collection[Thing]) -
     return ()
 
 
-def _read_one(given: Mapping[str, Any], where: str, report: Report) -> Change | None:
+def _read_one(given: Any, where: str, report: Report) -> Change | None:
     """A change out of a batch, its verb among its options."""
+    if not isinstance(given, Mapping):
+        report.wrong(where, f"found {show(given)}; want a table of a verb and its options")
+        return None
     body = dict(given)
     verb = body.pop("verb", None)
     if verb is None:
@@ -129,9 +176,11 @@ def summary(verb: str, body: Mapping[str, Any]) -> str:
     return _cut(printable(" ".join([verb, *options])))
 
 
-def summary_of_all(given: Sequence[Mapping[str, Any]]) -> str:
-    first = "; ".join(summary(str(each.get("verb")), each) for each in given[:3])
-    return _cut(f"apply {count(len(given), 'change')}: {first}")
+def summary_of_all(given: Sequence[Any], file: str | None = None) -> str:
+    """The first of a batch on one line, and the file they are from."""
+    shown = (summary(str(each.get("verb")), each) if isinstance(each, Mapping) else "(no table)" for each in given[:3])
+    source = f" from {_word(file)}" if file is not None else ""
+    return _cut(f"apply {count(len(given), 'change')}{printable(source)}: {'; '.join(shown)}")
 
 
 def _cut(line: str) -> str:

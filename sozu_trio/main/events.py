@@ -1,24 +1,25 @@
 """What happened, told to whoever listens, with the kinds of Sōzu (reference §3.4).
 
-A listener that does not keep up is let go: neither traffic nor changes wait for it, and nothing piles up.
+What happened at once, as in one change, is told at once: it waits as one item, and each listener goes through it in its
+own time. A listener that does not keep up is let go: neither traffic nor changes wait for it, and what piles up is
+bounded.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.listeners import Listener
-from sozu_trio.routing.delta import Delta
-from sozu_trio.routing.state import State, listener_key
 from sozu_trio.telemetry.stamp import rfc3339
 
 WAITING = 1000
-"""Events that may wait for one listener."""
+"""Tellings that may wait for one listener."""
+MOST = 100_000
+"""Events in them from which on no further telling may wait, 20 MB at most: so one change of any size is heard whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,81 +44,113 @@ class Event:
         return {"kind": self.kind, "time": rfc3339(moment), **given}
 
 
+class Telling(NamedTuple):
+    """Events of one moment, in seconds since the epoch; the same object for all who listen."""
+
+    moment: float
+    events: tuple[Event, ...]
+
+
+class Hearing:
+    """What one listener has not heard yet: an async iterator of event documents, for one task. It ends when the proxy
+    has stopped, and when its reader is too slow.
+    """
+
+    def __init__(self) -> None:
+        self._put, self._take = trio.open_memory_channel[Telling](WAITING)
+        self._documents: Iterator[dict[str, Any]] = iter(())
+        self._begun = 0
+        """Events left of the telling that is being heard."""
+        self.waiting = 0
+        """Events not heard yet."""
+
+    def tell(self, telling: Telling) -> None:
+        """Never blocks. Raises trio.WouldBlock when too much waits already."""
+        if self.waiting >= MOST:
+            raise trio.WouldBlock
+        self._put.send_nowait(telling)
+        self.waiting += len(telling.events)
+
+    def end(self) -> None:
+        """Nothing more will come than what waits."""
+        self._put.close()
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._put.close()
+        self._take.close()
+
+    async def receive(self) -> dict[str, Any]:
+        """The next event. Raises trio.EndOfChannel when no more will come."""
+        if self._begun:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._begin(await self._take.receive())
+        return self._next()
+
+    def receive_nowait(self) -> dict[str, Any]:
+        """The next event. Raises trio.WouldBlock where there is none yet, trio.EndOfChannel when no more will come."""
+        if not self._begun:
+            self._begin(self._take.receive_nowait())
+        return self._next()
+
+    def __aiter__(self) -> "Hearing":
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    def _begin(self, telling: Telling) -> None:
+        self._begun = len(telling.events)
+        self._documents = (event.document(telling.moment) for event in telling.events)
+
+    def _next(self) -> dict[str, Any]:
+        self._begun -= 1
+        self.waiting -= 1
+        return next(self._documents)
+
+
 class Events:
     """The hub between those who tell and those who listen."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._listeners: set[trio.MemorySendChannel[dict[str, Any]]] = set()
+        self._listeners: set[Hearing] = set()
         self.ended = False
         """The proxy has stopped."""
 
-    def tell(self, event: Event) -> None:
-        """Tell every listener; never blocks."""
-        if not self._listeners:
+    def tell(self, *events: Event) -> None:
+        """Tell every listener what has happened now; never blocks."""
+        if not self._listeners or not events:
             return
-        document = event.document(self._clock())
+        telling = Telling(self._clock(), events)
         for listener in list(self._listeners):
             try:
-                listener.send_nowait(document)
+                listener.tell(telling)
             except trio.WouldBlock:
                 self._listeners.discard(listener)
-                listener.close()
+                listener.end()
 
     def end(self) -> None:
         """Nothing more will happen: whoever listens has heard it all."""
         for listener in self._listeners:
-            listener.close()
+            listener.end()
         self._listeners.clear()
         self.ended = True
 
     @contextmanager
-    def listen(self) -> Iterator[trio.MemoryReceiveChannel[dict[str, Any]]]:
-        """A channel of event documents; it ends when its reader is too slow."""
-        send, receive = trio.open_memory_channel[dict[str, Any]](WAITING)
+    def listen(self) -> Iterator[Hearing]:
+        """Whatever happens from now on."""
+        hearing = Hearing()
         if self.ended:
-            send.close()
+            hearing.end()
         else:
-            self._listeners.add(send)
+            self._listeners.add(hearing)
         try:
-            yield receive
+            yield hearing
         finally:
-            self._listeners.discard(send)
-            send.close()
-            receive.close()
-
-
-def events_of(before: State, delta: Delta) -> list[Event]:
-    """What a change of State is in events. Activating a listener is an update too, and told as what it is."""
-    told = [Event(kind="LISTENER_REMOVED", address=key[1]) for key in delta.gone_listeners]
-    for listener in delta.listeners:
-        told += _of_listener(before.listeners.get(listener_key(listener)), listener)
-    told += [Event(kind="CLUSTER_REMOVED", cluster_id=cluster_id) for cluster_id in delta.gone_clusters]
-    told += [Event(kind="CLUSTER_ADDED", cluster_id=cluster.cluster_id) for cluster in delta.clusters]
-    put_again = {(frontend.address, frontend.hostname) for frontend in delta.http_frontends}
-    told += [
-        Event(kind="FRONTEND_REMOVED", address=key.address, details=key.hostname)
-        for key in delta.gone_http_frontends
-        if (key.address, key.hostname) not in put_again
-    ]
-    told += [
-        Event(kind="FRONTEND_ADDED", cluster_id=each.cluster_id, address=each.address, details=each.hostname)
-        for each in delta.http_frontends
-    ]
-    told += [Event(kind="FRONTEND_REMOVED", address=address) for address in delta.gone_tcp_frontends]
-    told += [
-        Event(kind="FRONTEND_ADDED", cluster_id=each.cluster_id, address=each.address) for each in delta.tcp_frontends
-    ]
-    if delta.settings is not None and delta.settings.log_level != before.settings.log_level:
-        told.append(Event(kind="LOGGING_LEVEL_CHANGED", details=delta.settings.log_level))
-    return told
-
-
-def _of_listener(old: Listener | None, new: Listener) -> list[Event]:
-    was_active = old is not None and old.active
-    told = [Event(kind="LISTENER_ADDED", address=new.address)] if old is None else []
-    if was_active is not new.active:
-        told.append(Event(kind="LISTENER_ACTIVATED" if new.active else "LISTENER_DEACTIVATED", address=new.address))
-    elif old is not None:
-        told.append(Event(kind="LISTENER_UPDATED", address=new.address))
-    return told
+            self._listeners.discard(hearing)
+            hearing.close()

@@ -7,13 +7,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
-from sozu_trio.config.listeners import HttpListener, Listener
+from sozu_trio.config.listeners import HttpListener, Listener, protocol_of
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, RequestRefused
 from sozu_trio.main.bodies import ExplainBody
-from sozu_trio.main.looking import live_backends, protocol_of, rule_document
+from sozu_trio.main.listing import live_backends, rule_document
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.routing.explain import Asked, losers
 from sozu_trio.routing.state import State
@@ -37,8 +37,9 @@ async def _explain(parts: Parts, call: Call) -> Answer:
             "backends": [],
             "lost": [],
         }
-        here = ", ".join(str(each.address) for each in state.listeners.values()) or "none"
-        return Answer(message=f"no listener at port {_port(url)} (there are: {here})", content=content)
+        here = ", ".join(str(each.address) for each in state.listeners.values())
+        other = f"say which with --listener ({here})" if here else "there is none at all"
+        return Answer(message=f"no listener at port {_port(url)}: {other}", content=content)
     if isinstance(listener, HttpListener):
         return await _explain_http(parts, listener, asked)
     return await _explain_tcp(parts, listener)
@@ -93,7 +94,11 @@ def _port(url: SplitResult) -> int:
 
 
 def _listener(state: State, url: SplitResult, said: Address | None) -> Listener | None:
-    """The listener a client of `url` would reach: the one of its port, where there are several the one of its host."""
+    """The listener a client of `url` would reach: the one of its port, where there are several the one of its host.
+
+    A URL without a port asks the only listener there is of its kind, for somebody else may listen at the usual port
+    and send all of it there.
+    """
     if said is not None:
         found = state.listeners.get(("tcp", said))
         if found is None:
@@ -101,9 +106,10 @@ def _listener(state: State, url: SplitResult, said: Address | None) -> Listener 
         return found
     listeners = list(state.listeners.values())
     at_port = [each for each in listeners if _port(url) in _ports(each)]
-    if not at_port and url.port is None and len(listeners) == 1:
-        # Somebody else may listen at the usual port and send all of it here.
-        return listeners[0]
+    if not at_port and url.port is None:
+        kind = "tcp" if url.scheme == "tcp" else "http"
+        of_kind = [each for each in listeners if protocol_of(each) == kind]
+        return of_kind[0] if len(of_kind) == 1 else None
     if len(at_port) < 2:
         return at_port[0] if at_port else None
     by_host = [each for each in at_port if each.address.host == url.hostname]
@@ -140,7 +146,7 @@ async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked) -> A
         "outcome": route["outcome"],
         "rule": None if winner is None else rule_document(state, winner),
         "cluster": route["cluster"],
-        "backends": await _candidates(parts, route["cluster"]),
+        "backends": await _candidates(parts, route["cluster"], "http"),
         "lost": [{"rule": rule_document(state, each.frontend), "why": each.why} for each in lost[:MOST_LOSERS]],
         "generation": route["generation"],
     }
@@ -181,18 +187,22 @@ async def _explain_tcp(parts: Parts, listener: Listener) -> Answer:
         "outcome": "not found" if cluster is None else "forward",
         "rule": None,
         "cluster": cluster,
-        "backends": await _candidates(parts, cluster),
+        "backends": await _candidates(parts, cluster, "tcp"),
         "lost": [],
     }
     where = "closed: no frontend" if cluster is None else f"relayed to cluster {cluster}"
     return Answer(message=f"listener {listener.address}: {where}", content=content)
 
 
-async def _candidates(parts: Parts, cluster_id: str | None) -> list[dict[str, Any]]:
-    """The cluster's backends, with whether one could be chosen now by any worker, and why not."""
+async def _candidates(parts: Parts, cluster_id: str | None, speaks: str) -> list[dict[str, Any]]:
+    """The cluster's backends, with whether one could be chosen now by any worker, and why not. `speaks`: of the
+    listener.
+    """
     if cluster_id is None:
         return []
     backends = parts.transactions.state.backends.get(cluster_id, {}).values()
+    cluster = parts.transactions.state.clusters.get(cluster_id)
+    protocol = speaks if cluster is None or cluster.protocol is None else cluster.protocol
     live = await live_backends(parts, cluster_id)
     ready = {}
     for each in backends:
@@ -202,7 +212,9 @@ async def _candidates(parts: Parts, cluster_id: str | None) -> list[dict[str, An
     documents = []
     for each in backends:
         why = ""
-        if not ready[each.backend_id]:
+        if protocol != speaks:
+            why = f"cluster {cluster_id} speaks {protocol}, and this listener {speaks}"
+        elif not ready[each.backend_id]:
             why = "connections to it failed, so it is left alone for a while"
         elif each.backup and primaries:
             why = "a backup, while a primary can be had"

@@ -1,8 +1,6 @@
 """Verbs about State as a whole: save, load, dump, stats."""
 
-import codecs
 import os
-import stat
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from sozu_trio.control.write import write_atomically
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import EmptyBody, StateDumpBody, StateLoadBody, StateSaveBody
 from sozu_trio.main.events import Event
+from sozu_trio.main.files import absolute, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
 from sozu_trio.routing.state import State
@@ -67,16 +66,10 @@ async def _save(parts: Parts, call: Call) -> Answer:
 
 def _path(parts: Parts, given: str | None) -> Path:
     if given is not None:
-        return _absolute(given)
+        return absolute(given)
     if (path := parts.config.program.saved_state) is None:
         raise OperatorError("file: missing; want an absolute path, as the configuration has no saved_state")
     return path
-
-
-def _absolute(given: str) -> Path:
-    if not given.startswith("/") or "\0" in given:
-        raise OperatorError(f"file: found {show(given)}; want an absolute path")
-    return Path(given)
 
 
 def _write(path: Path, state: State, generation: int) -> None:
@@ -109,7 +102,7 @@ def _read(body: StateLoadBody) -> Saved:
     if body.content is not None and body.file is not None:
         raise ChangeRefused((Problem("file", f"found {show(body.file)} and content; want only one of both"),))
     if body.file is not None:
-        saved = read_saved_state(_read_file(_absolute(body.file)))
+        saved = read_saved_state(read_whole(absolute(body.file)))
     elif body.content is not None:
         saved = read_saved_state(body.content)
     else:
@@ -120,22 +113,6 @@ def _read(body: StateLoadBody) -> Saved:
     if problems:
         raise ChangeRefused(problems)
     return saved
-
-
-def _read_file(path: Path) -> bytes:
-    """The whole of a regular file; whatever else can be opened might never end. Raises OperatorError."""
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OperatorError(f"file: {path} is no regular file")
-            return file.read().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise OperatorError(f"file: cannot read {path}: {error.strerror or error}") from error
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Else the open of a pipe waits until somebody writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _faults_of(log_level: str) -> tuple[Problem, ...]:

@@ -17,7 +17,8 @@ import trio
 
 from sozu_trio.control.journal import Entry
 from sozu_trio.main.actors import Actor
-from sozu_trio.main.events import Event, Events, events_of
+from sozu_trio.main.events import Event, Events
+from sozu_trio.main.told import events_of
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
@@ -89,15 +90,17 @@ class Transactions:
         """
         async with self._turn:
             before = self.state
-            after, delta = await _work_out(order, before)
+            after, delta, told = await _work_out(order, before)
             outcome = Outcome(generation=self.generation + bool(delta), before=before, delta=delta)
             try:
                 if delta:
                     await self._decide(order, after, outcome)
+                elif any(grace is not None for grace in order.drains.listeners.values()):
+                    await self._supervisor.drain(order.drains)
             finally:
                 # Once it is in the journal it is in force, also where a worker has not confirmed it yet.
                 if self.generation == outcome.generation:
-                    self._follow(order, outcome)
+                    self._follow(outcome, (*told, *order.events))
         return outcome
 
     async def _decide(self, order: Order, after: State, outcome: Outcome) -> None:
@@ -115,19 +118,21 @@ class Transactions:
             after, outcome.generation, delta=outcome.delta, drains=order.drains, journal=journal
         )
 
-    def _follow(self, order: Order, outcome: Outcome) -> None:
+    def _follow(self, outcome: Outcome, told: tuple[Event, ...]) -> None:
         """Do here what the change says, and tell of it."""
         settings = outcome.delta.settings
         if settings is not None and settings.log_level != outcome.before.settings.log_level:
             apply_directives(parse_directives(settings.log_level))
-        for event in (*events_of(outcome.before, outcome.delta), *order.events):
-            self._events.tell(event)
+        self._events.tell(*told)
 
 
-async def _work_out(order: Order, before: State) -> tuple[State, Delta]:
-    def work() -> tuple[State, Delta]:
+async def _work_out(order: Order, before: State) -> tuple[State, Delta, list[Event]]:
+    """The new State, the difference, and what that is told as."""
+
+    def work() -> tuple[State, Delta, list[Event]]:
         after = order.make(before)
-        return after, diff(before, after)
+        delta = diff(before, after)
+        return after, delta, events_of(before, delta)
 
     if order.large or len(before.clusters) > LARGE:
         return await trio.to_thread.run_sync(work)

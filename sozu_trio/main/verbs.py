@@ -8,7 +8,18 @@ from sozu_trio.control.answering import Answer, Progress
 from sozu_trio.control.permissions import Peer
 from sozu_trio.control.protocol import Request
 from sozu_trio.errors import OperatorError
-from sozu_trio.main import changing, declaring, ending, explaining, keeping, looking
+from sozu_trio.main import (
+    changing,
+    declaring,
+    ending,
+    explaining,
+    following,
+    keeping,
+    listing,
+    looking,
+    measuring,
+    remembering,
+)
 from sozu_trio.main.auditing import Attempt, audited
 from sozu_trio.main.changing import summary, summary_of_all
 from sozu_trio.main.parts import Call, Handler, Handlers, Parts
@@ -16,8 +27,12 @@ from sozu_trio.main.parts import Call, Handler, Handlers, Parts
 HANDLERS: Handlers = {
     **changing.HANDLERS,
     **declaring.HANDLERS,
+    **remembering.HANDLERS,
     **keeping.HANDLERS,
+    **listing.HANDLERS,
     **looking.HANDLERS,
+    **measuring.HANDLERS,
+    **following.HANDLERS,
     **explaining.HANDLERS,
     **ending.HANDLERS,
 }
@@ -32,7 +47,10 @@ NOT_BUILT: Mapping[str, str] = {
 }
 """Verbs of Sōzu that are known and refused, with the reason; those that change State refuse themselves."""
 
-LOOKING = {*looking.HANDLERS, *explaining.HANDLERS, "plan", "history", "state dump", "state stats"} - {"session kill"}
+LOOKING = {
+    *(*listing.HANDLERS, *looking.HANDLERS, *measuring.HANDLERS, *following.HANDLERS, *explaining.HANDLERS),
+    *("plan", "history", "state dump", "state stats"),
+} - {"session kill"}
 """Verbs that change nothing."""
 
 
@@ -67,7 +85,7 @@ class Verbs:
 def _what(call: Call) -> str:
     """The request on one line, without secrets."""
     changes = call.body.get("changes")
-    if call.verb == "apply" and isinstance(changes, list) and all(isinstance(each, dict) for each in changes):
+    if call.verb == "apply" and isinstance(changes, list):
         return summary_of_all(changes)
     return summary(call.verb, call.body)
 

@@ -45,10 +45,10 @@ def test_json_tells_nothing_of_what_comes_before_the_end(proxy: ScriptedProxy, c
 
 
 def test_people_see_how_it_goes(proxy: ScriptedProxy, capfd: Capture) -> None:
-    proxy.script = [processing("2 sessions left"), processing("1 sessions left"), ok("stopped: 0 sessions cut")]
+    proxy.script = [processing("2 sessions left"), processing("1 session left"), ok("stopped: 0 sessions cut")]
     assert ctl(proxy, "shutdown", "--drain-timeout", "2.5") == 0
     assert proxy.asked == [("shutdown", {"drain-timeout": 2.5})]
-    assert capfd.readouterr().out == "2 sessions left\n1 sessions left\nstopped: 0 sessions cut\n"
+    assert capfd.readouterr().out == "2 sessions left\n1 session left\nstopped: 0 sessions cut\n"
 
 
 PROBLEMS = {"problems": [{"where": "weight", "what": "found 900; want 0 to 255"}, {"where": "id", "what": "missing"}]}
@@ -68,6 +68,16 @@ def test_a_refusal_without_content_is_a_document_too(proxy: ScriptedProxy, capfd
     proxy.script = [failure("not built yet: upgrading")]
     assert ctl(proxy, "--json", "upgrade") == 1
     assert json.loads(capfd.readouterr().out) == {"problems": [{"where": "", "what": "not built yet: upgrading"}]}
+
+
+def test_what_is_in_force_all_the_same_is_said_beside_the_problem(proxy: ScriptedProxy, capfd: Capture) -> None:
+    proxy.script = [failure("not yet", {"generation": 9, "in_force": True})]
+    assert ctl(proxy, "--json", "rollback", "7") == 1
+    assert json.loads(capfd.readouterr().out) == {
+        "problems": [{"where": "", "what": "not yet"}],
+        "generation": 9,
+        "in_force": True,
+    }
 
 
 @pytest.mark.parametrize(("difference", "code"), [(True, 3), (False, 0)])
@@ -106,6 +116,26 @@ def test_a_state_too_large_for_a_request_is_left_to_the_proxy(
     proxy.greeting = limited_to(500)
     assert ctl(proxy, "state", "load", "-f", "state", "--skip-unknown") == 0
     assert proxy.asked == [("state load", {"file": str(tmp_path / "state"), "skip-unknown": True})]
+
+
+def test_a_batch_too_large_for_a_request_is_left_to_the_proxy(proxy: ScriptedProxy, tmp_path: Path) -> None:
+    (tmp_path / "batch.toml").write_text('[[changes]]\nverb = "cluster add"\nid = "api"\n' * 20)
+    proxy.greeting = limited_to(500)
+    assert ctl(proxy, "apply", "-f", "batch.toml") == 0
+    assert proxy.asked == [("apply", {"file": str(tmp_path / "batch.toml")})]
+
+
+def test_a_batch_too_large_on_standard_input_is_refused(
+    proxy: ScriptedProxy, capfd: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = json.dumps({"changes": ["x" * 500]}).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    proxy.greeting = limited_to(500)
+    assert ctl(proxy, "apply", "-f", "-") == 1
+    err = capfd.readouterr().err
+    assert err.startswith("standard input: a request of ")
+    assert err.endswith("want a file, which the proxy then reads itself: apply -f FILE\n")
+    assert proxy.asked == []
 
 
 def test_too_much_on_standard_input_is_told_before_anything_is_asked(

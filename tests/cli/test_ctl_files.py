@@ -1,4 +1,4 @@
-"""Files that ctl reads: JSON or TOML by ending or content, with a clear word for what is neither."""
+"""Files that ctl reads, or leaves to the proxy where they are too large for a request."""
 
 import io
 import sys
@@ -6,56 +6,39 @@ from pathlib import Path
 
 import pytest
 
-from sozu_trio.cli.ctl_files import content_or_file, read_batch, read_saved_state, read_text_file
+from sozu_trio.cli.ctl_files import changes_or_file, content_or_file, read_changes, read_saved_state, read_text_file
 from sozu_trio.control.protocol import Request, write_request
 from sozu_trio.errors import OperatorError
 
-CHANGES = {"changes": [{"verb": "backend add", "id": "api", "weight": 5, "backup": True}]}
-JSON = '{"changes": [{"verb": "backend add", "id": "api", "weight": 5, "backup": true}]}'
-TOML = '[[changes]]\nverb = "backend add"\nid = "api"\nweight = 5\nbackup = true\n'
+CHANGES = {"changes": [{"verb": "cluster add", "id": "api"}]}
+TOML = '[[changes]]\nverb = "cluster add"\nid = "api"\n'
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("a.json", JSON), ("a.toml", TOML), ("a", JSON), ("a", TOML), ("a", f"\n {JSON}")]
-)
-def test_a_batch(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
-    assert read_batch(str(tmp_path / name)) == CHANGES
+def test_a_batch_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TOML.encode())))
+    body = read_changes({"file": "-"})
+    assert body == {"document": CHANGES, "file": None}
+    assert changes_or_file(body, 1000) == CHANGES
+    with pytest.raises(OperatorError, match=r"the proxy takes 10 .*; want a file, .*: apply -f FILE"):
+        changes_or_file(body, 10)
 
 
-@pytest.mark.parametrize("text", [JSON, TOML])
-def test_from_standard_input(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    assert read_batch("-") == CHANGES
+def test_a_batch_goes_as_it_is_as_long_as_it_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batch").write_text(TOML)
+    body = read_changes({"file": "batch"})
+    size = len(write_request(Request(id=1, verb="apply", body=CHANGES))) - 1
+    assert changes_or_file(body, None) == changes_or_file(body, size) == CHANGES
+    assert changes_or_file(body, size - 1) == {"file": str(tmp_path / "batch")}
 
 
-def test_a_date_is_left_to_the_proxy(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text('[[changes]]\nverb = "cluster add"\nid = 2026-01-31\n')
-    assert read_batch(str(tmp_path / "a")) == {"changes": [{"verb": "cluster add", "id": "2026-01-31"}]}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.json", b"{", "not JSON: "),
-        ("a.json", b"[]", "want an object or table whose member `changes` is an array"),
-        ("a", b'[{"verb": "x"}]', "want an object or table whose member `changes`"),
-        ("a.json", b"{}", "changes: missing"),
-        ("a.toml", b"", "changes: missing"),
-        ("a.json", b'{"changes": [], "changes": []}', "a member occurs twice"),
-        ("a.toml", b"[[changes]\n", "line 1"),
-        ("a.toml", b"[[changes]]\nweight = nan\n", "not finite"),
-        ("a.toml", b"x = " + b"[" * 5000, "nested too deeply"),
-        ("a.json", b"\xff", "found a byte that is not UTF-8 at byte 1"),
-    ],
-)
-def test_what_is_no_batch(tmp_path: Path, name: str, content: bytes, said: str) -> None:
-    file = tmp_path / name
-    file.write_bytes(content)
-    with pytest.raises(OperatorError) as error:
-        read_batch(str(file))
-    assert str(error.value).startswith(f"{file}: ")
-    assert said in str(error.value)
+def test_a_batch_that_is_none_is_told_by_the_name_that_was_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batch.json").write_text("{")
+    with pytest.raises(OperatorError, match=r"^batch\.json: not JSON: "):
+        read_changes({"file": "batch.json"})
 
 
 def test_a_saved_state_goes_as_text_as_long_as_it_fits(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ PLAN = {
             "fields": {"cluster_id": [None, "web"], "send_proxy": [None, False]},
         },
         {"action": "change", "kind": "cluster", "name": "api", "fields": {"weight": [50, 100], "via": ["", "x"]}},
+        {"action": "move", "kind": "frontend", "name": "h/a at a:1", "fields": {"after": [None, "h/b"]}},
+        {"action": "move", "kind": "frontend", "name": "h/c at a:1", "fields": {"after": ["h/b", None]}},
     ],
     "notices": ["worker_count: waits for a start"],
 }
@@ -56,6 +58,10 @@ def test_a_plan(capfd: Capture) -> None:
         "~ cluster api",
         "    weight: 50 → 100",
         "    via: - → x",
+        "↕ frontend h/a at a:1",
+        "    after h/b",
+        "↕ frontend h/c at a:1",
+        "    before all others",
         "note: worker_count: waits for a start",
     ]
 
@@ -66,10 +72,12 @@ def test_no_difference(capfd: Capture) -> None:
 
 def test_a_reload(capfd: Capture) -> None:
     content = {"generation": 8, "added": ["cluster web"], "changed": ["cluster api"], "removed": ["backend a/b"]}
+    content["moved"] = ["frontend h/a at a:1"]
     assert shown("reload", content | {"notices": ["x"]}, capfd) == [
         "- backend a/b",
         "+ cluster web",
         "~ cluster api",
+        "↕ frontend h/a at a:1",
         "note: x",
         "generation 8",
     ]
@@ -93,7 +101,7 @@ EXPLAINED: dict[str, Any] = {
 def test_the_way_of_a_request(capfd: Capture) -> None:
     assert shown("explain", EXPLAINED, capfd) == [
         "listener  http a:1",
-        "rule      api.example prefix /v1 → api",
+        "rule      api.example/v1 → api",
         "cluster   api",
         "",
         "    BACKEND   ADDRESS   WEIGHT   BACKUP   WHY NOT",
@@ -101,7 +109,7 @@ def test_the_way_of_a_request(capfd: Capture) -> None:
         "✗   b2        a:3            1   yes      a backup",
         "",
         "rules that lost:",
-        "  api.example any → deny",
+        "  api.example → deny",
         "      prefix '/v1' is longer than ''",
     ]
 

@@ -129,7 +129,7 @@ def test_check_says_what_a_file_holds(tmp_path: Path, capfd: pytest.CaptureFixtu
         file = written(tmp_path, listener(address))
         assert main(["serve", "-c", file, "--check"]) == 0
     out, err = capfd.readouterr()
-    assert (out.splitlines()[-1], err) == (f"{file}: valid: 1 listeners, 0 clusters, 0 backends", "")
+    assert (out.splitlines()[-1], err) == (f"{file}: valid: 1 listener, 0 clusters, 0 backends", "")
 
 
 def test_check_tells_what_the_log_would(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +138,7 @@ def test_check_tells_what_the_log_would(tmp_path: Path, capfd: pytest.CaptureFix
     assert main(["serve", "-c", file, "--check"]) == 0
     notice, valid = capfd.readouterr().out.splitlines()
     assert notice.startswith(f"info: {file}: ")
-    assert valid.startswith(f"{file}: valid: 1 listeners")
+    assert valid.startswith(f"{file}: valid: 1 listener")
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_one_cluster_is_shown_in_full(capfd: Capture) -> None:
         "PROTOCOL   ADDRESS   HOSTNAME   PATH         POSITION   CLUSTER   ORIGIN",
         "http       a:1       h          prefix /v1   TREE       api       file",
         "",
-        "CLUSTER   BACKEND   ADDRESS   WEIGHT   CONNECTIONS   REQUESTS   IDLE   ORIGIN",
-        "api       b         a:2          100             -          -      -   socket",
+        "CLUSTER   BACKEND   ADDRESS   WEIGHT   ORIGIN",
+        "api       b         a:2          100   socket",
     ]
     assert shown("cluster list", {"clusters": [CLUSTER]}, capfd) == lines[:4]
 
@@ -153,6 +153,10 @@ def test_metrics_that_never_counted_are_counted(capfd: Capture) -> None:
         "1 counter more: 0 everywhere (--json has them all)",
     ]
     assert shown("metrics get", {"total": {"a": 1}}, capfd) == ["NAME   TOTAL", "a          1"]
+    assert shown("metrics get", {"total": {"a": 0}}, capfd) == ["1 counter: 0 everywhere (--json has them all)"]
+    only_main = {"main": {"a": 1}, "workers": {"0": {}}, "total": {}}
+    assert shown("metrics get", only_main, capfd) == ["NAME   MAIN", "a         1"]
+    assert shown("metrics get", {"main": {}, "workers": {"0": {}}, "total": {}}, capfd) == []
 
 
 @pytest.mark.parametrize(

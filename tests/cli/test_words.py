@@ -53,15 +53,15 @@ def test_lines_stay_lines() -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"hostname": "h", "path": "", "path_type": "PREFIX", "cluster": "api"}, "h any → api"),
+        ({"hostname": "h", "path": "", "path_type": "PREFIX", "cluster": "api"}, "h → api"),
         (
             {"hostname": "h", "path": "/v1", "path_type": "PREFIX", "cluster": None, "method": "GET"},
-            "h prefix /v1 GET → deny",
+            "GET h/v1 → deny",
         ),
-        ({"hostname": "*", "path": "", "path_type": "EQUALS", "cluster": "a", "position": "PRE"}, "PRE * equals  → a"),
+        ({"hostname": "*", "path": "", "path_type": "EQUALS", "cluster": "a", "position": "PRE"}, "PRE * (equals) → a"),
         (
             {"hostname": "h", "path": "/v\x1b", "path_type": "REGEX", "cluster": "a", "position": "TREE"},
-            "h regex /v\\x1b → a",
+            "h/v\\x1b (regex) → a",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import trio
 from sozu_trio.control.answering import INTERNAL, Answer, Answerer, Progress, answered
 from sozu_trio.control.permissions import Peer
 from sozu_trio.control.protocol import Request
-from sozu_trio.errors import ChangeRefused, ConfigError, JournalError, OperatorError, Problem
+from sozu_trio.errors import ChangeRefused, ConfigError, JournalError, NotConfirmed, OperatorError, Problem
 
 pytestmark = pytest.mark.virtual_time
 
@@ -65,6 +65,15 @@ async def test_an_answer_is_the_reply(ok: bool, status: str) -> None:
         (ChangeRefused((HERE, THERE)), failure(f"{HERE}\n{THERE}", HERE, THERE)),
         (ConfigError("a.toml", (HERE,)), failure(f"a.toml: {HERE}", HERE)),
         (JournalError("no space left"), failure("no space left")),
+        (NotConfirmed("not yet", 9), {**failure("not yet"), "content": {"generation": 9, "in_force": True}}),
+        (
+            ExceptionGroup("", [ChangeRefused((HERE,)), NotConfirmed("not yet", 9)]),
+            {
+                "status": "failure",
+                "message": f"{HERE}\nnot yet",
+                "content": {"problems": [{"where": HERE.where, "what": HERE.what}], "generation": 9, "in_force": True},
+            },
+        ),
         (
             ExceptionGroup("", [ChangeRefused((HERE,)), ExceptionGroup("", [ChangeRefused((THERE,))])]),
             failure(f"{HERE}\n{THERE}", HERE, THERE),

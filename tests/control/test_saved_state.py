@@ -241,7 +241,7 @@ def test_what_comes_together_has_to_fit() -> None:
     with pytest.raises(ChangeRefused) as caught:
         load_into(FLAT, saved)
     assert [str(problem) for problem in caught.value.problems] == [
-        "http frontend 'example.com' at 127.0.0.1:80: found 'api', a tcp cluster; want one that speaks http",
+        "http frontend example.com at 127.0.0.1:80: found 'api', a tcp cluster; want one that speaks http",
         "tcp frontend at 127.0.0.1:25: found an http listener there; want one that speaks tcp",
         "tcp frontend at 127.0.0.1:80: found an http listener there; want one that speaks tcp",
     ]

@@ -246,8 +246,8 @@ def test_history_and_the_way_back(site: Site) -> None:
     site.control.ask("rollback", {"generation": 1})
     assert site.said("api.example", "/v1") == (200, "blue")
     history = site.control.ask("history")["generations"]
-    assert [each["generation"] for each in history] == [5, 4, 3, 2]
-    assert [each["what"].split()[0] for each in history] == ["rollback", "rollback", "backend", "apply"]
+    assert [each["generation"] for each in history] == [5, 4, 3, 2, 1]
+    assert [each["what"].split()[0] for each in history] == ["rollback", "rollback", "backend", "apply", "start"]
     rows = rows_of(site.ctl("history", "--limit", "3"))
     assert rows[2][-4:] == ["backend", "remove", "id=api", "backend-id=green"]
     run = ctl(site.proxy, "rollback", "99")

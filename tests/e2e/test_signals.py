@@ -76,7 +76,7 @@ def test_second_signal_cuts(proxy: Proxy, slow: SlowAnswer) -> None:
         wait_until(lambda: refuses_connections(proxy.port))
         assert proxy.stop(signal.SIGTERM) == 0
         assert receive_what_comes(client) == b""
-    assert "sozu_trio stopped: 1 sessions cut\n" in proxy.output()
+    assert "sozu_trio stopped: 1 session cut\n" in proxy.output()
     assert " - | cut by the operator" in proxy.output()
 
 

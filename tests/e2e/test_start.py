@@ -100,7 +100,7 @@ def test_check_of_a_good_file(tmp_path: Path, taken: int) -> None:
     # The port is taken: nothing is bound.
     run = serve("-c", write(tmp_path, http_proxy(taken, 1)), "--check", folder=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout == "proxy.toml: valid: 1 listeners, 1 clusters, 1 backends\n"
+    assert run.stdout == "proxy.toml: valid: 1 listener, 1 cluster, 1 backend\n"
 
 
 def test_check_of_a_bad_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sozu_trio.app import open_proxy
 from sozu_trio.config.load import load_config
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.birth import begin
-from sozu_trio.main.events import Events
+from sozu_trio.main.events import Events, Hearing
 from sozu_trio.main.parts import Parts
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.testing.harness import RecordedLogs
@@ -78,9 +78,9 @@ async def running(file: Path, state_from: str | None = None) -> AsyncIterator[As
             yield AskedMain(parts, {}, audited)
 
 
-def told_by_main(events: trio.MemoryReceiveChannel[dict[str, Any]]) -> list[dict[str, Any]]:
+def told_by_main(events: Hearing) -> list[dict[str, Any]]:
     """The events so far, without those that workers tell in their own time."""
-    told = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+    told = [events.receive_nowait() for _ in range(events.waiting)]
     return [each for each in told if each["kind"] != "REMOVED_BACKEND_HAS_NO_CONNECTIONS"]
 
 

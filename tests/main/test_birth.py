@@ -298,3 +298,29 @@ async def test_a_journal_that_cannot_be_made_keeps_it_from_starting(tmp_path: Pa
     with pytest.raises(JournalError, match="cannot be written: Is a directory"):
         await beginning.record()
     beginning.close()
+
+
+async def test_what_does_not_fit_the_file_any_more_is_warned_of_and_serves_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start never fails for what came over the socket."""
+    added: tuple[dict[str, Any], ...] = (
+        {"verb": "cluster add", "id": "web"},
+        {"verb": "frontend http add", "address": HTTP, "hostname": "a.example", "cluster": "web"},
+        {"verb": "backend add", "id": "web", "address": "127.0.0.1:9", "backend-id": "web-1"},
+    )
+    await live(write(tmp_path), *added)
+    file = write(tmp_path, GLOBALS + SERVICES + '[clusters.web]\nprotocol = "tcp"\n')
+    warning = (
+        f"http frontend a.example at {HTTP}: found 'web', a tcp cluster; want one that speaks http; "
+        "it serves nobody as long as that is so"
+    )
+    for _ in range(2):
+        caplog.clear()
+        async with running(file) as main:
+            assert f"a.example at {HTTP}" in (await main.refusal("reload"))
+            explained = await main.ask("explain", url="http://a.example", listener=HTTP)
+            assert [(each["candidate"], each["why"]) for each in explained["backends"]] == [
+                (False, "cluster web speaks tcp, and this listener http")
+            ]
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [warning]

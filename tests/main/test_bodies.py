@@ -36,15 +36,13 @@ BODIES: dict[str, type] = {
     "metrics get": bodies.MetricsBody,
     "shutdown": bodies.ShutdownBody,
 }
-RENAMED = {("apply", "file"): "changes"}
-MORE = {"state load": {"content"}}
+MORE = {"state load": {"content"}, "apply": {"changes"}}
 """What ctl makes of options besides."""
 
 
 def test_each_has_the_options_of_ctl() -> None:
     options = {
-        each.words: {RENAMED.get((each.words, option.key), option.key) for option in each.all_options}
-        | MORE.get(each.words, set())
+        each.words: {option.key for option in each.all_options} | MORE.get(each.words, set())
         for each in QUESTIONS
         if each.words not in NOT_BUILT
     }
@@ -79,6 +77,7 @@ def test_an_unknown_member_is_told_and_the_needed_ones_are(body: type) -> None:
             {"url": "a", "header": ["a=b"], "listener": "[::1]:80"},
             bodies.ExplainBody(url="a", header=("a=b",), listener=Address("::1", 80)),
         ),
+        (bodies.ApplyBody, {"changes": [{}, 7, None]}, bodies.ApplyBody(changes=({}, 7, None))),
         (bodies.StateLoadBody, {"skip-unknown": True}, bodies.StateLoadBody(skip_unknown=True)),
         (bodies.ShutdownBody, {"drain-timeout": 2.5}, bodies.ShutdownBody(drain_timeout=2.5)),
         (bodies.MetricsBody, {"names": ["a", "b"]}, bodies.MetricsBody(names=("a", "b"))),
@@ -93,8 +92,7 @@ def test_members_are_spelled_with_hyphens(body: type, document: dict[str, Any], 
 @pytest.mark.parametrize(
     ("body", "document", "where"),
     [
-        (bodies.ApplyBody, {"changes": [{}, 7, "x"]}, ["changes[1]", "changes[2]"]),
-        (bodies.ApplyBody, {"changes": {"verb": "x"}}, ["changes"]),
+        (bodies.ApplyBody, {"changes": {"verb": "x"}, "file": []}, ["changes", "file"]),
         (bodies.RollbackBody, {"generation": -1}, ["generation"]),
         (bodies.RollbackBody, {"generation": True}, ["generation"]),
         (bodies.ExplainBody, {"url": 7, "header": [1], "listener": "x"}, ["url", "header[0]", "listener"]),

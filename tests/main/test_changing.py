@@ -23,7 +23,7 @@ NEW = "127.0.0.1:8081"
 
 CHANGES: list[tuple[str, dict[str, Any], str]] = [
     ("cluster add", {"id": "new", "load-balancing-policy": "random"}, "CLUSTER_ADDED"),
-    ("cluster update", {"id": "api", "idle-timeout": 5}, "CLUSTER_ADDED"),
+    ("cluster update", {"id": "api", "idle-timeout": 5}, "CLUSTER_UPDATED"),
     ("cluster remove", {"id": "relay"}, "CLUSTER_REMOVED"),
     ("backend add", {"id": "api", "address": "127.0.0.1:2"}, ""),
     ("backend update", {"id": "api", "backend-id": "api-1", "weight": 7}, ""),
@@ -93,6 +93,8 @@ async def test_a_change_is_a_generation(
     with main.parts.events.listen() as events:
         answer = await main.answer(verb, body)
         told = [each["kind"] for each in told_by_main(events)]
+    assert ("backend_id" in answer.content) is (verb == "backend add")
+    answer.content.pop("backend_id", None)
     assert (answer.ok, answer.message, answer.content) == (True, f"{verb}: done", {"generation": before + 1})
     assert told == [event][: bool(event)]
     parts = main.parts
@@ -203,6 +205,9 @@ async def test_one_fault_and_nothing_of_a_batch_is_done_but_every_fault_is_told(
         {"verb": "logging", "filter": "loud"},
         {"verb": "backend remove", "id": "api", "backend-id": "api-9"},
         {"verb": "certificate add"},
+        None,
+        "backend add",
+        {"verb": "cluster remove", "id": "none"},
     )
     begins = [
         "changes[1].address: exists: an http listener",
@@ -214,9 +219,12 @@ async def test_one_fault_and_nothing_of_a_batch_is_done_but_every_fault_is_told(
         "changes[6].filter: ",
         "changes[7].backend-id: found 'api-9'",
         "changes[8]",
+        "changes[9]: found null; want a table of a verb and its options",
+        "changes[10]: found 'backend add'; want a table of a verb and its options",
+        "changes[11].id: found 'none'",
     ]
     assert len(problems) == len(begins), problems
-    for problem, begin in zip(sorted(problems), begins, strict=True):
+    for problem, begin in zip(problems, begins, strict=True):
         assert problem.startswith(begin)
 
 
@@ -242,7 +250,11 @@ async def test_what_only_follows_from_a_fault_is_not_told(main: AskedMain, lost:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ({}, "changes: missing"),
+        ({}, "changes: missing; want an array of changes, or file: the path of one"),
+        ({"changes": [], "file": "/x"}, "file: found '/x' and changes; want only one of both"),
+        ({"file": "batch"}, "file: found 'batch'; want an absolute path"),
+        ({"file": "/nowhere/batch"}, "file: cannot read /nowhere/batch: No such file or directory"),
+        ({"file": 7}, "file: found 7"),
         ({"changes": 7}, "changes: found 7"),
         ({"changes": [7]}, "changes[0]: found 7"),
         ({"changes": [], "force": True}, "force: unknown key"),
@@ -258,6 +270,45 @@ async def test_a_large_batch_is_no_other(main: AskedMain) -> None:
     assert len(await refused(main, *many, {"verb": "cluster remove", "id": "none"})) == 1
     assert await main.ask("apply", changes=many) == {"generation": 2, "changes": MANY + 1}
     assert len(main.parts.transactions.state.clusters) == MANY + 3
+
+
+TOML = '[[changes]]\nverb = "cluster add"\nid = "new"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("b.toml", TOML), ("b", TOML), ("b", '{"changes": [{"verb": "cluster add", "id": "new"}]}')],
+)
+async def test_a_batch_of_any_size_is_read_from_its_file(main: AskedMain, tmp_path: Path, name: str, text: str) -> None:
+    file = tmp_path / name
+    file.write_text(text + "\n" * main.parts.config.program.max_command_buffer_size)
+    answer = await main.answer("apply", {"file": str(file)})
+    assert (answer.message, answer.content) == ("1 change done", {"generation": 2, "changes": 1})
+    assert generations(main) == [(2, f"apply 1 change from {file}: cluster add id=new")]
+    assert f'what="apply file={file}"' in main.audited[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ('{"changes": [7, {"verb": "cluster remove", "id": "none"}]}', ["changes[0]: found 7", "changes[1].id: found"]),
+        ('{"changes": 7, "force": true}', ["changes: found 7", "force: unknown key"]),
+        ('{"changes": [], "file": "/x"}', ["file: unknown key"]),
+    ],
+)
+async def test_a_file_is_judged_like_a_request(main: AskedMain, tmp_path: Path, text: str, problems: list[str]) -> None:
+    (tmp_path / "batch").write_text(text)
+    with nothing_changes(main):
+        lines = (await main.refusal("apply", {"file": str(tmp_path / "batch")})).split("\n")
+    assert len(lines) == len(problems), lines
+    for line, problem in zip(lines, problems, strict=True):
+        assert line.startswith(problem)
+
+
+async def test_a_file_that_is_no_batch(main: AskedMain, tmp_path: Path) -> None:
+    file = tmp_path / "batch.json"
+    file.write_text("{")
+    assert (await main.refusal("apply", {"file": str(file)})).startswith(f"{file}: not JSON: ")
 
 
 async def test_the_log_follows_its_directives_at_once_and_as_long_as_they_are_in_force(main: AskedMain) -> None:
@@ -310,6 +361,8 @@ def test_a_summary_of_many_shows_the_first() -> None:
     assert summary_of_all([one] * 2) == "apply 2 changes: cluster add id=new; cluster add id=new"
     assert summary_of_all([one] * 4).count("cluster add") == 3
     assert summary_of_all([{}]) == "apply 1 change: None"
+    assert summary_of_all([7, one]) == "apply 2 changes: (no table); cluster add id=new"
+    assert summary_of_all([one], "/a b\n") == 'apply 1 change from "/a b\\n": cluster add id=new'
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
@@ -321,3 +374,11 @@ def test_whatever_is_asked_for_a_summary_is_one_line(bodies: list[dict[str, Any]
     for line in (summary_of_all(bodies), *(summary(str(body.get("verb")), body) for body in bodies)):
         assert len(line) <= LONGEST
         assert line.isprintable()
+
+
+async def test_the_name_that_a_backend_gets_is_told(main: AskedMain) -> None:
+    asked = {"id": "api", "address": "127.0.0.1:77"}
+    first = await main.ask("backend add", **asked)
+    assert first["backend_id"] == "api-0-127.0.0.1:77"
+    assert await main.ask("backend add", **asked) == first
+    assert (await main.ask("backend add", **asked, backend_id="one"))["backend_id"] == "one"

@@ -1,6 +1,6 @@
 """The proxy is made what a file says, or what it was: wholly, and only where something is different."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,30 +8,11 @@ from typing import Any
 import pytest
 
 from sozu_trio.config.load import load_config
-from sozu_trio.control.history import KEPT
-from sozu_trio.control.records import origin_of
 from sozu_trio.errors import ConfigError
 from sozu_trio.main.declared import declared_by
-from sozu_trio.routing.state import with_declared
+from tests.main.declared_parts import OVER_THE_SOCKET, WEB, WITHOUT_RELAY, equals_the_file, origins
 from tests.main.looking_parts import AskedMain
 from tests.main.running import GLOBALS, HTTP, SERVICES, TCP, nothing_changes, objects, running, told_by_main, write
-
-WEB = f"""
-[clusters.web]
-protocol = "http"
-frontends = [{{ address = "{HTTP}", hostname = "web.example" }}]
-backends = [{{ address = "127.0.0.1:7", backend_id = "web-1" }}]
-"""
-WITHOUT_RELAY = SERVICES.partition("[clusters.relay]")[0]
-OVER_THE_SOCKET: tuple[dict[str, Any], ...] = (
-    {"verb": "listener http add", "address": "127.0.0.1:8090"},
-    {"verb": "cluster add", "id": "new"},
-    {"verb": "frontend http add", "address": HTTP, "hostname": "new.example", "cluster": "new"},
-    {"verb": "backend add", "id": "new", "address": "127.0.0.1:9", "backend-id": "new-1"},
-    {"verb": "backend add", "id": "relay", "address": "127.0.0.1:4", "backend-id": "relay-2"},
-    {"verb": "backend update", "id": "api", "backend-id": "api-1", "weight": 7},
-    {"verb": "frontend tcp remove", "address": TCP},
-)
 
 
 @pytest.fixture
@@ -40,24 +21,11 @@ async def main(tmp_path: Path) -> AsyncIterator[AskedMain]:
         yield asked
 
 
-def equals_the_file(main: AskedMain, file: Path) -> bool:
-    """Whether everything there is comes from `file`, and everything in it is there."""
-    declared = declared_by(load_config(file))
-    return main.parts.transactions.state == with_declared(declared, declared)
-
-
-def origins(main: AskedMain) -> Mapping[str, str]:
-    state = main.parts.transactions.state
-    backends = [each for backends in state.backends.values() for each in backends.values()]
-    clusters = {each.cluster_id: origin_of(each, state) for each in state.clusters.values()}
-    return clusters | {each.backend_id: origin_of(each, state) for each in backends}
-
-
 async def test_a_reload_of_the_same_file_is_no_change(main: AskedMain) -> None:
     with main.parts.events.listen() as events:
         answer = await main.answer("reload")
         assert events.receive_nowait()["kind"] == "CONFIGURATION_RELOADED"
-    nothing: dict[str, list[str]] = {"added": [], "changed": [], "removed": [], "notices": []}
+    nothing: dict[str, list[str]] = {"added": [], "changed": [], "removed": [], "moved": [], "notices": []}
     assert answer.content == {"generation": 1, **nothing}
     assert answer.message == f"{main.parts.config_path}: 0 added, 0 changed, 0 removed"
     assert main.parts.journal.history.entries == ()
@@ -71,9 +39,10 @@ async def test_a_reload_makes_the_proxy_what_the_file_says(main: AskedMain, tmp_
         told = told_by_main(events)
     assert answer.content == {
         "generation": 2,
-        "added": ["cluster web", f"frontend {HTTP} web.example PREFIX ''", "backend web/web-1"],
+        "added": ["cluster web", f"frontend web.example at {HTTP}", "backend web/web-1"],
         "changed": ["backend api/api-1", "settings global keys"],
         "removed": ["cluster relay", f"frontend {TCP}", "backend relay/relay-1"],
+        "moved": [],
         "notices": [],
     }
     assert equals_the_file(main, file)
@@ -110,7 +79,7 @@ async def test_prune_leaves_only_the_file(main: AskedMain, tmp_path: Path) -> No
         [
             "listener 127.0.0.1:8090",
             "cluster new",
-            f"frontend {HTTP} new.example PREFIX ''",
+            f"frontend new.example at {HTTP}",
             "backend new/new-1",
             "backend relay/relay-2",
         ]
@@ -237,98 +206,56 @@ async def test_rules_that_change_places_are_told(main: AskedMain, tmp_path: Path
     await main.ask("reload")
     file = write(tmp_path, second)
     (change,) = (await main.ask("plan"))["changes"]
-    assert (change["action"], change["kind"], change["fields"]) == ("change", "frontend", {})
-    answer = await main.ask("reload")
-    assert (answer["added"], len(answer["changed"]), answer["removed"]) == ([], 1, [])
+    assert change == {
+        "action": "move",
+        "kind": "frontend",
+        "name": f"h/b (regex) at {HTTP}",
+        "fields": {"after": ["h/a (regex)", None]},
+    }
+    answer = await main.answer("reload")
+    assert answer.message == f"{file}: 0 added, 0 changed, 0 removed, 1 moved"
+    assert answer.content["moved"] == [f"frontend h/b (regex) at {HTTP}"]
     assert list(main.parts.transactions.state.http_frontends) == list(declared_by(load_config(file)).http_frontends)
 
 
-async def test_history_is_newest_first_and_outlives_main(tmp_path: Path) -> None:
-    file = write(tmp_path)
-    async with running(file) as main:
-        answer = await main.answer("history")
-        assert (answer.message, answer.content) == ("0 generations", {"generations": []})
-        await main.ask("cluster add", id="new")
-        assert (await main.answer("history")).message == "1 generation"
-        await main.apply(*OVER_THE_SOCKET)
-        entries = (await main.ask("history"))["generations"]
-        assert [(each["generation"], each["objects"]) for each in entries] == [(3, 6), (2, 1)]
-        assert entries[1] == {
-            "generation": 2,
-            "time": entries[1]["time"],
-            "uid": main.parts.journal.history.entries[0].uid,
-            "pid": 7,
-            "process": "test",
-            "what": "cluster add id=new",
-            "objects": 1,
-        }
-        assert entries[0]["time"] >= entries[1]["time"] > "2"
-    async with running(file) as main:
-        assert (await main.ask("history"))["generations"] == entries
-        assert (await main.ask("history", limit=1))["generations"] == entries[:1]
-        assert (await main.ask("history", limit=0))["generations"] == []
-        await main.ask("rollback", generation=2)
-        latest = (await main.ask("history"))["generations"][0]
-        assert (latest["generation"], latest["what"]) == (4, "rollback 2")
-
-
-async def test_a_rollback_is_one_more_generation(main: AskedMain) -> None:
-    states = {1: main.parts.transactions.state}
-    for number, change in enumerate(OVER_THE_SOCKET, 2):
-        await main.apply(change)
-        states[number] = main.parts.transactions.state
-    latest = len(states)
-    for number, target in enumerate((3, latest, 1), latest + 1):
-        answer = await main.answer("rollback", {"generation": target})
-        assert answer.content == {"generation": number}
-        assert answer.message == f"generation {number} is what generation {target} was"
-        assert main.parts.transactions.state == states[target]
-        assert main.parts.journal.history.state_at(number) == states[target]
-    with nothing_changes(main):
-        assert await main.ask("rollback", generation=latest + 3) == {"generation": latest + 3}
-
-
-async def test_what_the_file_says_is_not_rolled_back(tmp_path: Path) -> None:
-    """Else the next start would find the file changed since, and undo the rollback."""
-    async with running(write(tmp_path)) as main:
-        file = write(tmp_path, GLOBALS + WITHOUT_RELAY + WEB)
-        await main.ask("reload")
-        declared = main.parts.transactions.state.declared
-        await main.ask("rollback", generation=1)
-        state = main.parts.transactions.state
-        assert list(state.clusters) == ["api", "relay"]
-        assert state.declared == declared
-        assert origins(main)["relay"] == "socket"
-    async with running(file) as main:
-        assert (main.parts.transactions.state, main.parts.transactions.generation) == (state, 3)
-        await main.ask("reload", prune=True)
-        assert equals_the_file(main, file)
-
-
-async def test_generations_that_are_not_remembered(main: AskedMain) -> None:
-    for _ in range(KEPT + 1):
-        for weight in (1, 2):
-            await main.ask("backend update", id="api", backend_id="api-1", weight=weight)
-    generation = main.parts.transactions.generation
-    oldest = main.parts.journal.history.base_generation
-    assert 1 < oldest <= generation - KEPT
-    for target in (0, 1, oldest - 1, generation + 1):
-        with nothing_changes(main):
-            refusal = await main.refusal("rollback", {"generation": target})
-        assert refusal == f"generation {target} is not remembered; want one from {oldest} to {generation}"
-    assert await main.ask("rollback", generation=oldest) == {"generation": generation + 1}
-
-
-@pytest.mark.parametrize(
-    ("verb", "body", "problem"),
-    [
-        ("rollback", {}, "generation: missing"),
-        ("rollback", {"generation": -1}, "generation: found -1; want"),
-        ("rollback", {"generation": "1"}, "generation: found '1'; want"),
-        ("history", {"limit": -1}, "limit: found -1; want"),
-        ("history", {"since": 1}, "since: unknown key"),
-    ],
+SOCKET_BORN: tuple[dict[str, Any], ...] = (
+    {"verb": "listener http add", "address": "127.0.0.1:8090"},
+    {"verb": "cluster add", "id": "web"},
+    {"verb": "frontend http add", "address": HTTP, "hostname": "a.example", "cluster": "web"},
+    {
+        "verb": "frontend http add",
+        "address": "127.0.0.1:8090",
+        "hostname": "b.example",
+        "path-equals": "/b",
+        "deny": True,
+    },
+    {"verb": "frontend http remove", "address": HTTP, "hostname": "api.example", "path-prefix": "/v1"},
 )
-async def test_what_is_no_generation(main: AskedMain, verb: str, body: dict[str, Any], problem: str) -> None:
+OTHERWISE = """
+[[listeners]]
+protocol = "tcp"
+address = "127.0.0.1:8090"
+[clusters.web]
+protocol = "tcp"
+frontends = [{ address = "127.0.0.1:8090" }]
+"""
+"""Of the listener and the cluster that SOCKET_BORN has added."""
+
+
+@pytest.mark.parametrize("verb", ["reload", "plan"])
+async def test_a_file_that_what_came_over_the_socket_does_not_fit_is_refused(
+    main: AskedMain, tmp_path: Path, verb: str
+) -> None:
+    await main.apply(*SOCKET_BORN)
+    file = write(tmp_path, GLOBALS + SERVICES + OTHERWISE)
+    out = "or this frontend removed, as reload --prune does"
     with nothing_changes(main):
-        assert (await main.refusal(verb, body)).startswith(problem)
+        assert (await main.refusal(verb)).split("\n") == [
+            f"http frontend a.example at {HTTP}, added over the socket: "
+            f"found 'web', a tcp cluster; want one that speaks http, {out}",
+            "http frontend b.example/b (equals) at 127.0.0.1:8090, added over the socket: "
+            f"found a tcp listener there; want one that speaks http, {out}",
+        ]
+    assert (await main.ask(verb, prune=True))["notices"] == []
+    await main.ask("reload", prune=True)
+    assert equals_the_file(main, file)

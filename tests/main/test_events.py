@@ -1,59 +1,13 @@
-"""Events: what a change is told as, and what becomes of those who do not keep up."""
-
-from dataclasses import replace
+"""Events: told at once, heard in one's own time; and what becomes of those who do not keep up."""
 
 import pytest
 import trio
+import trio.testing
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import HttpListener
-from sozu_trio.config.program import Settings
-from sozu_trio.main.events import WAITING, Event, Events, events_of
-from sozu_trio.routing.delta import Delta, diff
-from sozu_trio.routing.state import EMPTY, State, declare
+from sozu_trio.main.events import MOST, WAITING, Event, Events
 
 ADDRESS = Address("127.0.0.1", 80)
-LISTENER = HttpListener(address=ADDRESS, active=False)
-RULE = HttpFrontend(address=ADDRESS, hostname="a.example", cluster_id="a")
-STATE = declare(
-    [LISTENER],
-    [Cluster(cluster_id="a")],
-    [RULE],
-    [TcpFrontend(address=Address("127.0.0.1", 81), cluster_id="a")],
-    [Backend(cluster_id="a", backend_id="b", address=ADDRESS)],
-    Settings(log_level="debug"),
-)
-
-
-def told(before: State, delta: Delta) -> list[str]:
-    return [event.kind for event in events_of(before, delta)]
-
-
-def test_everything_new() -> None:
-    assert told(EMPTY, diff(EMPTY, STATE)) == [
-        *("LISTENER_ADDED", "CLUSTER_ADDED", "FRONTEND_ADDED", "FRONTEND_ADDED"),
-        "LOGGING_LEVEL_CHANGED",
-    ]
-
-
-def test_everything_gone() -> None:
-    assert told(STATE, diff(STATE, EMPTY)) == [
-        *("LISTENER_REMOVED", "CLUSTER_REMOVED", "FRONTEND_REMOVED", "FRONTEND_REMOVED", "LOGGING_LEVEL_CHANGED")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("delta", "kinds"),
-    [
-        (Delta(listeners=(replace(LISTENER, active=True),)), ["LISTENER_ACTIVATED"]),
-        (Delta(listeners=(replace(LISTENER, via="x"),)), ["LISTENER_UPDATED"]),
-        (Delta(settings=replace(STATE.settings)), []),
-        (Delta(), []),
-    ],
-)
-def test_what_changes(delta: Delta, kinds: list[str]) -> None:
-    assert told(STATE, delta) == kinds
 
 
 def test_an_event_says_only_what_applies() -> None:
@@ -86,6 +40,52 @@ async def test_who_does_not_keep_up_is_let_go_and_costs_nobody_else_anything() -
         assert heard == [str(number) for number in range(WAITING)]
         with trio.move_on_after(0):
             await quick.receive()
+
+
+async def test_a_telling_of_any_size_is_heard_by_who_reads_it() -> None:
+    events = Events(clock=lambda: 0.0)
+    many = [Event(kind=str(number)) for number in range(3 * WAITING)]
+    with events.listen() as one, events.listen() as other:
+        for _ in range(2):
+            events.tell(*many)
+            assert one.waiting == len(many)
+            assert [(await one.receive())["kind"] for _ in many] == [event.kind for event in many]
+        assert (one.waiting, other.waiting) == (0, 2 * len(many))
+        assert [other.receive_nowait()["kind"] for _ in range(2 * len(many))] == [event.kind for event in many] * 2
+        for hearing in (one, other):
+            with pytest.raises(trio.WouldBlock):
+                hearing.receive_nowait()
+
+
+async def test_who_reads_nothing_of_large_tellings_is_let_go_and_what_waits_is_bounded() -> None:
+    events = Events(clock=lambda: 0.0)
+    many = [Event(kind="A")] * (MOST // 2)
+    with events.listen() as slow, events.listen() as quick:
+        for size in (MOST // 2, MOST // 2 - 1, 2, 1):
+            events.tell(*many[:size])
+            assert [quick.receive_nowait()["kind"] for _ in range(size)] == ["A"] * size
+        assert slow.waiting == MOST + 1
+        assert len([slow.receive_nowait() for _ in range(MOST + 1)]) == MOST + 1
+        with pytest.raises(trio.EndOfChannel):
+            await slow.receive()
+        with pytest.raises(trio.WouldBlock):
+            quick.receive_nowait()
+
+
+async def test_every_event_heard_lets_others_run() -> None:
+    events = Events(clock=lambda: 0.0)
+    with events.listen() as hearing:
+        events.tell(Event(kind="A"), Event(kind="B"))
+        for _ in range(2):
+            with trio.testing.assert_checkpoints():
+                await hearing.receive()
+
+
+async def test_nothing_told_is_nothing_heard() -> None:
+    events = Events(clock=lambda: 0.0)
+    with events.listen() as hearing:
+        events.tell()
+        assert hearing.waiting == 0
 
 
 async def test_who_has_gone_is_told_nothing() -> None:

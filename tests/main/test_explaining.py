@@ -48,7 +48,7 @@ async def test_a_request_that_is_forwarded(main: AskedMain) -> None:
     assert second["why"] == "a backup, while a primary can be had"
     assert [(each["rule"]["hostname"], each["why"]) for each in content["lost"]] == [
         ("api.example", "it takes POST only, not 'GET'"),
-        ("*.example", "its path REGEX '/v[0-9]' does not match '/v1/x'"),
+        ("*.example", "its regex '/v[0-9]' does not match '/v1/x'"),
     ]
     assert all(each["rule"].keys() == RULE for each in content["lost"])
 
@@ -112,7 +112,7 @@ async def test_a_listener_that_is_not_active(main: AskedMain) -> None:
 
 
 async def test_no_listener(main: AskedMain) -> None:
-    answer = await main.answer("explain", {"url": "http://api.example/v1"})
+    answer = await main.answer("explain", {"url": "http://api.example:9/v1"})
     assert answer.content == {
         **dict.fromkeys(["listener", "rule", "cluster"]),
         "outcome": "no listener",
@@ -120,7 +120,7 @@ async def test_no_listener(main: AskedMain) -> None:
         "lost": [],
     }
     http, tcp = main.addresses["http"], main.addresses["tcp"]
-    assert answer.message == f"no listener at port 80 (there are: {http}, {tcp})"
+    assert answer.message == f"no listener at port 9: say which with --listener ({http}, {tcp})"
 
 
 async def test_tcp(main: AskedMain) -> None:
@@ -181,6 +181,20 @@ async def test_which_listener_is_asked_where_the_url_does_not_tell(tmp_path: Pat
     assert refusal == ("several listeners have port 82: say which with --listener (127.0.0.2:82, 127.0.0.3:82)")
 
 
+@pytest.mark.parametrize(
+    ("url", "listener"),
+    [
+        ("http://api.example/v1", "http"),
+        ("api.example/v1", "http"),
+        ("https://api.example/v1", "http"),
+        ("tcp://x", "tcp"),
+    ],
+)
+async def test_the_only_listener_of_a_kind_takes_what_names_no_port(main: AskedMain, url: str, listener: str) -> None:
+    """There is one of each, and neither is at a usual port."""
+    assert (await main.ask("explain", url=url))["listener"]["address"] == str(main.addresses[listener])
+
+
 async def test_the_only_listener_takes_what_names_no_port(tmp_path: Path) -> None:
     only = 'activate_listeners = false\n[[listeners]]\nprotocol = "http"\naddress = "127.0.0.1:8080"\n'
     async with open_main(tmp_path, only) as main:
@@ -190,7 +204,7 @@ async def test_the_only_listener_takes_what_names_no_port(tmp_path: Path) -> Non
 
 async def test_there_are_no_listeners(tmp_path: Path) -> None:
     async with open_main(tmp_path, "") as main:
-        assert (await main.answer("explain", {"url": "a"})).message == "no listener at port 80 (there are: none)"
+        assert (await main.answer("explain", {"url": "a"})).message == "no listener at port 80: there is none at all"
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ async def test_a_load_comes_on_top_and_counts_as_born_over_the_socket(main: Aske
     )
     with main.parts.events.listen() as events:
         loaded = await main.ask("state load", content=content)
-        kinds = [(await events.receive())["kind"] for _ in range(events.statistics().current_buffer_used)]
+        kinds = [(await events.receive())["kind"] for _ in range(events.waiting)]
     assert kinds.count("STATE_LOADED") == 1
     assert loaded == {"generation": 2, "objects": 3, "skipped": []}
     clusters = {each["cluster_id"]: each for each in (await main.ask("cluster list"))["clusters"]}
@@ -244,9 +244,9 @@ BAD_PATH = {"hostname": "a.example", "path": "(", "path_type": "REGEX", "address
         (
             document(clusters=[{"cluster_id": "api", "protocol": "tcp"}, {"cluster_id": "relay", "protocol": "http"}]),
             [
-                "http frontend 'api.example' at $http: found 'api', a tcp cluster; want one that speaks http",
-                "http frontend 'api.example' at $http: found 'api', a tcp cluster; want one that speaks http",
-                "http frontend '*.example' at $http: found 'api', a tcp cluster; want one that speaks http",
+                "http frontend api.example/v1 at $http: found 'api', a tcp cluster; want one that speaks http",
+                "http frontend POST api.example/v1 at $http: found 'api', a tcp cluster; want one that speaks http",
+                "http frontend *.example/v[0-9] (regex) at $http: found 'api', a tcp cluster; want one that",
                 "tcp frontend at $tcp: found 'relay', an http cluster; want one that speaks tcp",
             ],
         ),

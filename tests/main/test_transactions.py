@@ -10,9 +10,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.clusters import Cluster
 from sozu_trio.control.history import Entry
-from sozu_trio.errors import JournalError, OperatorError
+from sozu_trio.errors import JournalError, NotConfirmed, OperatorError
 from sozu_trio.main.actors import Actor
-from sozu_trio.main.events import Event, Events
+from sozu_trio.main.events import WAITING, Event, Events
 from sozu_trio.main.transactions import Order, Transactions
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import NOTHING, Delta, amend
@@ -98,6 +98,17 @@ async def test_a_change_is_journaled_and_told(running: Running, large: bool) -> 
     assert entry.delta == outcome.delta == Delta(clusters=(Cluster(cluster_id="a"),))
 
 
+@pytest.mark.parametrize("large", [False, True])
+async def test_however_much_changes_whoever_reads_hears_all_of_it(running: Running, large: bool) -> None:
+    names = [f"c{number}" for number in range(3 * WAITING)]
+    delta = Delta(clusters=tuple(Cluster(cluster_id=name) for name in names))
+    order = replace(adding("", large=large), make=lambda state: amend(state, delta), events=(Event(kind="LAST"),))
+    with running.events.listen() as events:
+        await running.transactions.carry_out(order)
+        assert [(await events.receive())["cluster_id"] for _ in names] == names
+        assert (await events.receive())["kind"] == "LAST"
+
+
 async def test_what_changes_nothing_makes_no_generation(running: Running) -> None:
     order = Order(actor=ACTOR, what="nothing", make=lambda state: state, events=(Event(kind="SAID_ANYWAY"),))
     with running.events.listen() as events:
@@ -123,7 +134,7 @@ async def test_whoever_refuses_nothing_has_changed(running: Running, who: str) -
     with running.events.listen() as events:
         with pytest.raises(OperatorError, match="no"):
             await running.transactions.carry_out(order)
-        assert events.statistics().current_buffer_used == 0
+        assert events.waiting == 0
     assert (running.transactions.state, running.transactions.generation) == (EMPTY, 1)
     assert running.journal.entries == []
     running.supervisor.refusal, running.journal.full = None, False
@@ -131,9 +142,9 @@ async def test_whoever_refuses_nothing_has_changed(running: Running, who: str) -
 
 
 async def test_what_no_worker_has_confirmed_is_told_all_the_same(running: Running) -> None:
-    running.supervisor.unconfirmed = OperatorError("worker 0 has not confirmed")
+    running.supervisor.unconfirmed = NotConfirmed("worker 0 has not confirmed", 2)
     with running.events.listen() as events:
-        with pytest.raises(OperatorError, match="not confirmed"):
+        with pytest.raises(NotConfirmed, match="not confirmed"):
             await running.transactions.carry_out(adding("a"))
         assert (await events.receive())["kind"] == "CLUSTER_ADDED"
     assert running.transactions.generation == 2

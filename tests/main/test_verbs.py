@@ -14,7 +14,7 @@ from sozu_trio.cli.ctl_questions import LOCAL
 from sozu_trio.config.secrets import REDACTED
 from sozu_trio.config.verbs import BODIES
 from sozu_trio.control.answering import Answer
-from sozu_trio.errors import OperatorError
+from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.main import verbs
 from sozu_trio.main.parts import Call, Parts
 from sozu_trio.main.verbs import HANDLERS, LOOKING, NOT_BUILT, changes_something
@@ -154,6 +154,19 @@ async def test_a_mistake_of_ours_is_written_down_and_goes_on_its_way(
         await main.answer("cluster add", {"id": "new"})
     assert ['result="failed"' in line for line in main.audited] == [True]
     assert main.audited[0].endswith('reason="cluster add went wrong"')
+
+
+async def test_what_is_in_force_but_not_confirmed_is_no_refusal(
+    main: AskedMain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go_unconfirmed(_: Parts, __: Call) -> Answer:
+        raise NotConfirmed("generation 2 is decided", 2)
+
+    monkeypatch.setitem(dict_of(HANDLERS), "cluster add", go_unconfirmed)
+    assert await main.refusal("cluster add", {"id": "new"}) == "generation 2 is decided"
+    (line,) = main.audited
+    assert 'result="unconfirmed" verb="cluster add"' in line
+    assert line.endswith('reason="generation 2 is decided"')
 
 
 async def test_what_is_cancelled_is_written_down(main: AskedMain, monkeypatch: pytest.MonkeyPatch) -> None:
