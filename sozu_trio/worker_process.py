@@ -61,8 +61,6 @@ class WorkerProcess:
         self._log.follow(settings)
         if not self._serves:
             self._serves = True
-            # What was made so far stays for good. Looked through with the garbage of traffic it holds the loop for
-            # 100 ms among 10,000 clusters.
             begin_to_serve()
 
 

@@ -7,6 +7,7 @@ Each step works on whatever the one before could read, and all of them add to on
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,10 @@ class Config:
     notices: tuple[Notice, ...]
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Config:
     """Read the file at `path`. Raises ConfigError with all that is wrong with it, also when it cannot be read."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read(path).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(str(path), (Problem("", f"cannot be read: {error.strerror or error}"),)) from error
     except UnicodeDecodeError as error:

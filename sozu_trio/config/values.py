@@ -38,6 +38,8 @@ def show(value: object) -> str:
     match value:
         case None:
             return "null"  # of JSON
+        case str() if "-----BEGIN" in value:
+            return "a PEM text"  # It may hold a private key.
         case bool():
             return "true" if value else "false"
         case int() if value.bit_length() > 128:

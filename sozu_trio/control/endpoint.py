@@ -9,7 +9,6 @@ mode is right.
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -17,11 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sozu_trio.config.globals import NEW_SOCKET, UNIX_PATH
+from sozu_trio.control.lock import LOCK, MODE, locked
 from sozu_trio.errors import OperatorError
 
-MODE = 0o600
 BACKLOG = 128
-_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -38,7 +36,10 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
             f"command_socket: {path} has {len(os.fsencode(path))} bytes; want at most {most}, because a unix socket's "
             f"path takes {UNIX_PATH} and is made under the name …{NEW_SOCKET}"
         )
-    with _locked(path), socket.socket(socket.AF_UNIX) as sock:
+    with (
+        locked(path, holds=f"serves {path}", unusable=lambda error: _no_lock(path, error)),
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
         for name in (path, new):
             _refuse_what_is_not_stale(name)
         ours = _bind(sock, path, new)
@@ -50,34 +51,8 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
                     path.unlink()
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold `<path>.lock`, with our pid in it. The file stays: who unlinks it may unlink the next one's."""
-    file = Path(f"{path}{_LOCK}")
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
-    except OSError as error:
-        raise OperatorError(f"command_socket: cannot make {file}: {_explain(error, path)}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OperatorError(_locked_by(descriptor, path, file, error)) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _locked_by(descriptor: int, path: Path, file: Path, error: OSError) -> str:
-    if error.errno != errno.EWOULDBLOCK:
-        return f"command_socket: cannot lock {file}: {error.strerror}"
-    pid = os.pread(descriptor, 20, 0).strip().decode("ascii", "replace")
-    return f"another sozu_trio (pid {pid if pid.isdigit() else 'unknown'}) serves {path}"
+def _no_lock(path: Path, error: OSError) -> str:
+    return f"command_socket: cannot make {path}{LOCK}: {_explain(error, path)}"
 
 
 def _refuse_what_is_not_stale(path: Path) -> None:
@@ -95,7 +70,7 @@ def _refuse_what_is_not_stale(path: Path) -> None:
         failure = probe.connect_ex(os.fspath(path))
     if failure not in (errno.ECONNREFUSED, errno.ENOENT):
         why = "" if failure == 0 else f" ({os.strerror(failure)})"
-        raise OperatorError(f"command_socket: another program listens at {path}{why}, and does not hold {path}{_LOCK}")
+        raise OperatorError(f"command_socket: another program listens at {path}{why}, and does not hold {path}{LOCK}")
 
 
 def _bind(sock: socket.socket, path: Path, new: Path) -> tuple[int, int]:

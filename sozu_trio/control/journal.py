@@ -52,15 +52,17 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a journal that shall not be used to `PATH.aside-<UTC time>`, which is returned. Raises JournalError."""
+    """Give a journal that is about to be replaced the name `PATH.aside-<UTC time>` too, which is returned: at no moment
+    is there none at `path`. Raises JournalError.
+    """
     name = f"{path.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     aside = next(free for each in names if not (free := path.with_name(each)).exists())
     try:
-        os.rename(path, aside)
+        os.link(path, aside)
         sync_directory(path)
     except OSError as error:
-        raise JournalError(f"{path}: cannot be renamed to {aside}: {error.strerror}") from error
+        raise JournalError(f"{path}: cannot be kept as {aside}: {error.strerror}") from error
     return aside
 
 

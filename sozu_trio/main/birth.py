@@ -5,9 +5,10 @@ file since comes on top. Without a journal it is the file, and on top of it `sav
 socket. What was changed over the socket survives a start; a reload is what makes the proxy equal to the file again.
 """
 
+import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -15,6 +16,7 @@ import trio
 from sozu_trio.config.load import Config
 from sozu_trio.config.program import Program
 from sozu_trio.control.journal import Entry, Journal, set_aside
+from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.saved_state import load_into, read_saved_state
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
@@ -24,6 +26,7 @@ from sozu_trio.routing.delta import diff
 from sozu_trio.routing.reconcile import restart
 from sozu_trio.routing.spoken import spoken_frontend
 from sozu_trio.routing.state import State, with_declared
+from sozu_trio.telemetry.directives import fault_in
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class Beginning:
     """What an existing journal is to hold in addition."""
     instead: str | None = None
     """What it begins with instead of an existing journal, which is to be kept aside."""
+    lock: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """Held as long as the journal is ours."""
 
     async def record(self) -> None:
         """Write down what is in force from now on. Raises JournalError; nothing is in force then."""
@@ -66,6 +71,7 @@ class Beginning:
     def close(self) -> None:
         if self.journal is not None:
             self.journal.close()
+        self.lock.close()
 
 
 def journal_path(program: Program) -> Path:
@@ -87,9 +93,25 @@ async def begin(config: Config, state_from: str | None = None) -> Beginning:
 def _begin(config: Config, state_from: str | None) -> Beginning:
     program = config.program
     path = journal_path(program)
-    declared = declared_by(config)
     if not program.automatic_state_save:
         _make_runtime_directory(program.runtime_directory)
+    with contextlib.ExitStack() as stack:
+        # Before anything there is read, or cleared away.
+        stack.enter_context(
+            locked(path, holds=f"keeps its journal at {path}", unusable=lambda error: _no_lock(path, error))
+        )
+        beginning = _found(config, path, state_from)
+        beginning.lock = stack.pop_all()
+        return beginning
+
+
+def _no_lock(path: Path, error: OSError) -> str:
+    return f"saved_state: cannot make {path}{LOCK}: {error.strerror}"
+
+
+def _found(config: Config, path: Path, state_from: str | None) -> Beginning:
+    program = config.program
+    declared = declared_by(config)
     there = program.automatic_state_save and _size(path) is not None
     if there and state_from is None:
         return _go_on(path, declared)
@@ -154,6 +176,8 @@ def _loaded(state: State, path: Path) -> State:
         saved = read_saved_state(text)
         if saved.unknown:
             raise ChangeRefused(saved.unknown)
+        if saved.settings is not None and (fault := fault_in(saved.settings.log_level)):
+            raise ChangeRefused((Problem("settings.log_level", fault),))
         return load_into(state, saved)
     except ChangeRefused as refused:
         raise ChangeRefused(tuple(Problem(str(path), str(each)) for each in refused.problems)) from None

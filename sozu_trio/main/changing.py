@@ -11,12 +11,12 @@ from typing import Any
 import trio
 
 from sozu_trio.config.report import Notice, Report, place
-from sozu_trio.config.structure import structure_whole
+from sozu_trio.config.structure import keys_of, structure_whole
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.batch import read_batch
 from sozu_trio.control.records import redacted
-from sozu_trio.errors import ChangeRefused, OperatorError, Problem
+from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ApplyBody
 from sozu_trio.main.files import absolute, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
@@ -24,7 +24,7 @@ from sozu_trio.main.transactions import Order, Outcome
 from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, ids_made, read_change, things_meant
 from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
-from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.telemetry.directives import fault_in
 from sozu_trio.telemetry.escape import printable
 from sozu_trio.telemetry.plural import count
 
@@ -33,6 +33,9 @@ MANY = 100
 FILES = frozenset({"content"})
 """Members that are whole files, with whatever secrets those hold."""
 _NUMBER = re.compile(r"changes\[(\d+)\]")
+FIELDS = frozenset({"header", "headers"})
+"""Members that hold fields of requests and responses, such as Authorization."""
+HIDDEN = "(not shown)"
 LONGEST = 300
 """Characters of a summary."""
 
@@ -162,18 +165,24 @@ def _read(verb: str, body: Mapping[str, Any], where: str, report: Report) -> Cha
 def _check_directives(body: Mapping[str, Any], where: str, report: Report) -> None:
     """Directives are the log's own language, which the change itself only carries."""
     text = body.get("filter")
-    if isinstance(text, str):
-        try:
-            parse_directives(text)
-        except OperatorError as error:
-            report.wrong(place(where, "filter"), str(error))
+    if isinstance(text, str) and (fault := fault_in(text)):
+        report.wrong(place(where, "filter"), fault)
 
 
 def summary(verb: str, body: Mapping[str, Any]) -> str:
     """The change on one line, without secrets: `backend add id=api backend-id=api-1 address=127.0.0.1:9000`."""
-    shown = {name: value for name, value in redacted(body).items() if name not in ("verb", "changes")}
-    options = (f"{name}={_measured(value) if name in FILES else _word(value)}" for name, value in shown.items())
-    return _cut(printable(" ".join([verb, *options])))
+    given = {name: value for name, value in redacted(body).items() if name not in ("verb", "changes")}
+    return _cut(printable(" ".join([verb, *(f"{name}={_shown(verb, name, value)}" for name, value in given.items())])))
+
+
+def _shown(verb: str, name: str, value: object) -> str:
+    """What stands for a value. One of an option that nobody knows, or of a field of requests, may be a secret."""
+    if name in FILES:
+        return _measured(value)
+    table = CHANGE_VERBS.get(verb)
+    if name in FIELDS or (table is not None and name not in keys_of(table)):
+        return HIDDEN
+    return _word(value)
 
 
 def summary_of_all(given: Sequence[Any], file: str | None = None) -> str:

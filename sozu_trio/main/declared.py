@@ -7,6 +7,7 @@ import trio
 
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.config.program import Program, Settings
+from sozu_trio.config.regular import read_regular
 from sozu_trio.config.values import show
 from sozu_trio.routing.state import State, declare
 
@@ -27,8 +28,8 @@ def declared_by(config: Config) -> State:
 
 
 async def read_file(path: Path) -> Config:
-    """The configuration at `path`, read in a thread: a large one takes seconds. Raises ConfigError."""
-    return await trio.to_thread.run_sync(load_config, path)
+    """The configuration at `path`, a regular file, read in a thread: a large one takes seconds. Raises ConfigError."""
+    return await trio.to_thread.run_sync(load_config, path, read_regular)
 
 
 def waiting_for_a_start(before: Program, after: Program) -> list[str]:

@@ -15,10 +15,11 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import EmptyBody, StateDumpBody, StateLoadBody, StateSaveBody
 from sozu_trio.main.events import Event
 from sozu_trio.main.files import absolute, read_whole
+from sozu_trio.main.guarding import refuse_our_own
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
 from sozu_trio.routing.state import State
-from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.telemetry.directives import fault_in
 from sozu_trio.telemetry.plural import count
 
 
@@ -53,6 +54,7 @@ async def _dump(parts: Parts, call: Call) -> Answer:
 
 async def _save(parts: Parts, call: Call) -> Answer:
     path = _path(parts, call.read(StateSaveBody).file)
+    await trio.to_thread.run_sync(refuse_our_own, parts, path)
     state, generation = parts.transactions.state, parts.transactions.generation
     try:
         await trio.to_thread.run_sync(_write, path, state, generation)
@@ -108,20 +110,11 @@ def _read(body: StateLoadBody) -> Saved:
     else:
         raise ChangeRefused((Problem("content", "missing; want the text of a saved state, or file: its path"),))
     problems = () if body.skip_unknown else saved.unknown
-    if saved.settings is not None:
-        problems = (*problems, *_faults_of(saved.settings.log_level))
+    if saved.settings is not None and (fault := fault_in(saved.settings.log_level)):
+        problems = (*problems, Problem("settings.log_level", fault))
     if problems:
         raise ChangeRefused(problems)
     return saved
-
-
-def _faults_of(log_level: str) -> tuple[Problem, ...]:
-    """Directives are the log's own language, which a saved state only carries."""
-    try:
-        parse_directives(log_level)
-    except OperatorError as error:
-        return (Problem("settings.log_level", str(error)),)
-    return ()
 
 
 HANDLERS: Handlers = {"state stats": _stats, "state dump": _dump, "state save": _save, "state load": _load}

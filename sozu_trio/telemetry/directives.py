@@ -58,6 +58,15 @@ def parse_directives(text: str) -> Directives:
     return Directives(logging.INFO if default is None else default, tuple(sorted(modules.items())))
 
 
+def fault_in(text: str) -> str | None:
+    """What is wrong with directives, None for nothing."""
+    try:
+        parse_directives(text)
+    except OperatorError as error:
+        return str(error)
+    return None
+
+
 def directives_from(environ: Mapping[str, str], log_level: str) -> Directives:
     """What to start with: SOZU_LOG, unless it is unset or empty, else `log_level` of the configuration.
 

@@ -1,5 +1,6 @@
 """What main begins with, and that nothing acknowledged is lost on the way from one life to the next."""
 
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import pytest
 from sozu_trio.config.load import load_config
 from sozu_trio.config.program import Program
 from sozu_trio.control.journal import Journal
+from sozu_trio.control.saved_state import dump_document
 from sozu_trio.errors import ChangeRefused, CorruptJournal, JournalError, OperatorError
 from sozu_trio.main.birth import NO_STATE, Beginning, begin, journal_path
 from sozu_trio.main.declared import declared_by
@@ -85,7 +87,7 @@ async def test_what_never_began_need_not_be_recorded(tmp_path: Path) -> None:
     file = write(tmp_path)
     beginning = await start(file)
     beginning.close()
-    assert os.listdir(tmp_path) == [file.name]
+    assert sorted(os.listdir(tmp_path)) == sorted([file.name, f"{JOURNAL}.lock"])
 
 
 async def test_the_next_start_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
@@ -280,7 +282,7 @@ async def test_a_saved_state_of_the_configuration_that_cannot_be_used(tmp_path: 
 @pytest.mark.parametrize("text", [GLOBALS, WITHOUT_JOURNAL])
 async def test_names_that_no_file_can_have(tmp_path: Path, text: str) -> None:
     file = write(tmp_path, text.replace("state.json", "s" * 300))
-    with pytest.raises(OperatorError, match=r"^saved_state: cannot read .*: File name too long$"):
+    with pytest.raises(OperatorError, match=r"^saved_state: cannot (make|read) .*: File name too long$"):
         await start(file)
 
 
@@ -324,3 +326,42 @@ async def test_what_does_not_fit_the_file_any_more_is_warned_of_and_serves_nobod
                 (False, "cluster web speaks tcp, and this listener http")
             ]
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [warning]
+
+
+async def test_two_mains_never_share_a_journal(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    beginning = await start(file)
+    with pytest.raises(
+        OperatorError, match=rf"another sozu_trio \(pid {os.getpid()}\) keeps its journal at .*{JOURNAL}"
+    ):
+        await start(file)
+    beginning.close()
+    (await start(file)).close()
+
+
+async def test_a_new_journal_that_cannot_be_made_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the process in the middle: at no moment is there none."""
+    file = write(tmp_path)
+    state, generation = await live(file, *OVER_THE_SOCKET)
+    beginning = await start(file, NO_STATE)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "create", refuse)
+        with pytest.raises(ZeroDivisionError):
+            await beginning.record()
+    beginning.close()
+    assert await live(file) == (state, generation)
+
+
+def refuse(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+async def test_a_saved_state_with_directives_that_are_none_is_refused_with_its_place(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    (tmp_path / "state.json").write_text(
+        json.dumps(dump_document(EMPTY, 1, secrets=True) | {"settings": {"log_level": "blurb=zz=1"}})
+    )
+    with pytest.raises(ChangeRefused, match=r"state\.json: settings\.log_level: log directives 'blurb=zz=1'"):
+        await start(file)

@@ -29,7 +29,7 @@ def test_a_file_is_read_to_its_end(tmp_path: Path, mark: bytes) -> None:
 def test_whatever_might_never_end_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(OperatorError, match=f"file: {path} is no regular file"):
+        with pytest.raises(OperatorError, match=f"file: cannot read {path}: it is no regular file"):
             read_whole(path)
 
 

@@ -94,7 +94,7 @@ async def test_secrets_are_for_the_owner_who_asks_for_them(main: AskedMain, monk
 
 async def test_what_is_saved_can_be_loaded(main: AskedMain, tmp_path: Path) -> None:
     file = tmp_path / "saved"
-    file.write_text("what was there before")
+    file.write_text(document())
     with main.parts.events.listen() as events:
         assert await main.ask("state save", file=str(file)) == {"path": str(file), "objects": 11, "generation": 1}
         told = await events.receive()
@@ -140,7 +140,7 @@ async def open_other(tmp_path: Path, before: str) -> AsyncIterator[AskedMain]:
         ("", "file: found ''; want an absolute path"),
         ("/a\0b", "file: found '/a\\x00b'; want an absolute path"),
         ("$/none/saved", "cannot save to $/none/saved: No such file or directory"),
-        ("$", "cannot save to $: Is a directory"),
+        ("$", "file: $ is no regular file; want a saved state to replace, or nothing there"),
         (7, "file: found 7; want a string"),
     ],
 )
@@ -155,14 +155,14 @@ async def test_a_save_that_fails_leaves_what_was_there(
     main: AskedMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "saved"
-    file.write_text("before")
+    file.write_text(document())
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
     assert await main.refusal("state save", {"file": str(file)}) == f"cannot save to {file}: No space left on device"
-    assert file.read_text() == "before"
+    assert file.read_text() == document()
     assert names_in(tmp_path) == ["journal", "saved"]
 
 
@@ -277,7 +277,7 @@ async def test_a_load_that_does_not_fit_is_refused_with_every_problem(
         ({"file": "/a\0"}, "file: found '/a\\x00'; want an absolute path"),
         ({"file": "/nowhere/saved"}, "file: cannot read /nowhere/saved: No such file or directory"),
         ({"file": "/"}, "file: cannot read /: Is a directory"),
-        ({"file": "/dev/zero"}, "file: /dev/zero is no regular file"),
+        ({"file": "/dev/zero"}, "file: cannot read /dev/zero: it is no regular file"),
     ],
 )
 async def test_nothing_to_load(main: AskedMain, body: dict[str, str], said: str) -> None:
@@ -286,7 +286,7 @@ async def test_nothing_to_load(main: AskedMain, body: dict[str, str], said: str)
 
 async def test_a_pipe_that_nobody_writes_to_holds_up_nothing(main: AskedMain, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert (await main.refusal("state load", {"file": str(tmp_path / "pipe")})).endswith("pipe is no regular file")
+    assert (await main.refusal("state load", {"file": str(tmp_path / "pipe")})).endswith("pipe: it is no regular file")
 
 
 async def test_a_file_may_begin_with_a_byte_order_mark(main: AskedMain, tmp_path: Path) -> None:

@@ -93,13 +93,29 @@ async def test_a_change_is_written_down_with_who_asked(main: AskedMain) -> None:
 
 
 async def test_what_is_refused_is_written_down_with_the_reason(main: AskedMain) -> None:
-    said = await main.refusal("backend add", {"id": "api", "address": "x", "authorized-hash": "geheim"})
+    said = await main.refusal("cluster add", {"id": "api", "authorized-hash": "geheim"})
     (line,) = main.audited
-    assert 'result="refused" verb="backend add"' in line
+    assert 'result="refused" verb="cluster add"' in line
     assert "generation=1 " in line
     assert said.partition("\n")[0].replace('"', '\\"') in line
     assert "geheim" not in line
     assert REDACTED in line
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("frontend http add", {"header": ["request=authorization=geheim"]}),
+        ("frontend http add", {"headers": ["request=authorization=geheim"]}),
+        ("certificate add", {"private-kye": "geheim"}),
+        ("apply", {"changes": [{"verb": "cluster add", "id": "x", "passwrod": "geheim"}]}),
+        ("apply", {"changes": ["-----BEGIN PRIVATE KEY-----\ngeheim"]}),
+    ],
+)
+async def test_what_may_be_a_secret_is_not_written_down(main: AskedMain, verb: str, body: dict[str, Any]) -> None:
+    said = await main.refusal(verb, body)
+    assert ["geheim" in line for line in main.audited] == [False]
+    assert "geheim" not in said
 
 
 @pytest.mark.parametrize(
