@@ -91,6 +91,18 @@ RAW = (
     *(b'{"v":1,"id":"\\ud800","verb":"status"}', b"GET / HTTP/1.1\r", b'{"v":1,"id":1,"verb":"status"}x', b"\0" * 50),
 )
 
+LARGE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("apply", {"changes": [{}] * 400_000}),
+    ("apply", {"changes": [1] * 600_000}),
+    ("apply", {"changes": [{"verb": "cluster add", "id": 7, "weight": 1}] * 30_000}),
+    ("explain", {"url": "http://fuzz.example/", "header": [7] * 500_000}),
+    ("explain", {"url": "http://fuzz.example/", "header": ["no field"] * 100_000}),
+    ("metrics get", {"names": [[]] * 400_000}),
+    ("frontend http add", {"address": ADDRESS, "hostname": "a", "tags": {f"{number}": 1 for number in range(100_000)}}),
+    ("status", {f"{number:0>9}": number for number in range(80_000)}),
+)
+"""Requests just short of what a line may have, with more faults than anybody wants to read of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
@@ -111,6 +123,11 @@ class Shots:
     def next(self) -> Shot:
         kinds: tuple[Callable[[], Shot], ...] = (self._bytes, self._raw, self._json, self._request, self._broken)
         return self._random.choices(kinds, weights=(2, 1, 2, 6, 2))[0]()
+
+    def large(self) -> Shot:
+        self._number += 1
+        verb, body = self._random.choice(LARGE)
+        return Shot(written({"v": 1, "id": self._number, "verb": verb, "body": body}), may_succeed=False)
 
     def _bytes(self) -> Shot:
         size = self._random.choice((1, 10, 100, 1000))

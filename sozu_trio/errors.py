@@ -24,11 +24,13 @@ Raise where you notice, with `from`. One place turns an exception into an answer
 what nobody caught (`nursery/guard.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 Blame = Literal["client", "backend", "operator", "us"]
+MOST_PROBLEMS = 1000
+"""Told of one request or file: a person mends no more at once, and whoever means harm gets no more memory."""
 
 
 class SozuTrioError(Exception):
@@ -51,9 +53,23 @@ class Problem:
 
     where: str
     what: str
+    others: int = 0
+    """Above 0: it is none itself, but stands for so many that are not told."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what
+
+
+def and_more(count: int) -> tuple[Problem, ...]:
+    """What stands for `count` problems that are not told."""
+    return (Problem("", f"and {count:,} more", others=count),) if count else ()
+
+
+def first_problems(problems: Sequence[Problem], most: int = MOST_PROBLEMS) -> tuple[Problem, ...]:
+    """The first `most`, and a last one for all others, those included that some of `problems` stand for."""
+    told = [problem for problem in problems if not problem.others]
+    others = sum(problem.others for problem in problems)
+    return (*told[:most], *and_more(others + max(0, len(told) - most)))
 
 
 class ConfigError(OperatorError):
@@ -66,11 +82,13 @@ class ConfigError(OperatorError):
 
 
 class ChangeRefused(OperatorError):
-    """Changes that cannot be made, with every problem found in any of them; none of them was."""
+    """Changes that cannot be made, with every problem found in any of them, or `MOST_PROBLEMS` and how many more there
+    are; none of them was.
+    """
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(map(str, problems)))
+        self.problems = first_problems(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 class NotConfirmed(OperatorError):

@@ -19,7 +19,7 @@ from sozu_trio.cli.ctl_verbs import Verb
 from sozu_trio.cli.drawing import event
 from sozu_trio.cli.output import Output
 from sozu_trio.cli.words import lines
-from sozu_trio.control.protocol import Reply
+from sozu_trio.control.protocol import IN_MESSAGE, Reply
 from sozu_trio.errors import OperatorError, Problem, RequestFailed
 
 DONE, FAILED, USAGE, DIFFERENCE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -37,15 +37,28 @@ def ctl(options: argparse.Namespace) -> int:
     except OperatorError as error:
         if options.verb == "events":
             output.as_json = False  # standard output is a stream of events, and this is none
-        output.problem(str(error), _problems(error))
+        output.problem(_text(error), _problems(error))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
+def _text(error: OperatorError) -> str:
+    """What a person reads of a failure: its message, or all its problems where the message names but the first."""
+    told = _said(error).get("problems")
+    if not isinstance(told, list) or len(told) <= IN_MESSAGE or not all(isinstance(each, dict) for each in told):
+        return str(error)
+    return "\n".join(str(Problem(str(each.get("where", "")), str(each.get("what", "")))) for each in told)
+
+
+def _said(error: OperatorError) -> Mapping[str, Any]:
+    """The content of the proxy's answer."""
+    return error.content if isinstance(error, RequestFailed) and isinstance(error.content, dict) else {}
+
+
 def _problems(error: OperatorError) -> Any:
     """What a program reads of a failure: the proxy's content, else the problems by their places."""
-    said = error.content if isinstance(error, RequestFailed) and isinstance(error.content, dict) else {}
+    said = _said(error)
     problems = getattr(error, "problems", ()) or (Problem("", str(error)),)
     return {"problems": [{"where": each.where, "what": each.what} for each in problems], **said}
 

@@ -24,21 +24,34 @@ class ControlLimits:
     request: int = 2_000_000
     """Bytes of a request's line; the key is `max_command_buffer_size`."""
     clients: int = 64
-    """Connected at once; one more is told so. They are programs and people of one machine."""
+    """Connected at once; one more is told so. They are programs and people of one machine. Those that may only look get
+    half of the places.
+    """
+    reserved_clients: int = 4
+    """Of these places for root and for the user the proxy runs as, so that whoever else is there, an operator gets in.
+    """
     requests: int = 64
     """Of one client under way; while there are so many no further one is read."""
     replies: int = 16
     """Of one client waiting to be written; whoever has another one waits."""
+    reply_bytes: int = 4_000_000
+    """The same in bytes; the reply that reaches them is taken whole."""
     idle: float = 600
     """Without a request, and with none under way."""
     half_line: float = 30
     """From the first byte of a line to its last."""
     unread: float = 30
     """In which a client reads nothing of what is waiting for it."""
+    large_request: int = 50_000
+    """Bytes of a line from which it is read in a thread: 1 ms of a loop that others need, 100 ms for the largest."""
+    readers: int = 2
+    """Such threads at once; further large requests wait."""
     after_garbage: float = 0.01
     """From a line that is no request to the next: garbage at full speed would take the loop from the traffic."""
 
 
+ARRAY_ITEMS = 1000
+"""Elements of an array in the body of a request, a batch's changes apart: they are names, headers and networks."""
 READ_SIZE = 65536
 """Bytes asked of a socket for a head and whatever body came with it."""
 RELAY_SIZE = 262144

@@ -43,7 +43,7 @@ _PATHS: Mapping[str, PathType] = {
 
 def read_body(verb: str, document: Mapping[str, Any], report: Report, where: str = "") -> Any:
     """The table of BODIES that `document` is. None when anything is wrong with it, which `report` then knows."""
-    before = len(report.problems)
+    before = report.found
     table = BODIES[verb]
     given = structure_fields(document, report, table, where)
     if verb in VERBS:
@@ -52,7 +52,7 @@ def read_body(verb: str, document: Mapping[str, Any], report: Report, where: str
     _judge_unbuilt(table, given, where, report)
     if verb in _CHECKS:
         _CHECKS[verb](given, where, report)
-    return table(**given) if len(report.problems) == before else None
+    return table(**given) if report.found == before else None
 
 
 def _judge_unbuilt(table: type, given: Mapping[str, Any], where: str, report: Report) -> None:

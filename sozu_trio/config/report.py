@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from sozu_trio.errors import Problem
+from sozu_trio.errors import MOST_PROBLEMS, Problem, and_more
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -45,16 +45,27 @@ def _one_line(text: str) -> str:
 
 
 class Report:
-    """Collects problems and notices in the order they are found."""
+    """Collects problems and notices in the order they are found. Of problems it keeps the first `MOST_PROBLEMS` and
+    counts the others.
+    """
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.found = 0
+        """Problems so far, kept or not."""
+        self._kept: list[Problem] = []
         self.notices: list[Notice] = []
         self._refused: set[str] = set()
 
+    @property
+    def problems(self) -> list[Problem]:
+        """Those kept, and a last one for the others, if there are any."""
+        return [*self._kept, *and_more(self.found - len(self._kept))]
+
     def wrong(self, where: str, what: str) -> None:
-        self.problems.append(Problem(where, _one_line(what)))
-        self._refused.add(where)
+        self.found += 1
+        if len(self._kept) < MOST_PROBLEMS:
+            self._kept.append(Problem(where, _one_line(what)))
+            self._refused.add(where)
 
     def missing(self, where: str, want: str) -> None:
         """A value is not there. Nothing is said where it, or a table around it, was refused before."""

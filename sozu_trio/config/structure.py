@@ -18,7 +18,8 @@ import cattrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 
 from sozu_trio.config import schema
-from sozu_trio.config.kinds import make_converter
+from sozu_trio.config.kinds import Bounds, make_converter
+from sozu_trio.config.limits import ARRAY_ITEMS
 from sozu_trio.config.report import Report, an, place
 from sozu_trio.config.secrets import REDACTED, SECRETS
 from sozu_trio.config.values import Unfit
@@ -63,7 +64,8 @@ def structure(document: dict[str, Any], report: Report, table: type[Any] = schem
 def structure_fields(document: Mapping[str, Any], report: Report, table: type, where: str = "") -> dict[str, Any]:
     """The fields of `table` that `document` gives and that can be read, by name; `report` gets to know of all others.
 
-    Fields without a default must be given. Who sends it may mean harm, so only `MOST` faults of a kind are told.
+    Fields without a default must be given. Who sends it may mean harm: so an array has a bound, except in tables of
+    files, and no more than `MOST` faults of one value are looked for, nor unknown keys told.
     """
     style = _style_of(table)
     read = {}
@@ -71,22 +73,24 @@ def structure_fields(document: Mapping[str, Any], report: Report, table: type, w
         key, kind = style.spell(each.name), cast(Any, each.type)
         if key in document:
             try:
-                read[each.name] = style.converter.structure(document[key], kind)
+                read[each.name] = style.bounded.structure(document[key], kind)
             except (cattrs.BaseValidationError, ValueError) as error:
-                for steps, what in islice(_faults(error, (key,), style), MOST):
-                    report.wrong(_where(where, steps), what)
+                _tell(list(islice(_faults(error, (key,), style), MOST + 1)), report, where, key)
         elif each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
             report.missing(place(where, key), _wanted(kind, style))
-    for key in sorted(document.keys() - set(keys_of(table)))[:MOST]:
-        report.wrong(_where(where, (key,)), _unknown(key, table))
+    unknown = sorted(document.keys() - set(keys_of(table)))
+    for key in unknown[:MOST]:
+        report.wrong(_where(where, (key,)), _unknown(key, table, look=report.found < MOST))
+    if len(unknown) > MOST:
+        report.wrong(where, f"{len(unknown) - MOST:,} more unknown keys")
     return read
 
 
 def structure_whole(document: Mapping[str, Any], report: Report, table: type[T], where: str = "") -> T | None:
     """`document` as a table that may need some of its keys; None when anything is wrong, which `report` then knows."""
-    before = len(report.problems)
+    before = report.found
     fields = structure_fields(document, report, table, where)
-    return table(**fields) if len(report.problems) == before else None
+    return table(**fields) if report.found == before else None
 
 
 def keys_of(table: type) -> list[str]:
@@ -98,6 +102,14 @@ def keys_of(table: type) -> list[str]:
 def hyphened(name: str) -> str:
     """`backend_id` → `backend-id`, and `from_`, which Python would not have without its mark, → `from`."""
     return name.rstrip("_").replace("_", "-")
+
+
+def _tell(faults: list[tuple[Steps, str]], report: Report, where: str, key: str) -> None:
+    """Of the value of `key`; one more than `MOST` stands for all that were not looked for."""
+    for steps, what in faults[:MOST]:
+        report.wrong(_where(where, steps), what)
+    if len(faults) > MOST:
+        report.wrong(place(where, key), f"found more than {MOST} faults; the rest was not looked at")
 
 
 def _where(where: str, steps: Steps) -> str:
@@ -143,10 +155,12 @@ def _wanted(kind: Any, style: "_Style") -> str:
     return "a value"
 
 
-def _unknown(key: str, table: type) -> str:
-    """A key written below the wrong header is TOML's classic slip, so other tables are looked through, too."""
+def _unknown(key: str, table: type, *, look: bool = True) -> str:
+    """A key written below the wrong header is TOML's classic slip, so other tables are looked through, too. To `look`
+    for a key that is meant takes up to 1 ms.
+    """
     known = keys_of(table)
-    if len(key) <= LONGEST and (nearest := get_close_matches(key, known, n=1)):
+    if look and len(key) <= LONGEST and (nearest := get_close_matches(key, known, n=1)):
         return f"unknown key; did you mean {nearest[0]!r}?"
     if table not in _FILE_TABLES:
         return f"unknown key; known are {', '.join(known)}" if known else "unknown key; none is known"
@@ -194,14 +208,19 @@ def _pruned(value: Any, tree: _Tree) -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Style:
-    """How keys are spelled, and the converter that reads them so."""
+    """How keys are spelled, and the converters that read them so."""
 
     spell: Spell
     converter: cattrs.Converter
+    """Finds all faults, for files."""
+    bounded: cattrs.Converter
+    """For what may be sent by anybody; what a file could say is all read, since a saved state repeats it."""
 
 
-_AS_IT_IS = _Style(str, make_converter(str))
-_HYPHENED = _Style(hyphened, make_converter(hyphened))
+_AS_IT_IS = _Style(str, make_converter(str), make_converter(str, Bounds(faults=MOST + 1)))
+_HYPHENED = _Style(
+    hyphened, make_converter(hyphened), make_converter(hyphened, Bounds(faults=MOST + 1, items=ARRAY_ITEMS))
+)
 
 
 def _style_of(table: type) -> _Style:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from sozu_trio.config.addresses import Address, parse_address
+from sozu_trio.config.secrets import PEM
 
 _LARGEST = 2**32 - 1  # what Sōzu's own integers hold
 _SHOWN = 80
@@ -38,8 +39,6 @@ def show(value: object) -> str:
     match value:
         case None:
             return "null"  # of JSON
-        case str() if "-----BEGIN" in value:
-            return "a PEM text"  # It may hold a private key.
         case bool():
             return "true" if value else "false"
         case int() if value.bit_length() > 128:
@@ -51,6 +50,8 @@ def show(value: object) -> str:
         case list() | tuple():
             return "an array" if value else "an empty array"
     text = str(value)
+    if PEM in text:
+        return "a PEM text"  # It may hold a private key.
     shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     return repr(shown) if isinstance(value, (str, Path, Address)) else shown
 

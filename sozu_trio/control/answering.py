@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sozu_trio.control.permissions import Peer
-from sozu_trio.control.protocol import Reply, Request, Status, problems_content, write_reply
-from sozu_trio.errors import OperatorError, Problem
+from sozu_trio.control.protocol import IN_MESSAGE, Reply, Request, Status, problems_content, write_reply
+from sozu_trio.errors import OperatorError, Problem, first_problems
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,19 @@ def _reply(request: Request, answer: Answer) -> Reply:
 
 
 def _failure(request: Request, mistakes: list[OperatorError]) -> Reply:
-    problems = tuple(problem for mistake in mistakes for problem in _problems(mistake))
+    problems = first_problems([problem for mistake in mistakes for problem in _problems(mistake)])
     content = problems_content(problems) if problems else {}
     for mistake in mistakes:
         content |= mistake.content or {}
-    return Reply(id=request.id, status="failure", message="\n".join(map(str, mistakes)), content=content or None)
+    return Reply(id=request.id, status="failure", message="\n".join(map(_message, mistakes)), content=content or None)
+
+
+def _message(mistake: OperatorError) -> str:
+    """A mistake that has problems says one on each line."""
+    *_, last = first_problems(_problems(mistake), IN_MESSAGE) or (None,)
+    if last is None or not last.others:
+        return str(mistake)
+    return "\n".join([*str(mistake).split("\n", IN_MESSAGE)[:IN_MESSAGE], str(last)])
 
 
 def _problems(error: Exception) -> tuple[Problem, ...]:

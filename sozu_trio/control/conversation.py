@@ -42,6 +42,8 @@ class Service:
     hello: Callable[[Peer], Mapping[str, Any]]
     changes_state: Callable[[str], bool]
     limits: ControlLimits
+    reading: trio.CapacityLimiter
+    """Of the threads that read large requests, of all clients."""
 
 
 def hello_content(service: Service, peer: Peer) -> dict[str, Any]:
@@ -168,7 +170,7 @@ class Conversation:
         if self._stopping.is_set():
             return
         try:
-            request = self._request_in(line)
+            request = await self._request_in(line)
         except NoRequest as refused:
             self._room.release()
             await self._say(refusal_of(refused))
@@ -183,13 +185,13 @@ class Conversation:
             self._change_runs = True
             self._changing.start_soon(self._change, name=f"changes of client {self._peer.client_id}")
 
-    def _request_in(self, line: bytes | None) -> Request:
+    async def _request_in(self, line: bytes | None) -> Request:
         """Raises NoRequest, without the id where another request goes by it: that one has not failed."""
         if line is None:
             limit = f"a line of more than {self._limits.request} bytes; the limit is max_command_buffer_size"
             raise NoRequest((Problem("", limit),))
         try:
-            request = read_request(line)
+            request = await self._read(line)
         except NoRequest as refused:
             if refused.id in self._under_way:
                 refused.id = None
@@ -198,8 +200,15 @@ class Conversation:
             raise NoRequest((Problem("id", f"{request.id!r} is that of a request which is still under way"),))
         return request
 
+    async def _read(self, line: bytes) -> Request:
+        if len(line) < self._limits.large_request:
+            return read_request(line)
+        return await trio.to_thread.run_sync(read_request, line, limiter=self._service.reading)
+
     async def _query(self, request: Request) -> None:
         try:
+            # Who does not read what has been asked for gets nothing more made.
+            await self._outbox.room()
             await self._outbox.put(await self._answered(request, self._outbox.put))
         finally:
             self._end(request)

@@ -5,6 +5,7 @@ later State; that is done piece by piece in a thread, while changes go on, and t
 whole. Whoever uses a Journal makes sure that no other process does.
 """
 
+import errno
 import itertools
 import logging
 import os
@@ -19,7 +20,7 @@ from sozu_trio.control.history import Entry, History
 from sozu_trio.control.journal_file import JournalFile, Successor, open_file
 from sozu_trio.control.journal_lines import Rest, entry_line, take_turns
 from sozu_trio.control.journal_read import read_journal
-from sozu_trio.control.write import remove_unfinished, sync_directory
+from sozu_trio.control.write import remove_unfinished, sync_directory, write_atomically
 from sozu_trio.errors import JournalError
 from sozu_trio.routing.state import State
 
@@ -55,9 +56,7 @@ def set_aside(path: Path) -> Path:
     """Give a journal that is about to be replaced the name `PATH.aside-<UTC time>` too, which is returned: at no moment
     is there none at `path`. Raises JournalError.
     """
-    name = f"{path.name}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    aside = next(free for each in names if not (free := path.with_name(each)).exists())
+    aside = _free_name(path, "aside")
     try:
         os.link(path, aside)
         sync_directory(path)
@@ -66,15 +65,32 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def _free_name(path: Path, kind: str) -> Path:
+    """For what is kept of a journal: `PATH.KIND-<UTC time>`."""
+    name = f"{path.name}.{kind}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for each in names if not (free := path.with_name(each)).exists())
+
+
+def _keep_torn(path: Path, torn: bytes) -> None:
+    """A start does not fail for what nobody was promised."""
+    kept = _free_name(path, "torn")
+    try:
+        write_atomically(kept, torn)
+    except OSError as error:
+        told = f"which cannot be kept as {kept}: {error.strerror}"
+    else:
+        told = f"kept as {kept}"
+    log.warning("%s: its last change was never finished; bytes cut off: %d, %s", path, len(torn), told)
+
+
 class Journal:
     """Opened by `Journal.open` or `Journal.create`; close it. `serve_compaction` keeps the file short."""
 
-    def __init__(self, path: Path, file: JournalFile, history: History, *, cut_off: int = 0) -> None:
+    def __init__(self, path: Path, file: JournalFile, history: History) -> None:
         self.path = path
         self.history = history
         """What is acknowledged. Replaced by a longer one with each change."""
-        self.cut_off = cut_off
-        """Bytes of an unfinished change that were dropped when the journal was opened."""
         self._file = file
         self._meanwhile: list[bytes] | None = None
         """The latest lines, which a file in the making lacks; None while none is made."""
@@ -95,12 +111,12 @@ class Journal:
         entries = len(contents.history.entries)
         try:
             remove_unfinished(path)
+            if contents.cut_off:
+                _keep_torn(path, contents.cut_off)
             file = open_file(path, base_size=contents.base_size, size=contents.size, entries=entries)
         except OSError as error:
             raise _unwritable(path, error) from error
-        if contents.cut_off:
-            log.warning("%s: its last change was never finished: %d bytes are cut off", path, contents.cut_off)
-        return cls(path, file, contents.history.shortened(), cut_off=contents.cut_off)
+        return cls(path, file, contents.history.shortened())
 
     @classmethod
     def create(cls, path: Path, state: State, generation: int) -> "Journal":
@@ -122,6 +138,7 @@ class Journal:
         """
         async with self._turn:
             try:
+                await self._in_thread(lambda: self._file.look_at(self.path))
                 if self._file.given_up is not None:
                     await self._give_up()
                 self.history, line = await self._in_thread(lambda: self._append(entry))
@@ -141,7 +158,14 @@ class Journal:
     async def _give_up(self) -> None:
         """Write all that is acknowledged into a new file, as the old one takes nothing more."""
         log.warning("%s: %s; a new file is written", self.path, self._file.given_up)
-        self._replace(await self._in_thread(lambda: _write_anew(self.path, self.history, take_turns)))
+        self._replace(await self._in_thread(self._write_anew))
+
+    def _write_anew(self) -> JournalFile:
+        """What somebody else put there meanwhile may have been meant for the next start."""
+        assert self._file.given_up is not None
+        if self._file.given_up.errno == errno.ESTALE:
+            log.warning("%s: what stands there now is kept as %s", self.path, set_aside(self.path))
+        return _write_anew(self.path, self.history, take_turns)
 
     async def serve_compaction(self) -> Never:
         """Make the file shorter whenever that is worth it, until cancelled."""

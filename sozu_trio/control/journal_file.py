@@ -1,10 +1,14 @@
 """The open file of a journal: it grows by whole lines, durably, or stays as it was. Everything here blocks.
 
+Only what stands at the journal's path is found by the next start. So before a line is added there is a look at whether
+that is still this file, and not one that somebody moved there, or none.
+
 When a sync has failed nobody knows what the disk holds, and the next one that succeeds says nothing about the pages of
 the first (https://lwn.net/Articles/752063/). Such a file is given up: it takes nothing more until all that was
 acknowledged stands in a new one.
 """
 
+import errno
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -50,6 +54,16 @@ class JournalFile:
             raise
         self.size += len(line)
         self._entries += 1
+
+    def look_at(self, path: Path) -> None:
+        """Give the file up unless it is the one at `path`."""
+        try:
+            there = os.path.samestat(os.stat(path), os.fstat(self._fd))
+        except OSError as error:
+            self.given_up = error
+        else:
+            if not there:
+                self.given_up = OSError(errno.ESTALE, "another file has taken its place")
 
     def _cut(self) -> None:
         try:

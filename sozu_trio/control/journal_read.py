@@ -1,8 +1,9 @@
 """A journal's file → the history it holds, and what of it is to be believed.
 
 A file is made whole before it gets its name, and from then on only grows at its end, by one line at a time. So the one
-thing that a crash can leave half done is the last line: it is cut off, since nobody was told that it was done. Anything
-else that is wrong is damage, and what follows it can neither be trusted nor left out in silence.
+thing that a crash can leave half done is the last line, which then breaks off, or has NULs where a page of it was not
+written: it is cut off, since nobody was told that it was done. Anything else that is wrong is damage, be it in the last
+line: somebody may rely on that change, and what follows damage can neither be trusted nor left out in silence.
 """
 
 from bisect import bisect_left
@@ -28,8 +29,8 @@ class Contents:
     """Of all that is good."""
     base_size: int
     """Of the header and the base State."""
-    cut_off: int
-    """Of a last line that was never finished; 0 for none."""
+    cut_off: bytes
+    """A last line that was never finished; empty for none."""
 
 
 def read_journal(path: Path) -> Contents:
@@ -47,7 +48,7 @@ def read_journal(path: Path) -> Contents:
         history=History(base=state, base_generation=generation, entries=entries),
         size=lines.at,
         base_size=base_size,
-        cut_off=len(data) - lines.at,
+        cut_off=data[lines.at :],
     )
 
 
@@ -122,8 +123,11 @@ class _Lines:
         return document
 
     def end_torn(self) -> bool:
-        """Whether the line that could not be taken is the last one written: nothing behind it begins like another."""
-        return self._data.find(ENTRY, self.at + LEAD + 1) < 0
+        """Whether the line that could not be taken was never finished, which only the last one can be: nothing behind
+        it begins like another.
+        """
+        unfinished = not self._data.endswith(b"\n") or self._data.find(b"\0", self.at) >= 0
+        return unfinished and self._data.find(ENTRY, self.at + LEAD + 1) < 0
 
     def corrupt(self, what: object) -> CorruptJournal:
         return CorruptJournal(self._path, self.line, str(what))

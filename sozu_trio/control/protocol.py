@@ -24,8 +24,10 @@ from sozu_trio.errors import Problem, SozuTrioError
 VERSION = 1
 LONGEST_NAME = 200
 """Characters of an id or a verb: they come back in replies and stand in logs."""
-MOST_PROBLEMS = 20
-"""Named in one failure; a line may hold a hundred thousand."""
+IN_MESSAGE = 20
+"""Problems that the message of a failure names; programs find more in its content. Of a line that is no request, which
+may hold a hundred thousand, no more are looked for.
+"""
 
 Id = int | str
 Status = Literal["processing", "ok", "failure"]
@@ -175,9 +177,9 @@ def _structure(document: Mapping[str, Any], kind: type[Document]) -> Document:
     try:
         return _CONVERTER.structure({name: value for name, value in document.items() if name != "v"}, kind)
     except cattrs.BaseValidationError as error:
-        problems = tuple(islice(_problems(error), MOST_PROBLEMS + 1))
-    if len(problems) > MOST_PROBLEMS:
-        problems = (*problems[:MOST_PROBLEMS], Problem("", "and more"))
+        problems = tuple(islice(_problems(error), IN_MESSAGE + 1))
+    if len(problems) > IN_MESSAGE:
+        problems = (*problems[:IN_MESSAGE], Problem("", "and more"))
     raise _Faulty(problems)
 
 

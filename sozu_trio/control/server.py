@@ -48,7 +48,13 @@ async def serve_control(
     and limits are added. `changes_state` says of a verb whether it changes anything: requests of such verbs are
     carried out in the order a client sent them, and are finished when it hangs up.
     """
-    service = Service(answer=answer, hello=hello, changes_state=changes_state, limits=limits)
+    service = Service(
+        answer=answer,
+        hello=hello,
+        changes_state=changes_state,
+        limits=limits,
+        reading=trio.CapacityLimiter(limits.readers),
+    )
     server = ControlServer(service, permissions)
     async with listener:
         await server.run(listener, task_status)
@@ -62,7 +68,7 @@ class ControlServer:
         self._permissions = permissions
         self._accepting = trio.CancelScope()
         self._clients = trio.CancelScope()
-        self._conversations: set[Conversation] = set()
+        self._conversations: dict[Conversation, Peer] = {}
         self._numbers = itertools.count(1)
         self._quiet_until = -math.inf
 
@@ -107,7 +113,7 @@ class ControlServer:
             log.warning("%s: refused: %s", peer, refusal)
             return
         conversation = Conversation(self._service, peer, sock, clients)
-        self._conversations.add(conversation)
+        self._conversations[conversation] = peer
         clients.start_soon(self._serve, conversation, peer, sock, name=str(peer))
 
     def _peer_at(self, sock: trio.socket.SocketType) -> Peer:
@@ -123,10 +129,21 @@ class ControlServer:
         )
 
     def _refusal(self, peer: Peer) -> str | None:
-        limit = self._service.limits.clients
-        if refusal := self._permissions.refusal(peer.uid):
-            return refusal
-        return f"too many control clients: {limit} are connected already" if self.clients >= limit else None
+        return self._permissions.refusal(peer.uid) or self._crowd(peer)
+
+    def _crowd(self, peer: Peer) -> str | None:
+        """Why there is no place for this peer, though it may talk."""
+        limits, ours = self._service.limits, os.geteuid()
+        if self.clients >= limits.clients:
+            return f"too many control clients: {self.clients} are connected already"
+        if peer.uid not in (0, ours) and self.clients >= limits.clients - limits.reserved_clients:
+            kept = f"the last {limits.reserved_clients} places are kept for root and uid {ours}"
+            return f"too many control clients: {self.clients} are connected already, and {kept}"
+        looking = sum(not each.may_change for each in self._conversations.values())
+        if not peer.may_change and looking >= limits.clients // 2:
+            share = f"they get half of the {limits.clients} places"
+            return f"too many read-only control clients: {looking} are connected already, and {share}"
+        return None
 
     async def _serve(self, conversation: Conversation, peer: Peer, sock: trio.socket.SocketType) -> None:
         """The outer edge of a client: no exception passes, so that no client can stop the server."""
@@ -140,7 +157,7 @@ class ControlServer:
             log.error("%s: conversation failed", peer, exc_info=failures)
         finally:
             sock.close()
-            self._conversations.discard(conversation)
+            del self._conversations[conversation]
 
     def _complain(self, error: OSError) -> None:
         now = trio.current_time()

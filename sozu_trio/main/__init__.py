@@ -9,11 +9,13 @@ audit          who changed what, and what came of it
 documents      records as the JSON that people and programs read
 bodies         what may stand in the body of a verb that is no change
 changing       verbs that change State, one or many at once
+summaries      what is asked for, on one line without secrets
 declaring      reload and plan
 steps          a change of State, step by step, as people read it
 remembering    history and rollback
 keeping        state save, load, dump, stats
 files          files that a client names because they are too large for a request
+guarding       what a saved state must not be written over
 listing        clusters, frontends, backends, listeners, certificates
 looking        status, tree, sessions
 measuring      metrics

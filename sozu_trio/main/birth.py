@@ -18,6 +18,7 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.journal import Entry, Journal, set_aside
 from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.saved_state import load_into, read_saved_state
+from sozu_trio.control.write import remove_unfinished
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.declared import declared_by
@@ -112,6 +113,9 @@ def _no_lock(path: Path, error: OSError) -> str:
 def _found(config: Config, path: Path, state_from: str | None) -> Beginning:
     program = config.program
     declared = declared_by(config)
+    if program.automatic_state_save and program.saved_state is not None:
+        with contextlib.suppress(OSError):
+            remove_unfinished(program.saved_state)
     there = program.automatic_state_save and _size(path) is not None
     if there and state_from is None:
         return _go_on(path, declared)

@@ -1,6 +1,5 @@
 """Verbs that change State: each change on its own, or many of them as one transaction."""
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,33 +10,25 @@ from typing import Any
 import trio
 
 from sozu_trio.config.report import Notice, Report, place
-from sozu_trio.config.structure import keys_of, structure_whole
+from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.batch import read_batch
-from sozu_trio.control.records import redacted
 from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ApplyBody
-from sozu_trio.main.files import absolute, read_whole
+from sozu_trio.main.files import absolute, in_thread, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.main.summaries import summary, summary_of_all
 from sozu_trio.main.transactions import Order, Outcome
 from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, ids_made, read_change, things_meant
 from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
 from sozu_trio.telemetry.directives import fault_in
-from sozu_trio.telemetry.escape import printable
 from sozu_trio.telemetry.plural import count
 
 MANY = 100
 """Changes from which on a batch is worked out in a thread."""
-FILES = frozenset({"content"})
-"""Members that are whole files, with whatever secrets those hold."""
 _NUMBER = re.compile(r"changes\[(\d+)\]")
-FIELDS = frozenset({"header", "headers"})
-"""Members that hold fields of requests and responses, such as Authorization."""
-HIDDEN = "(not shown)"
-LONGEST = 300
-"""Characters of a summary."""
 
 
 async def change(parts: Parts, call: Call) -> Answer:
@@ -70,7 +61,7 @@ async def _given(body: ApplyBody) -> tuple[Any, ...]:
         return body.changes
     if body.changes is not None:
         raise ChangeRefused((Problem("file", f"found {show(body.file)} and changes; want only one of both"),))
-    return await trio.to_thread.run_sync(_changes_in, absolute(body.file))
+    return await in_thread(_changes_in, absolute(body.file))
 
 
 def _changes_in(path: Path) -> tuple[Any, ...]:
@@ -167,47 +158,6 @@ def _check_directives(body: Mapping[str, Any], where: str, report: Report) -> No
     text = body.get("filter")
     if isinstance(text, str) and (fault := fault_in(text)):
         report.wrong(place(where, "filter"), fault)
-
-
-def summary(verb: str, body: Mapping[str, Any]) -> str:
-    """The change on one line, without secrets: `backend add id=api backend-id=api-1 address=127.0.0.1:9000`."""
-    given = {name: value for name, value in redacted(body).items() if name not in ("verb", "changes")}
-    return _cut(printable(" ".join([verb, *(f"{name}={_shown(verb, name, value)}" for name, value in given.items())])))
-
-
-def _shown(verb: str, name: str, value: object) -> str:
-    """What stands for a value. One of an option that nobody knows, or of a field of requests, may be a secret."""
-    if name in FILES:
-        return _measured(value)
-    table = CHANGE_VERBS.get(verb)
-    if name in FIELDS or (table is not None and name not in keys_of(table)):
-        return HIDDEN
-    return _word(value)
-
-
-def summary_of_all(given: Sequence[Any], file: str | None = None) -> str:
-    """The first of a batch on one line, and the file they are from."""
-    shown = (summary(str(each.get("verb")), each) if isinstance(each, Mapping) else "(no table)" for each in given[:3])
-    source = f" from {_word(file)}" if file is not None else ""
-    return _cut(f"apply {count(len(given), 'change')}{printable(source)}: {'; '.join(shown)}")
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-
-
-def _word(value: object) -> str:
-    if isinstance(value, str):
-        return value if value and " " not in value and len(value) <= LONGEST else _quoted(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if len(text) <= LONGEST else _measured(text)
-
-
-def _measured(value: object) -> str:
-    return f"({len(value)} characters)" if isinstance(value, str) else "(no text)"
 
 
 HANDLERS: Handlers = {**dict.fromkeys(CHANGE_VERBS, change), "apply": apply}

@@ -3,13 +3,14 @@
 import dataclasses
 from pathlib import Path
 
-import trio
-
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.config.regular import read_regular
 from sozu_trio.config.values import show
+from sozu_trio.errors import ConfigError, Problem
+from sozu_trio.main.files import in_thread
 from sozu_trio.routing.state import State, declare
+from sozu_trio.telemetry.directives import fault_in
 
 HOT = {"timeouts", "log_level"}
 """Fields of Program that State carries as Settings, so that a reload changes them at once."""
@@ -29,7 +30,15 @@ def declared_by(config: Config) -> State:
 
 async def read_file(path: Path) -> Config:
     """The configuration at `path`, a regular file, read in a thread: a large one takes seconds. Raises ConfigError."""
-    return await trio.to_thread.run_sync(load_config, path, read_regular)
+    return await in_thread(_read, path)
+
+
+def _read(path: Path) -> Config:
+    """Directives are the log's own language, which the file only carries."""
+    config = load_config(path, read_regular)
+    if fault := fault_in(config.program.log_level):
+        raise ConfigError(config.source, (Problem("log_level", fault),))
+    return config
 
 
 def waiting_for_a_start(before: Program, after: Program) -> list[str]:

@@ -68,9 +68,11 @@ async def _reload(parts: Parts, call: Call) -> Answer:
 
 async def _plan(parts: Parts, call: Call) -> Answer:
     body = call.read(ReloadBody)
-    if body.file is not None and not call.peer.may_change:
+    if body.file not in (None, parts.config_path) and not call.peer.may_change:
         # What is wrong with a file is told with what stands there.
-        raise OperatorError("file: who may only look can have no other file read than the configuration")
+        raise OperatorError(
+            f"file: read-only: uid {call.peer.uid} may only have the configuration file read; want no file"
+        )
     config = await _read(parts, body.file)
     before = parts.transactions.state
     generation = parts.transactions.generation

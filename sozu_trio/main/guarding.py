@@ -80,7 +80,8 @@ def _is_beside(path: Path, journal: Path) -> bool:
 
 
 def _is_within(path: Path, directory: Path) -> bool:
-    return any(_same(each, directory) for each in Path(os.path.realpath(path)).parents)
+    parents = Path(os.path.realpath(path)).parents
+    return Path(os.path.realpath(directory)) in parents or any(_same(each, directory) for each in parents)
 
 
 def _refuse_other_files(path: Path) -> None:

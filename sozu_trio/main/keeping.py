@@ -14,7 +14,7 @@ from sozu_trio.control.write import write_atomically
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import EmptyBody, StateDumpBody, StateLoadBody, StateSaveBody
 from sozu_trio.main.events import Event
-from sozu_trio.main.files import absolute, read_whole
+from sozu_trio.main.files import absolute, in_thread, read_whole
 from sozu_trio.main.guarding import refuse_our_own
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
@@ -54,7 +54,7 @@ async def _dump(parts: Parts, call: Call) -> Answer:
 
 async def _save(parts: Parts, call: Call) -> Answer:
     path = _path(parts, call.read(StateSaveBody).file)
-    await trio.to_thread.run_sync(refuse_our_own, parts, path)
+    await in_thread(refuse_our_own, parts, path)
     state, generation = parts.transactions.state, parts.transactions.generation
     try:
         await trio.to_thread.run_sync(_write, path, state, generation)
@@ -81,7 +81,7 @@ def _write(path: Path, state: State, generation: int) -> None:
 async def _load(parts: Parts, call: Call) -> Answer:
     """What is loaded comes on top of what is there, and counts as born over the socket."""
     body = call.read(StateLoadBody)
-    saved = await trio.to_thread.run_sync(_read, body)
+    saved = await in_thread(_read, body)
     source = f" from {body.file}" if body.file is not None else ""
     order = Order(
         actor=call.actor,

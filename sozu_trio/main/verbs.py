@@ -21,8 +21,8 @@ from sozu_trio.main import (
     remembering,
 )
 from sozu_trio.main.auditing import Attempt, audited
-from sozu_trio.main.changing import summary, summary_of_all
 from sozu_trio.main.parts import Call, Handler, Handlers, Parts
+from sozu_trio.main.summaries import summary, summary_of_all
 
 HANDLERS: Handlers = {
     **changing.HANDLERS,

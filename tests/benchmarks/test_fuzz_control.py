@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from benchmarks import fuzz_control
-from benchmarks.fuzz_control import Figures, Unsound, fuzz, growth, proxy, send_traffic, show
+from benchmarks.fuzz_control import SLOWEST, Figures, Unsound, delay, fuzz, growth, proxy, send_traffic, show
 from tests.control.conversing import open_control
 
 HELLO = b'{"v":1,"id":null,"status":"ok","message":"hello","content":{"pid":%d}}\n' % os.getpid()
@@ -99,6 +99,11 @@ async def test_traffic_that_suffers_is_noticed(answer: bytes) -> None:
 @pytest.mark.parametrize(("sizes", "flat"), [([], True), ([50, 60, 55], True), ([50, 90, 51], True), ([50, 67], False)])
 def test_memory(sizes: list[int], flat: bool) -> None:
     assert (list(growth(Figures(rss=[size << 20 for size in sizes]))) == []) == flat
+
+
+def test_traffic_that_waits_is_no_success() -> None:
+    assert list(delay(Figures(slowest=SLOWEST))) == []
+    assert list(delay(Figures(slowest=SLOWEST + 0.1))) == ["a request of the traffic took more than 1 s"]
 
 
 def test_a_real_proxy_is_started_and_ended() -> None:

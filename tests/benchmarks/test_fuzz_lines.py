@@ -2,9 +2,11 @@
 
 from collections import Counter
 
-from benchmarks.fuzz_lines import ODD, VERBS, Shots
+from benchmarks.fuzz_lines import LARGE, ODD, VERBS, Shots
+from sozu_trio.config.limits import ControlLimits
 from sozu_trio.control.protocol import NoRequest, read_request
 
+CONTROL_LIMIT = ControlLimits().request
 HARMFUL = {"shutdown", "upgrade", "rollback", "state load", "state save"}
 
 
@@ -31,6 +33,15 @@ def test_lines_end_and_most_are_refused_for_different_reasons() -> None:
                 assert shot.may_succeed or verb == "x"
     assert reasons["valid"] > 500
     assert len(reasons) > 50
+
+
+def test_large_requests_are_just_short_of_the_limit() -> None:
+    shots = Shots("x")
+    for _ in range(3 * len(LARGE)):
+        shot = shots.large()
+        assert len(shot.data) < CONTROL_LIMIT
+        assert len(shot.data) > CONTROL_LIMIT / 2
+        assert not shot.may_succeed
 
 
 def test_nothing_harmful_is_asked() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sozu_trio.cli import main
+from sozu_trio.control.protocol import IN_MESSAGE
 from tests.cli.scripted import HELLO, ScriptedProxy, failure, ok, processing
 
 Capture = pytest.CaptureFixture[str]
@@ -62,6 +63,20 @@ def test_a_refusal_says_every_problem(proxy: ScriptedProxy, capfd: Capture) -> N
     assert ctl(proxy, *ADD, "--json") == 1
     out, err = capfd.readouterr()
     assert (json.loads(out), err) == (PROBLEMS, f"{SAID}\n")
+
+
+def test_people_see_all_problems_though_the_message_names_but_some(proxy: ScriptedProxy, capfd: Capture) -> None:
+    problems = [{"where": f"changes[{number}]", "what": "missing verb"} for number in range(IN_MESSAGE + 1)]
+    proxy.script = [failure("changes[0]: missing verb\nand 20 more", {"problems": problems})]
+    assert ctl(proxy, *ADD) == 1
+    assert capfd.readouterr().err == "".join(f"{each['where']}: missing verb\n" for each in problems)
+
+
+@pytest.mark.parametrize("problems", [7, [7] * (IN_MESSAGE + 1), [{"what": "alone"}]])
+def test_else_the_message_stands(proxy: ScriptedProxy, problems: object, capfd: Capture) -> None:
+    proxy.script = [failure("no", {"problems": problems})]
+    assert ctl(proxy, *ADD) == 1
+    assert capfd.readouterr().err == "no\n"
 
 
 def test_a_refusal_without_content_is_a_document_too(proxy: ScriptedProxy, capfd: Capture) -> None:

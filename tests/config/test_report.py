@@ -3,7 +3,7 @@
 import pytest
 
 from sozu_trio.config.report import Notice, Report, an, place
-from sozu_trio.errors import Problem
+from sozu_trio.errors import MOST_PROBLEMS, Problem
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,18 @@ def test_what_was_refused_is_not_missing() -> None:
     report.missing("listeners[1].address", "ip:port")
     report.missing("listeners[10].address", "ip:port")
     assert [str(problem) for problem in report.problems[2:]] == ["listeners[10].address: missing; want ip:port"]
+
+
+def test_of_many_problems_the_first_are_kept_and_the_others_counted() -> None:
+    report = Report()
+    for number in range(MOST_PROBLEMS):
+        report.wrong(f"changes[{number}]", "found 3")
+    assert len(report.problems) == MOST_PROBLEMS
+    assert report.problems[-1].others == 0
+    for _ in range(1234):
+        report.missing("changes[2000].verb", "a verb")
+    assert report.found == MOST_PROBLEMS + 1234
+    assert report.problems[MOST_PROBLEMS:] == [Problem("", "and 1,234 more", others=1234)]
 
 
 def test_notices_read_as_problems_do() -> None:

@@ -6,16 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cattrs.errors import IterableValidationNote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sozu_trio.config import schema
+from sozu_trio.config import kinds, schema
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, PathType
+from sozu_trio.config.limits import ARRAY_ITEMS
 from sozu_trio.config.report import Report
 from sozu_trio.config.resolve import WANT_ADDRESS
 from sozu_trio.config.structure import MOST, keys_of, structure, structure_fields, structure_whole
 from sozu_trio.config.values import Positive
+from sozu_trio.errors import MOST_PROBLEMS
 
 
 def read(text: str) -> tuple[schema.FileTable, list[str]]:
@@ -186,8 +189,82 @@ def test_a_body_that_needs_nothing_is_made_of_what_can_be_read() -> None:
 def test_who_means_harm_gets_short_answers() -> None:
     garbage = {f"{number:0>200}": 1 for number in range(10 * MOST)}
     _, problems = body({"id": "a", "from": "127.0.0.1:1", "changes": [1] * 10 * MOST, **garbage})
-    assert len(problems) == 2 * MOST
+    assert len(problems) == 2 * MOST + 2
+    assert problems[MOST] == "changes: found more than 100 faults; the rest was not looked at"
+    assert problems[-1] == "900 more unknown keys"
     assert max(map(len, problems)) < 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """A body of arrays."""
+
+    names: tuple[str, ...] = ()
+    anything: tuple[Any, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def lists(document: dict[str, Any]) -> tuple[Lists | None, list[str]]:
+    report = Report()
+    return structure_whole(document, report, Lists), [str(problem) for problem in report.problems]
+
+
+def test_an_array_in_a_body_has_a_bound() -> None:
+    assert lists({"names": ["a"] * ARRAY_ITEMS}) == (Lists(names=("a",) * ARRAY_ITEMS), [])
+    for item in (1, "a"):
+        problem = "names: found an array; want one of at most 1,000 elements, not of 1,001"
+        assert lists({"names": [item] * (ARRAY_ITEMS + 1)}) == (None, [problem])
+
+
+def test_an_array_of_anything_is_not_looked_into() -> None:
+    assert lists({"anything": [1] * 100_000})[0] == Lists(anything=(1,) * 100_000)
+    assert lists({"anything": 3})[1] == ["anything: found 3; want an array"]
+
+
+@pytest.mark.parametrize("document", [{"names": [1] * ARRAY_ITEMS}, {"tags": dict.fromkeys(map(str, range(9999)), 1)}])
+def test_no_exception_is_made_for_what_is_not_told(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[Any] = []
+
+    def note(*about: Any) -> IterableValidationNote:
+        notes.append(about)
+        return IterableValidationNote(*about)
+
+    monkeypatch.setattr(kinds, "IterableValidationNote", note)
+    assert len(lists(document)[1]) == MOST + 1
+    assert len(notes) == MOST + 1
+
+
+def test_a_file_has_no_bound() -> None:
+    entries = ", ".join(map(str, range(-3 * MOST, 0)))
+    file, problems = read(f"command_allowed_uids = [{entries}]\ncommand_read_only_uids = {list(range(2000))}")
+    assert len(problems) == 3 * MOST
+    assert file.command_read_only_uids == tuple(range(2000))
+
+
+def test_what_a_file_may_say_a_saved_state_may_repeat() -> None:
+    networks = ["10.0.0.1"] * 2 * ARRAY_ITEMS
+    report = Report()
+    table = structure_whole({"trusted_proxies": networks}, report, schema.ListenerTable)
+    assert table is not None
+    assert len(table.trusted_proxies) == 2 * ARRAY_ITEMS
+    structure_whole({"trusted_proxies": [1] * 2 * ARRAY_ITEMS}, report, schema.ListenerTable)
+    assert len(report.problems) == MOST + 1
+
+
+def test_what_was_meant_is_looked_for_only_so_often() -> None:
+    report = Report()
+    for _ in range(2 * MOST):
+        structure_fields({"name": 1}, report, Lists)
+    hints = [problem.what == "unknown key; did you mean 'names'?" for problem in report.problems]
+    assert hints == [True] * MOST + [False] * MOST
+
+
+def test_a_full_report_still_knows_what_is_wrong() -> None:
+    report = Report()
+    for _ in range(2 * MOST_PROBLEMS):
+        report.wrong("", "no")
+    assert structure_whole({"tags": {"a": 1}}, report, Lists) is None
+    assert structure_whole({"tags": {"a": "b"}}, report, Lists) == Lists(tags={"a": "b"})
 
 
 def test_a_body_in_which_nothing_is_known() -> None:

@@ -19,6 +19,10 @@ REQUEST = Request(id="x", verb="apply")
 HERE, THERE = Problem("changes[0].id", "missing"), Problem("changes[1].weight", "found -1; want 0 or more")
 
 
+def many(count: int) -> tuple[Problem, ...]:
+    return tuple(Problem(f"changes[{number}]", "found 1") for number in range(count))
+
+
 def raising(error: BaseException) -> Answerer:
     async def answer(_peer: Peer, _request: Request, _progress: Progress) -> Answer:
         raise error
@@ -79,6 +83,19 @@ async def test_an_answer_is_the_reply(ok: bool, status: str) -> None:
             failure(f"{HERE}\n{THERE}", HERE, THERE),
         ),
         (OperatorError("half a character: \udcff"), failure("half a character: ?")),
+        (ChangeRefused(many(20)), failure("\n".join(map(str, many(20))), *many(20))),
+        (
+            ConfigError("a.toml", many(21)),
+            failure("a.toml: " + "\na.toml: ".join(map(str, many(20))) + "\nand 1 more", *many(21)),
+        ),
+        (
+            ChangeRefused(many(400_000)),
+            failure(
+                "\n".join([*map(str, many(20)), "and 399,980 more"]),
+                *many(1000),
+                Problem("", "and 399,000 more"),
+            ),
+        ),
     ],
 )
 async def test_every_problem_the_operator_can_mend_is_named(

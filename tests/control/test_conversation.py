@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import trio
 
 from sozu_trio.config.limits import ControlLimits
+from sozu_trio.control import conversation
+from sozu_trio.control.protocol import Request, read_request
 from sozu_trio.errors import ConfigError, OperatorError, Problem
 from tests.control.conversing import Control, RawClient, open_control
 
@@ -129,6 +132,36 @@ async def test_what_we_did_wrong_stays_in_the_log(
     assert record.exc_info
     assert "client 1 (uid " in record.getMessage()
     assert f"request 1, {verb!r}" in record.getMessage()
+
+
+async def test_a_large_request_leaves_the_loop_to_others(
+    control: Control, client: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+
+    def read(line: bytes) -> Request:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return read_request(line)
+
+    monkeypatch.setattr(conversation, "read_request", read)
+    large = {"x": "y" * 50_000}
+    await client.send(
+        {"id": 1, "verb": "echo"}, {"id": 2, "verb": "echo", "body": large}, {"id": 3, "verb": "x" * 60_000}
+    )
+    said = [await client.reply() for _ in range(3)]
+    assert threads == [False, True, True]
+    assert {reply["id"]: reply["content"] for reply in said[:2]} == {1: {}, 2: large}
+    assert said[2]["message"].startswith("verb: found 'xxx")
+
+
+async def test_who_does_not_read_has_nothing_more_made(tmp_path: Path) -> None:
+    """Only what had begun already is finished."""
+    limits = ControlLimits(reply_bytes=100)
+    async with open_control(tmp_path, limits=limits) as control, control.greeted() as client:
+        await client.send(*({"id": number, "verb": "large", "body": {"bytes": 2_000_000}} for number in range(8)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert 1 <= len(control.answers.done) <= 2
+        assert {(await client.reply())["id"] for _ in range(8)} == set(range(8))
 
 
 async def test_a_reply_of_ten_megabytes(client: RawClient) -> None:

@@ -43,6 +43,17 @@ def inode(path: Path) -> int:
     return path.stat().st_ino
 
 
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def take_away(path: Path, foreign: bytes | None) -> None:
+    """And put something else in its place, if that is given."""
+    path.rename(path.with_name("moved"))
+    if foreign is not None:
+        path.write_bytes(foreign)
+
+
 def line_count(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
@@ -62,7 +73,6 @@ async def test_what_is_appended_is_there_again(path: Path) -> None:
             await journal.append(added(generation))
         assert journal.history.generation == 6
     with closing(Journal.open(path)) as journal:
-        assert journal.cut_off == 0
         assert journal.history.base == base
         assert journal.history.entries == (added(5), added(6))
         await journal.append(added(7))
@@ -76,13 +86,46 @@ async def test_a_torn_tail_is_cut_off_and_told(path: Path, caplog: pytest.LogCap
         await journal.append(added(1))
         await journal.append(added(2))
     os.truncate(path, os.stat(path).st_size - 20)
+    torn = content(path).splitlines()[-1]
     with closing(Journal.open(path)) as journal:
-        assert journal.cut_off > 20
-        assert f"{journal.cut_off} bytes are cut off" in caplog.text
+        (kept,) = path.parent.glob("journal.torn-2*")
+        assert caplog.messages == [
+            f"{path}: its last change was never finished; bytes cut off: {len(torn)}, kept as {kept}"
+        ]
+        assert kept.read_bytes() == torn
         assert clusters(journal) == names(1, 1)
         await journal.append(added(2))
     with closing(Journal.open(path)) as journal:
-        assert (journal.cut_off, clusters(journal)) == (0, names(1, 2))
+        assert clusters(journal) == names(1, 2)
+    assert len(caplog.messages) == 1
+
+
+def test_a_torn_tail_that_cannot_be_kept_stops_no_start(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal.create(path, EMPTY, 0).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"0")
+    monkeypatch.setattr(journal_module, "write_atomically", no_space)
+    Journal.open(path).close()
+    assert path.read_bytes() == whole
+    assert "bytes cut off: 1, which cannot be kept as" in caplog.text
+    assert caplog.text.endswith(": No space left on device\n")
+
+
+@pytest.mark.parametrize("foreign", [None, b"a backup\n"])
+async def test_a_journal_that_somebody_took_away_is_written_anew(
+    path: Path, foreign: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Journal.create(path, EMPTY, 0)) as journal:
+        await journal.append(added(1))
+        take_away(path, foreign)
+        await journal.append(added(2))
+        await journal.append(added(3))
+    with closing(Journal.open(path)) as journal:
+        assert clusters(journal) == names(1, 3)
+    assert [each.read_bytes() for each in path.parent.glob("journal.aside-2*")] == ([foreign] if foreign else [])
+    assert len(caplog.messages) == (2 if foreign else 1)
 
 
 def test_a_damaged_journal_is_kept_aside(path: Path) -> None:

@@ -47,7 +47,7 @@ def succeed(path: Path, history: History = HISTORY, lines: tuple[bytes, ...] = (
 
 def generation(path: Path) -> int:
     contents = read_journal(path)
-    assert contents.cut_off == 0
+    assert not contents.cut_off
     return contents.history.generation
 
 

@@ -62,7 +62,7 @@ def line(document: object) -> bytes:
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    expected = Contents(history=HISTORY, size=len(WHOLE), base_size=BASE_SIZE, cut_off=0)
+    expected = Contents(history=HISTORY, size=len(WHOLE), base_size=BASE_SIZE, cut_off=b"")
     assert read(tmp_path, WHOLE) == expected
 
 
@@ -107,31 +107,34 @@ def test_large_differences_stand_in_pieces(tmp_path: Path) -> None:
 def test_a_last_line_that_breaks_off_is_cut(tmp_path: Path, kept: int) -> None:
     contents = read(tmp_path, WHOLE[: len(WHOLE) - len(LINES[-1]) + kept])
     assert contents.history.generation == 6
-    assert (contents.cut_off, contents.size) == (kept, len(WHOLE) - len(LINES[-1]))
+    assert contents.cut_off == LINES[-1][:kept]
+    assert contents.size == len(WHOLE) - len(LINES[-1])
 
 
 @IN_PLACE
-@given(at=st.integers(0, len(LINES[-1]) - 1), byte=st.integers(1, 255))
-def test_a_last_line_that_is_wrong_is_cut(tmp_path: Path, at: int, byte: int) -> None:
-    data = bytearray(WHOLE)
-    data[len(WHOLE) - len(LINES[-1]) + at] ^= byte
-    contents = read(tmp_path, bytes(data))
+@given(first=st.integers(0, len(LINES[-1]) - 1), length=st.integers(1, len(LINES[-1])))
+def test_a_last_line_of_which_a_page_was_not_written_is_cut(tmp_path: Path, first: int, length: int) -> None:
+    torn = LINES[-1][:first] + bytes(length) + LINES[-1][first + length :]
+    contents = read(tmp_path, b"".join(LINES[:-1]) + torn)
     assert contents.history == History(base=BASE, base_generation=4, entries=HISTORY.entries[:-1])
-    assert contents.cut_off == len(LINES[-1])
+    assert contents.cut_off == torn
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 5000, b"\n\n", b"garbage\nmore of it\n", b"\xff" * 7])
+@pytest.mark.parametrize("tail", [b"\0" * 5000, b"garbage\nmore of it", b"\xff" * 7])
 def test_a_tail_that_never_was_a_line_is_cut(tmp_path: Path, tail: bytes) -> None:
     contents = read(tmp_path, WHOLE + tail)
     assert contents.history == HISTORY
-    assert contents.cut_off == len(tail)
+    assert contents.cut_off == tail
 
 
 @IN_PLACE
-@given(at=st.integers(0, len(WHOLE) - len(LINES[-1]) - 1), byte=st.integers(1, 255))
-def test_a_wrong_byte_before_the_last_line_is_damage(tmp_path: Path, at: int, byte: int) -> None:
+@given(at=st.integers(0, len(WHOLE) - 2), byte=st.integers(1, 255))
+def test_a_wrong_byte_is_damage_though_it_be_in_the_last_line(tmp_path: Path, at: int, byte: int) -> None:
+    """Only its line feed tells that the last line was finished, and a NUL that it was not."""
     data = bytearray(WHOLE)
     data[at] ^= byte
+    if not data[at]:
+        data[at] = 0xFF
     number = WHOLE.count(b"\n", 0, at) + 1
     with pytest.raises(CorruptJournal) as caught:
         read(tmp_path, bytes(data))
@@ -157,6 +160,7 @@ def test_lost_lines_are_damage(tmp_path: Path) -> None:
         (LINES[0][:-1], "line 1: it breaks off"),
         (LINES[0], "line 2: it is missing"),
         (LINES[0] + LINES[1][:-1], "line 2: it breaks off"),
+        (WHOLE + b"\n\n", "line 6: its checksum is wrong"),
         (LINES[0] + LINES[2], "line 2: it is no piece of a base State"),
         (b"#!/bin/sh\n", "line 1: its checksum is wrong"),
         (line({"format": "sozu_trio state"}), "line 1: it is not the header of a journal"),

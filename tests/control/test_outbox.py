@@ -14,7 +14,8 @@ pytestmark = pytest.mark.virtual_time
 
 UNREAD = 30.0
 ROOM = 4
-LIMITS = ControlLimits(replies=ROOM, unread=UNREAD)
+ROOM_BYTES = 100_000
+LIMITS = ControlLimits(replies=ROOM, reply_bytes=ROOM_BYTES, unread=UNREAD)
 LARGE = b"x" * (4 << 20) + b"\n"
 """More than a socket takes."""
 
@@ -87,6 +88,52 @@ async def test_who_has_one_too_many_waits(pair: Pair, nursery: trio.Nursery) -> 
     assert len(done) == ROOM + 2
 
 
+async def test_room_is_counted_in_bytes_too(pair: Pair, nursery: trio.Nursery) -> None:
+    """What is being written and not read yet counts; the line that fills the room is taken whole."""
+    done: list[int] = []
+
+    async def put() -> None:
+        for number in range(3):
+            await pair.outbox.put(LARGE)
+            done.append(number)
+
+    nursery.start_soon(pair.write)
+    nursery.start_soon(put)
+    await wait_all_tasks_blocked()
+    assert done == [0]
+    await pair.outbox.offer(b"dropped\n")
+    with trio.move_on_after(1) as waiting:
+        await pair.outbox.room()
+    assert waiting.cancelled_caught
+    await pair.read(len(LARGE) - 1000)
+    await wait_all_tasks_blocked()
+    assert done == [0, 1]
+    assert await pair.read(1000 + len(LARGE)) == b"x" * 999 + b"\n" + LARGE
+    await pair.read(len(LARGE))
+    await pair.outbox.room()
+    await pair.outbox.put(b"end\n")
+    assert await pair.read(4) == b"end\n"
+
+
+async def test_whoever_waits_longest_is_served_first(pair: Pair, nursery: trio.Nursery) -> None:
+    for number in range(ROOM + 5):
+        nursery.start_soon(pair.outbox.put, b"%d\n" % number)
+        await wait_all_tasks_blocked()
+    nursery.start_soon(pair.write)
+    assert await pair.read(2 * (ROOM + 5)) == b"".join(b"%d\n" % number for number in range(ROOM + 5))
+
+
+async def test_who_waits_for_room_in_vain_leaves_no_trace(pair: Pair, nursery: trio.Nursery) -> None:
+    await put_all(pair.outbox, [b"%d\n" % number for number in range(ROOM)])
+    for _ in range(2):
+        with trio.move_on_after(1):
+            await pair.outbox.put(b"never\n")
+    nursery.start_soon(pair.write)
+    assert await pair.read(2 * ROOM) == b"0\n1\n2\n3\n"
+    await pair.outbox.put(b"end\n")
+    assert await pair.read(4) == b"end\n"
+
+
 async def test_what_is_only_offered_is_dropped_where_there_is_no_room(pair: Pair, nursery: trio.Nursery) -> None:
     began = trio.current_time()
     for number in range(ROOM + 5):
@@ -153,15 +200,15 @@ async def test_who_stops_reading_is_given_up_a_while_later(pair: Pair, nursery: 
 
 async def test_who_reads_slowly_gets_everything(pair: Pair, nursery: trio.Nursery) -> None:
     """Less at a time than the kernel wants gone before it takes more."""
-    await put_all(pair.outbox, [LARGE, b"end\n"])
+    await put_all(pair.outbox, [b"begin\n", LARGE])
     pair.outbox.finish()
     nursery.start_soon(pair.write)
     received = b""
-    while len(received) < len(LARGE) + 4:
+    while len(received) < len(LARGE) + 6:
         await trio.sleep(UNREAD - 1)
-        received += await pair.read(min(80_000, len(LARGE) + 4 - len(received)))
+        received += await pair.read(min(80_000, len(LARGE) + 6 - len(received)))
     await wait_all_tasks_blocked()
-    assert received == LARGE + b"end\n"
+    assert received == b"begin\n" + LARGE
     assert pair.ended is None
     assert trio.current_time() > 40 * UNREAD
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sozu_trio.control.protocol import (
+    IN_MESSAGE,
     LONGEST_NAME,
-    MOST_PROBLEMS,
     NoReply,
     NoRequest,
     Reply,
@@ -100,7 +100,7 @@ def test_every_problem_is_told() -> None:
 
 def test_of_very_many_problems_some_are_told() -> None:
     error = refused(request(**{f"unknown {number:06} " + "x" * 300: 1 for number in range(5000)}))
-    assert len(error.problems) == MOST_PROBLEMS + 1
+    assert len(error.problems) == IN_MESSAGE + 1
     assert error.problems[-1] == Problem("", "and more")
     assert len(str(error)) < 10_000
 

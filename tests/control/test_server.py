@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from sozu_trio.config.limits import ControlLimits
+from sozu_trio.control import server
 from sozu_trio.control.conversation import Conversation
 from sozu_trio.control.permissions import Permissions, process_name
 from tests.control.conversing import Control, RawClient, open_control
@@ -19,6 +20,7 @@ from tests.control.conversing import Control, RawClient, open_control
 pytestmark = pytest.mark.virtual_time
 
 US = os.geteuid()
+OWN, OTHER, LOOKER = 1, 1001, 1002
 
 
 @pytest.fixture
@@ -94,6 +96,52 @@ async def test_one_client_too_many_costs_the_others_nothing(tmp_path: Path) -> N
                 assert await third.ended()
             await one.send({"id": 1, "verb": "echo"})
             assert (await one.said())[1] == "ok"
+        await trio.testing.wait_all_tasks_blocked()
+        async with control.greeted():
+            pass
+
+
+@pytest.fixture
+def users(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Whoever connects next is the user at the front."""
+    queue: list[int] = []
+    monkeypatch.setattr(server, "peer_credentials", lambda _sock: (queue.pop(0), 0, os.getpid()))
+    monkeypatch.setattr(os, "geteuid", lambda: OWN)
+    return queue
+
+
+@pytest.mark.parametrize("operator", [0, OWN])
+async def test_others_leave_places_for_the_operator(tmp_path: Path, users: list[int], operator: int) -> None:
+    users += [OTHER, OTHER, OTHER, operator, operator, OTHER, operator, operator]
+    limits = ControlLimits(clients=4, reserved_clients=2)
+    kept = f"the last 2 places are kept for root and uid {OWN}"
+    async with open_control(tmp_path, limits=limits) as control, control.greeted(), control.greeted():
+        async with control.connect() as third:
+            why = f"too many control clients: 2 are connected already, and {kept}"
+            assert await third.said() == (None, "failure", why)
+            assert await third.ended()
+        async with control.greeted():
+            async with control.greeted(), control.connect() as another:
+                assert await another.said() == (None, "failure", "too many control clients: 4 are connected already")
+                async with control.connect() as too_many:
+                    assert (await too_many.said())[2] == "too many control clients: 4 are connected already"
+            await trio.testing.wait_all_tasks_blocked()
+            async with control.greeted():
+                pass
+
+
+async def test_those_who_only_look_get_half_of_the_places(tmp_path: Path, users: list[int]) -> None:
+    users += [LOOKER, LOOKER, LOOKER, OTHER, LOOKER]
+    limits = ControlLimits(clients=5, reserved_clients=0)
+    permissions = Permissions(read_only_uids=[LOOKER])
+    async with open_control(tmp_path, permissions, limits) as control, control.greeted():
+        async with control.greeted():
+            async with control.connect() as third:
+                why = "too many read-only control clients: 2 are connected already, and they get half of the 5 places"
+                assert await third.said() == (None, "failure", why)
+                assert await third.ended()
+            async with control.greeted():
+                pass
         await trio.testing.wait_all_tasks_blocked()
         async with control.greeted():
             pass

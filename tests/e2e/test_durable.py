@@ -88,7 +88,7 @@ def test_killed_at_any_instant(life: Life, *, full_drill: bool) -> None:
             dump = control.ask("state dump")
             if known is not None:
                 figures["one later"] += judge(streams, *known, dump)
-                figures["torn tails"] += "are cut off" in proxy.output()
+                figures["torn tails"] += "cut off: " in proxy.output()
             if number == runs:
                 break
             known = model_of(dump), dump["generation"]
@@ -152,9 +152,8 @@ def test_a_torn_tail_is_cut_off_and_told(life: Life) -> None:
     for end in (last + 1, random.randrange(last + 2, len(whole) - 1), len(whole) - 1):
         life.journal.write_bytes(whole[:end])
         with life.lived() as (proxy, control):
-            wait_for(
-                proxy, f" WARN MAIN\t{life.journal}: its last change was never finished: {end - last} bytes are cut off"
-            )
+            told = f" WARN MAIN\t{life.journal}: its last change was never finished; bytes cut off: {end - last}, "
+            wait_for(proxy, told)
             assert clusters(control) == ["web", "a"]
             add_clusters(control, "c")
         assert life.journal.read_bytes().startswith(whole[:last])

@@ -13,6 +13,7 @@ from sozu_trio.config.load import load_config
 from sozu_trio.config.program import Program
 from sozu_trio.control.journal import Journal
 from sozu_trio.control.saved_state import dump_document
+from sozu_trio.control.write import SUFFIX
 from sozu_trio.errors import ChangeRefused, CorruptJournal, JournalError, OperatorError
 from sozu_trio.main.birth import NO_STATE, Beginning, begin, journal_path
 from sozu_trio.main.declared import declared_by
@@ -155,6 +156,15 @@ async def test_the_file_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert aside.read_bytes() == written
     assert f"starting from none; the journal is kept as {aside}" in caplog.text
     assert await live(file) == (declared(file), 1)
+
+
+async def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
+    left = [tmp_path / f".{name}.x1{SUFFIX}" for name in ("state.json", JOURNAL)]
+    other = tmp_path / f".other.x1{SUFFIX}"
+    for each in (*left, other):
+        each.touch()
+    await live(write(tmp_path))
+    assert [each.exists() for each in (*left, other)] == [False, False, True]
 
 
 async def test_a_saved_state_instead_of_the_journal(tmp_path: Path) -> None:

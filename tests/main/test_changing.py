@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend
 from sozu_trio.errors import ChangeRefused
-from sozu_trio.main.changing import HANDLERS, LONGEST, MANY, summary, summary_of_all
+from sozu_trio.main.changing import HANDLERS, MANY
+from sozu_trio.main.summaries import summary
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.routing.changes import CHANGE_VERBS
 from tests.main.looking_parts import AskedMain
@@ -333,47 +332,6 @@ async def test_changes_outlive_main(tmp_path: Path) -> None:
         state, generation = main.parts.transactions.state, main.parts.transactions.generation
     async with running(file) as main:
         assert (main.parts.transactions.state, main.parts.transactions.generation) == (state, generation)
-
-
-@pytest.mark.parametrize(
-    ("body", "line"),
-    [
-        ({}, "v"),
-        ({"verb": "w", "changes": [1]}, "v"),
-        (
-            {"id": "api", "weight": 5, "backup": True, "tags": {"a": "b c"}},
-            'v id=api weight=5 backup=true tags={"a": "b c"}',
-        ),
-        ({"path": "", "header": ["a=b"], "method": None}, 'v path="" header=(not shown) method=null'),
-        ({"key": "KEY", "authorized-hash": ["x"]}, "v key=(redacted) authorized-hash=(redacted)"),
-        ({"filter": "a b", "more": "é\n\x1b\u202e"}, 'v filter="a b" more=é\\n\\x1b\\u202e'),
-        ({"new\nline": 1}, "v new\\nline=1"),
-        ({"certificate": "x" * (LONGEST + 1)}, f"v certificate=({LONGEST + 1} characters)"),
-        ({"a": "x" * LONGEST}, "v a=" + "x" * (LONGEST - 5) + "…"),
-    ],
-)
-def test_a_summary_shows_what_was_asked_for(body: dict[str, Any], line: str) -> None:
-    assert summary("v", body) == line
-
-
-def test_a_summary_of_many_shows_the_first() -> None:
-    one = {"verb": "cluster add", "id": "new"}
-    assert summary_of_all([one] * 2) == "apply 2 changes: cluster add id=new; cluster add id=new"
-    assert summary_of_all([one] * 4).count("cluster add") == 3
-    assert summary_of_all([{}]) == "apply 1 change: None"
-    assert summary_of_all([7, one]) == "apply 2 changes: (no table); cluster add id=new"
-    assert summary_of_all([one], "/a b\n") == 'apply 1 change from "/a b\\n": cluster add id=new'
-
-
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
-
-
-@settings(max_examples=40)
-@given(st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=4))
-def test_whatever_is_asked_for_a_summary_is_one_line(bodies: list[dict[str, Any]]) -> None:
-    for line in (summary_of_all(bodies), *(summary(str(body.get("verb")), body) for body in bodies)):
-        assert len(line) <= LONGEST
-        assert line.isprintable()
 
 
 async def test_the_name_that_a_backend_gets_is_told(main: AskedMain) -> None:
