@@ -196,13 +196,17 @@ async def fuzz(path: Path, ports: tuple[int, int] | None, seed: int, length: flo
 
 
 async def converse_until(deadline: float, path: Path, seed: str, figures: Figures) -> None:
+    """What many large requests take at once is taken in the first part of the time, before memory is measured."""
+    now = trio.current_time()
+    warm = now + WARM_UP * (deadline - now)
     shots, chance = Shots(seed), random.Random(seed)
     while trio.current_time() < deadline:
         with trio.fail_after(PATIENCE):
             if chance.random() < 0.1:
                 await hang_up(path, shots, figures)
             else:
-                await converse(path, shots, chance, figures)
+                large = 0.05 if trio.current_time() > warm else 0.5
+                await converse(path, shots, chance, large, figures)
 
 
 async def hang_up(path: Path, shots: Shots, figures: Figures) -> None:
@@ -214,13 +218,14 @@ async def hang_up(path: Path, shots: Shots, figures: Figures) -> None:
     figures.hang_ups += 1
 
 
-async def converse(path: Path, shots: Shots, chance: random.Random, figures: Figures) -> None:
-    """One connection until the proxy closes it: now and then with a very long line, or half of one at the end.
+async def converse(path: Path, shots: Shots, chance: random.Random, large: float, figures: Figures) -> None:
+    """One connection until the proxy closes it: now and then with a very long line, or half of one at the end, and
+    with a large request by the chance of `large`.
 
     Raises Unsound.
     """
     sent = [shots.next() for _ in range(SHOTS)]
-    if chance.random() < 0.05:
+    if chance.random() < large:
         sent.insert(chance.randrange(SHOTS), shots.large())
     data = [shot.data for shot in sent]
     if chance.random() < 0.1:
