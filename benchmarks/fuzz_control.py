@@ -35,6 +35,8 @@ PATIENCE = 60
 """Seconds a conversation, or one request of the traffic, may take."""
 WARM_UP = 0.25
 """Part of the time after which memory should have become what it will be."""
+LARGE_FIRST, LARGE_LATER = 0.5, 0.05
+"""Part of the conversations that have a large request, until then and from then on."""
 ALLOWED_GROWTH = 16 << 20
 """Bytes from then on."""
 TOO_LONG = b"x" * 3_000_000
@@ -205,7 +207,7 @@ async def converse_until(deadline: float, path: Path, seed: str, figures: Figure
             if chance.random() < 0.1:
                 await hang_up(path, shots, figures)
             else:
-                large = 0.05 if trio.current_time() > warm else 0.5
+                large = LARGE_LATER if trio.current_time() > warm else LARGE_FIRST
                 await converse(path, shots, chance, large, figures)
 
 
