@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from sozu_trio.config.limits import ControlLimits
+from sozu_trio.config.limits import ARRAY_ITEMS, ControlLimits
+from sozu_trio.config.structure import MOST
 from sozu_trio.control.client import MOST_WAITING
-from sozu_trio.control.protocol import LONGEST_NAME
+from sozu_trio.control.protocol import IN_MESSAGE, LONGEST_NAME
 from sozu_trio.control.strict_json import DEEPEST
+from sozu_trio.errors import MOST_PROBLEMS
 from tests.control.conversing import open_control
 
 PAGE = (Path(__file__).parents[2] / "docs" / "control-protocol.md").read_text()
@@ -64,7 +66,11 @@ def test_numbers() -> None:
         f"| a line begun and not ended | {limits.half_line:g} s |",
         f"| no request, and none under way | {limits.idle:g} s |",
         f"| replies left unread | {limits.unread:g} s without a byte read |",
-        f"| connections | {limits.clients} |",
+        f"| connections | {limits.clients}, the last {limits.reserved_clients} of them for root",
+        f"| replies that wait to be read | {limits.replies}, or {limits.reply_bytes // 1_000_000} MB |",
+        f"| an array in a body, the changes of an `apply` apart | {ARRAY_ITEMS:,} elements |",
+        f"| faults of one value | {MOST} |",
+        f"up to {MOST_PROBLEMS:,}; `message` holds the first {IN_MESSAGE},",
         f"At most {limits.requests} requests of one connection",
         f"a string of at most {LONGEST_NAME} characters",
         f"more than {DEEPEST}\narrays",
