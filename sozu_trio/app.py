@@ -11,10 +11,11 @@ logs                  outlive everything, so that the last line is written
 """
 
 import logging
+import math
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ import trio
 from sozu_trio import __version__
 from sozu_trio.config.limits import ControlLimits
 from sozu_trio.config.load import Config
+from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.journal import Journal
@@ -43,6 +45,7 @@ from sozu_trio.main.events import Event, Events
 from sozu_trio.main.parts import Parts
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.main.verbs import Verbs, changes_something
+from sozu_trio.nursery.adoption import Orphan, find_orphans
 from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import SpawnProcess
@@ -113,7 +116,11 @@ async def open_proxy(
 
 @asynccontextmanager
 async def _running(
-    config: Config, supervisor: Supervisor, first: tuple[State, int], journal: Callable[[], Awaitable[Any]] | None
+    config: Config,
+    supervisor: Supervisor,
+    first: tuple[State, int],
+    journal: Callable[[], Awaitable[Any]] | None,
+    orphans: Sequence[Orphan] = (),
 ) -> AsyncIterator[None]:
     """Have `supervisor` serve `first` while the body runs."""
     _log_notices(config)
@@ -122,7 +129,7 @@ async def _running(
         # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.
         apply_directives(parse_directives(state.settings.log_level))
     async with trio.open_nursery() as main:
-        await main.start(supervisor.run)
+        await main.start(supervisor.run, orphans)
         await supervisor.change(state, generation, journal=journal)
         yield
         await supervisor.stop(0)
@@ -138,7 +145,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     events = Events()
     supervisor = Supervisor(
         program,
-        SpawnProcess("sozu_trio.worker_process", str(int(program.log_colored))),
+        SpawnProcess("sozu_trio.worker_process", program.runtime_directory, str(int(program.log_colored))),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
@@ -146,8 +153,9 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     with trio.open_signal_receiver(*SIGNALS) as signals, open_control_socket(program.command_socket) as sock:
         async with (
             logs.serve(),
-            _begun(start) as beginning,
-            _running(start.config, supervisor, (beginning.state, beginning.generation), beginning.record),
+            _found(program) as orphans,
+            _begun(start, served=bool(orphans)) as beginning,
+            _running(start.config, supervisor, (beginning.state, beginning.generation), beginning.record, orphans),
             trio.open_nursery() as nursery,
         ):
             parts = _parts(start, supervisor, beginning.recorded(), events, logs)
@@ -165,9 +173,20 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 
 
 @asynccontextmanager
-async def _begun(start: Start) -> AsyncIterator[Beginning]:
-    """What to serve first; its journal is closed after the body."""
-    beginning = await begin(start.config, start.state_from)
+async def _found(program: Program) -> AsyncIterator[list[Orphan]]:
+    """Workers that a main before has left; whoever is left of them after the body serves on."""
+    orphans = await find_orphans(program.runtime_directory, program.worker_timeout or math.inf)
+    try:
+        yield orphans
+    finally:
+        for orphan in orphans:
+            orphan.close()
+
+
+@asynccontextmanager
+async def _begun(start: Start, *, served: bool) -> AsyncIterator[Beginning]:
+    """What to serve first; its journal is closed after the body. `served`: there are workers that a main has left."""
+    beginning = await begin(start.config, start.state_from, served=served)
     with closing(beginning):
         yield beginning
 

@@ -1,23 +1,26 @@
 """The process of a worker, and the composition root of all that is in it.
 
-`python -m sozu_trio.worker_process ID CHANNEL PLACE COLORED`: the worker's id, the descriptors of its end of the
-channel and of the file it tells in where it is, whether its log has colours (0 or 1). Main starts it, with
+`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE COLORED`: the worker's id, the descriptors of its end of the
+channel, of its door and of the file it tells in where it is, whether its log has colours (0 or 1). Main starts it, with
 `nursery/spawn.py`.
 """
 
 import faulthandler
+import os
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import ASKS
+from sozu_trio.control.messages import ASKS, Ask
 from sozu_trio.nursery.garbage import begin_to_serve
-from sozu_trio.nursery.spawn import TELL
+from sozu_trio.nursery.orphan import Door
+from sozu_trio.nursery.where import TELL
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.telemetry.lines import LineBuffer
@@ -28,8 +31,8 @@ MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
 def main() -> None:
-    """Serve until main says stop, or is gone."""
-    worker_id, descriptor, place, colored = map(int, sys.argv[1:])
+    """Serve until main says stop, or is gone and nobody comes in its place."""
+    worker_id, descriptor, door, place, colored = map(int, sys.argv[1:])
     for number in MAINS_BUSINESS:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
@@ -37,22 +40,30 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     log = WorkerLog()
+    for each in (descriptor, door, place):
+        os.set_inheritable(each, False)
     with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
-        sock.set_inheritable(False)
-        trio.run(_serve, sock, WorkerProcess(worker_id, log))
+        trio.run(_serve, sock, WorkerProcess(log, Door(socket.socket(fileno=door)), place))
 
 
 class WorkerProcess:
     """What a worker does that is a process (OwnProcess in `nursery/handler.py`)."""
 
-    def __init__(self, worker_id: int, log: WorkerLog) -> None:
-        self._worker_id = worker_id
+    def __init__(self, log: WorkerLog, door: Door, place: int) -> None:
+        self.place = place
         self._log = log
+        self._door = door
         self._serves = False
 
     @property
     def lines(self) -> LineBuffer:
         return self._log.lines
+
+    async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
+        return await self._door.next_main(introduce)
+
+    def close_door(self) -> None:
+        self._door.close()
 
     def begin(self, program: Program) -> None:
         self._log.begin(program)

@@ -42,6 +42,8 @@ class Program:
     worker_timeout: float = 10
     shutdown_timeout: float = 30
     """How long a soft stop waits for sessions before it turns hard; 0 = for ever."""
+    orphan_timeout: float = 300
+    """How long a worker whose main has died serves on until another one comes; 0 = for ever."""
     max_connections: int = 10_000
     """Client connections per worker."""
     retry_after: int = 60

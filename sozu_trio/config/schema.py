@@ -266,6 +266,7 @@ class FileTable:
     # ours
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
+    orphan_timeout: Seconds = 300
     runtime_directory: Path | None = None
 
 

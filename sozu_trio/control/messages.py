@@ -14,6 +14,9 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.routing.delta import Delta
 
+PROTOCOL = 1
+"""Of these messages; another one with each change that a worker of an earlier version would not understand."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
@@ -22,6 +25,18 @@ class Begin:
     serial: int
     worker_id: int
     program: Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """The first message of a main that finds a worker whose own has died. What the worker has comes before its Reply:
+    Holding, as often as it takes, and Adopted.
+
+    Every version of this program knows it. Another `protocol` than the worker's is refused.
+    """
+
+    serial: int
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,13 +208,32 @@ class Stopped:
     cut: int
 
 
-Ask = Begin | Amend | Prepare | Forget | Commit | Listen | Unlisten | Lend | GiveBack | Beat | Cut | Look | Kill | Stop
-Report = Reply | Lines | Logged | Happened | Counted | Stopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Listening sockets of an adopted worker, which come with this message in this order: whose, and for what."""
+
+    sockets: tuple[tuple[int, str, Address], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """Who an adopted worker is. With it comes the file it tells in where it is."""
+
+    worker_id: int
+    program: Program
+
+
+Ask = (Begin | Adopt | Amend | Prepare | Forget | Commit | Listen | Unlisten) | (
+    Lend | GiveBack | Beat | Cut | Look | Kill | Stop
+)
+Report = Reply | Lines | Logged | Happened | Counted | Stopped | Holding | Adopted
 
 ASKS: dict[str, type[Ask]] = {
     kind.__name__: kind
     for kind in (
-        *(Begin, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look, Kill, Stop),
+        *(Begin, Adopt, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look, Kill, Stop),
     )
 }
-REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Reply, Lines, Logged, Happened, Counted, Stopped)}
+REPORTS: dict[str, type[Report]] = {
+    kind.__name__: kind for kind in (Reply, Lines, Logged, Happened, Counted, Stopped, Holding, Adopted)
+}

@@ -3,6 +3,7 @@
 With `automatic_state_save`, a journal beside `saved_state` holds what was acknowledged last; what has changed in the
 file since comes on top. Without a journal it is the file, and on top of it `saved_state`, as if it had come over the
 socket. What was changed over the socket survives a start; a reload is what makes the proxy equal to the file again.
+Without `automatic_state_save` the journal outlives only main: it counts where workers still serve by it.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from sozu_trio.control.write import remove_unfinished
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.declared import declared_by
+from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.reconcile import restart
@@ -82,26 +84,24 @@ def journal_path(program: Program) -> Path:
     return program.runtime_directory / "journal"
 
 
-async def begin(config: Config, state_from: str | None = None) -> Beginning:
+async def begin(config: Config, state_from: str | None = None, *, served: bool = False) -> Beginning:
     """Find out what to begin with, in a thread: a large State takes seconds. Raises OperatorError.
 
     `state_from`: a saved state to begin with instead of the journal, which is then kept aside; `none` for the file
-    alone.
+    alone. `served`: there are workers that serve by what stands in the journal, wherever that is.
     """
-    return await trio.to_thread.run_sync(_begin, config, state_from)
+    return await trio.to_thread.run_sync(_begin, config, state_from, served)
 
 
-def _begin(config: Config, state_from: str | None) -> Beginning:
-    program = config.program
-    path = journal_path(program)
-    if not program.automatic_state_save:
-        _make_runtime_directory(program.runtime_directory)
+def _begin(config: Config, state_from: str | None, served: bool) -> Beginning:
+    path = journal_path(config.program)
+    make_directory(config.program.runtime_directory)
     with contextlib.ExitStack() as stack:
         # Before anything there is read, or cleared away.
         stack.enter_context(
             locked(path, holds=f"keeps its journal at {path}", unusable=lambda error: _no_lock(path, error))
         )
-        beginning = _found(config, path, state_from)
+        beginning = _found(config, path, state_from, served)
         beginning.lock = stack.pop_all()
         return beginning
 
@@ -110,13 +110,13 @@ def _no_lock(path: Path, error: OSError) -> str:
     return f"saved_state: cannot make {path}{LOCK}: {error.strerror}"
 
 
-def _found(config: Config, path: Path, state_from: str | None) -> Beginning:
+def _found(config: Config, path: Path, state_from: str | None, served: bool) -> Beginning:
     program = config.program
     declared = declared_by(config)
     if program.automatic_state_save and program.saved_state is not None:
         with contextlib.suppress(OSError):
             remove_unfinished(program.saved_state)
-    there = program.automatic_state_save and _size(path) is not None
+    there = (program.automatic_state_save or served) and _size(path) is not None
     if there and state_from is None:
         return _go_on(path, declared)
     state = with_declared(declared, declared)
@@ -152,13 +152,6 @@ def _go_on(path: Path, declared: State) -> Beginning:
         delta=delta,
     )
     return Beginning(after, entry.generation, path, journal, entry)
-
-
-def _make_runtime_directory(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(f"runtime_directory: cannot make {path}: {error.strerror}") from error
 
 
 def _size(path: Path) -> int | None:

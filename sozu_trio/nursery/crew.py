@@ -12,7 +12,7 @@ import trio
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Ask, Beat, Begin, Happened, Kill, Lines, Logged, Look, Stop
+from sozu_trio.control.messages import Ask, Beat, Begin, Happened, Kill, Lines, Logged, Look, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
@@ -44,6 +44,19 @@ class Spawn(Protocol):
     async def __call__(
         self, worker_id: int, channel: Channel[Ask], /, *, task_status: trio.TaskStatus[Spawned]
     ) -> None: ...
+
+
+class Found(Protocol):
+    """A worker that runs already (`nursery/adoption.py`)."""
+
+    channel: Channel[Report]
+    listening: set[ListenerKey]
+    """Where it accepts on sockets of its own."""
+    given_up: bool
+    """Set when it has said its last or is of no use: `stay` ends it when it is cancelled then."""
+
+    async def stay(self, *, task_status: trio.TaskStatus[Spawned]) -> None:
+        """As Spawn."""
 
 
 class Crew:
@@ -82,15 +95,22 @@ class Crew:
         """Where each of the living accepts, by id."""
         return {worker.worker_id: worker.listening for worker in self.living}
 
-    async def keep(self, worker_id: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def keep(
+        self,
+        worker_id: int,
+        found: Found | None = None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Run a worker, and another one whenever it dies, until they have been told to stop.
 
-        Raises OperatorError when the first one dies before it has begun.
+        `found` is the first one, which runs already. Raises OperatorError when the first one dies before it has begun.
         """
         pause = 0.0
         while not self._stopping.is_set():
             began = trio.current_time()
-            worker = await self._run(worker_id, task_status)
+            worker = await self._run(worker_id, found, task_status)
+            found = None
             if worker.stopped is not None or self._stopping.is_set():
                 return
             if worker_id not in self._workers:
@@ -113,23 +133,34 @@ class Crew:
             raise OperatorError("no worker is left, and worker_automatic_restart is off")
         self._on_move()
 
-    async def _run(self, worker_id: int, task_status: trio.TaskStatus[None]) -> WorkerHandle:
+    async def _run(self, worker_id: int, found: Found | None, task_status: trio.TaskStatus[None]) -> WorkerHandle:
         """One worker, from its start to its end."""
-        ours, theirs = channel_pair()
+        ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
         async with trio.open_nursery() as spawning:
-            spawned: Spawned = await spawning.start(self._spawn, worker_id, theirs, name=f"worker {worker_id}")
+            spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
             patience = self._program.worker_timeout or math.inf
             worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
+            if found is not None:
+                worker.listening = set(found.listening)
             # It ends by itself after its last word; whoever says none is of no use any more.
-            said_all = await self._hear(worker, spawned, task_status)
+            said_all = await self._hear(worker, spawned, found, task_status)
+            if found is not None:
+                found.given_up = True
             spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
         return worker
 
-    async def _hear(self, worker: WorkerHandle, spawned: Spawned, task_status: trio.TaskStatus[None]) -> bool:
+    def _spawning(self, worker_id: int) -> tuple[Channel[Report], Callable[..., Awaitable[None]]]:
+        """Main's end of a new worker's channel, and what runs that worker."""
+        ours, theirs = channel_pair()
+        return ours, partial(self._spawn, worker_id, theirs)
+
+    async def _hear(
+        self, worker: WorkerHandle, spawned: Spawned, found: Found | None, task_status: trio.TaskStatus[None]
+    ) -> bool:
         """Have a worker begin and take what it says; whether it has said its last word."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._begin, worker, task_status)
+                nursery.start_soon(self._begin, worker, found is not None, task_status)
                 if spawned.where is not None and worker.patience < math.inf:
                     nursery.start_soon(self._watch, worker, spawned.where)
                 await worker.run()
@@ -147,9 +178,10 @@ class Crew:
             except WorkerSilent as silent:
                 raise ChannelError(f"{silent}: it is killed. {await where()}") from silent
 
-    async def _begin(self, worker: WorkerHandle, task_status: trio.TaskStatus[None]) -> None:
+    async def _begin(self, worker: WorkerHandle, begun: bool, task_status: trio.TaskStatus[None]) -> None:
         try:
-            await worker.ask_in_time(partial(Begin, worker_id=worker.worker_id, program=self._program))
+            if not begun:
+                await worker.ask_in_time(partial(Begin, worker_id=worker.worker_id, program=self._program))
         except WorkerRefused as refused:
             raise ChannelError(str(refused)) from refused
         known = self._workers.get(worker.worker_id)

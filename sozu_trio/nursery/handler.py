@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program, Settings
-from sozu_trio.control.messages import Happened
+from sozu_trio.control.channel import Channel
+from sozu_trio.control.messages import Ask, Happened
 from sozu_trio.nursery.listener import Doorkeeping
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
@@ -47,6 +48,16 @@ class OwnProcess(Protocol):
     @property
     def lines(self) -> LineBuffer:
         """Of its log, on their way to main."""
+
+    @property
+    def place(self) -> int:
+        """The descriptor of the file it tells in where it is."""
+
+    async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
+        """Wait for a main that comes after one that has died."""
+
+    def close_door(self) -> None:
+        """No other main is to come."""
 
     def begin(self, program: Program) -> None:
         """The first message has come."""

@@ -40,6 +40,13 @@ class ListeningSockets:
             sock.setblocking(False)
             self._inherited["tcp", bound_address(sock)] = sock
 
+    def adopt(self, owner: int, key: ListenerKey, sock: socket.socket) -> None:
+        """Take over one that worker `owner` accepts on, or did before it died."""
+        if owner < len(self.of) and key not in self.of[owner]:
+            self.of[owner][key] = sock
+        else:
+            sock.close()
+
     def open(self, wanted: Collection[ListenerKey]) -> list[Sockets]:
         """For each worker a socket for each of `wanted` where it has none. An inherited one is no less inherited before
         `take_over`.

@@ -8,7 +8,7 @@ brought in step as soon as it can be.
 
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
+from sozu_trio.nursery.adoption import Orphan, settings_kept
 from sozu_trio.nursery.crew import Crew, Spawn
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
@@ -72,8 +73,11 @@ class Supervisor:
         """Take over sockets that already listen; each serves the listener of its address."""
         self._sockets.inherit(sockets)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start the workers and serve them until the last has stopped."""
+    async def run(
+        self, orphans: Sequence[Orphan] = (), *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Start the workers and serve them until the last has stopped. `orphans` take the place of those they can."""
+        adopted = await self._adopt(orphans)
         try:
             async with trio.open_nursery() as services:
                 services.start_soon(self._heal, name="healing")
@@ -81,12 +85,29 @@ class Supervisor:
                 async with trio.open_nursery() as workers:
                     async with trio.open_nursery() as starting:
                         for worker_id in range(self._count):
-                            starting.start_soon(workers.start, self._crew.keep, worker_id)
+                            starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
                     task_status.started()
                 services.cancel_scope.cancel(reason="the last worker has stopped")
             self.stopped.set()
         finally:
             self._sockets.close()
+
+    async def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
+        """Those that go on, by id. One that there is no place for ends when its sessions have."""
+        adopted: dict[int, Orphan] = {}
+        for orphan in orphans:
+            if orphan.worker_id < self._count and orphan.worker_id not in adopted:
+                adopted[orphan.worker_id] = orphan
+                for owner, key, sock in orphan.take_sockets():
+                    self._sockets.adopt(owner, key, sock)
+                if kept := settings_kept(orphan, self.program):
+                    log.warning(
+                        "worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept)
+                    )
+            else:
+                log.warning("worker %d (pid %d) has no place here: it stops", orphan.worker_id, orphan.pid)
+                await orphan.dismiss(self.program.shutdown_timeout or None)
+        return adopted
 
     def _settle(self) -> None:
         """A worker has died, or begun in the place of one that did."""

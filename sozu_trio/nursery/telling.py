@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from sozu_trio.config.limits import GOODBYE
-from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Logged
+from sozu_trio.control.messages import Counted, Happened, Lines, Logged
+from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.telling_lines import LineTeller
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
@@ -20,13 +20,13 @@ EVENTS = 1000
 
 
 class Telling:
-    """The worker's end of `channel`, for reports. Main may be gone at any time; `control` notices that."""
+    """Reports to main, which may be gone at any time; `control` notices that."""
 
-    def __init__(self, channel: Channel[Ask], lines: LineBuffer, log: LineBuffer | None, counters: Counters) -> None:
+    def __init__(self, link: Link, lines: LineBuffer, log: LineBuffer | None, counters: Counters) -> None:
         """`lines` of the access log; `log`: what else is logged, None where that is main's own log."""
-        self._channel = channel
-        self._access = LineTeller(channel, lines, _access_lines)
-        self._log = None if log is None else LineTeller(channel, log, _log_lines)
+        self._link = link
+        self._access = LineTeller(link, lines, _access_lines)
+        self._log = None if log is None else LineTeller(link, log, _log_lines)
         self._counters = counters
         self._events: deque[Happened] = deque()
         self._something = trio.Event()
@@ -50,7 +50,7 @@ class Telling:
         """Tell main the counters as they are now."""
         numbers = self._counters.numbers()
         with contextlib.suppress(OSError):
-            await self._channel.send(Counted(counters=numbers))
+            await self._link.send(Counted(counters=numbers))
             self._counts_told = numbers
 
     async def _send_counts(self) -> None:
@@ -73,7 +73,7 @@ class Telling:
         while self._events:
             event = self._events.popleft()
             try:
-                await self._channel.send(event)
+                await self._link.send(event)
             except trio.Cancelled:
                 # A send that is cancelled has sent nothing.
                 self._events.appendleft(event)

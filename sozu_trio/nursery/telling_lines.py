@@ -5,8 +5,8 @@ from collections.abc import Callable
 import trio
 
 from sozu_trio.config.limits import GOODBYE
-from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Lines, Logged
+from sozu_trio.control.messages import Lines, Logged
+from sozu_trio.nursery.link import Link
 from sozu_trio.telemetry.lines import LineBuffer
 
 LINES_PER_MESSAGE = 256
@@ -18,10 +18,8 @@ LINES_PERIOD = 0.05
 class LineTeller:
     """Sends what comes into `lines` as the messages that `make` makes of lines and of how many were dropped before."""
 
-    def __init__(
-        self, channel: Channel[Ask], lines: LineBuffer, make: Callable[[list[str], int], Lines | Logged]
-    ) -> None:
-        self._channel = channel
+    def __init__(self, link: Link, lines: LineBuffer, make: Callable[[list[str], int], Lines | Logged]) -> None:
+        self._link = link
         self._lines = lines
         self._make = make
         self._unsent: list[str] = []
@@ -45,9 +43,14 @@ class LineTeller:
             self._unsent = batch
             dropped = lines.dropped
             try:
-                await self._channel.send(self._make(batch, dropped - self._drops_told))
+                await self._link.send(self._make(batch, dropped - self._drops_told))
                 self._drops_told = dropped
+            except BrokenPipeError:
+                # The next main gets them, if there will be one.
+                if await self._link.regained():
+                    continue
+                lines.drop(len(batch))
             except OSError:
-                # Main is gone and its logs with it, or there is no descriptor for a large batch.
+                # There is no descriptor for a large batch.
                 lines.drop(len(batch))
             self._unsent = []

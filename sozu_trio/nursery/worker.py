@@ -7,8 +7,8 @@
      ├─ cuts         one for each removed backend that has a deadline (nursery/cuts.py)
      └─ listeners    one node each (nursery/listener.py)
 
-It talks to main through its channel and nothing else, so it does not know whether it is a process or a task. Services
-outlive sessions: they are cancelled when the last session has gone.
+It talks to main through its link and nothing else; what a process is good for, it is told (`handler.OwnProcess`).
+Services outlive sessions: they are cancelled when the last session has gone.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ import trio
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost
 from sozu_trio.control.messages import (
+    Adopt,
     Amend,
     Ask,
     Beat,
@@ -49,8 +50,10 @@ from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
 from sozu_trio.nursery.handler import Handler, OwnProcess
+from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listener import ListenerNode, serve_listener
 from sozu_trio.nursery.looks import Service, list_sessions, sessions_by_listener, tree_of
+from sozu_trio.nursery.orphan import OtherProtocol, introduce
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.state import ListenerKey
 
@@ -63,9 +66,10 @@ RELIEF = 16
 async def serve_worker(
     channel: Channel[Ask], make_handler: Callable[[Program, int], Handler], process: OwnProcess | None = None
 ) -> None:
-    """Serve main's `channel` until it says stop, or is gone, and the last session has ended.
+    """Serve main's `channel` until it says stop and the last session has ended.
 
-    `process`: None where the worker is a task of main. Raises ChannelError for a wrong beginning.
+    `process`: None where the worker is a task of main, and stops when `channel` ends. Another one serves on for
+    `orphan_timeout`, and stops if no other main comes. Raises ChannelError for a wrong beginning.
     """
     received = await channel.receive()
     if received is None:
@@ -77,11 +81,12 @@ async def serve_worker(
     handler = make_handler(begin.program, begin.worker_id)
     if process is not None:
         process.begin(begin.program)
-    worker = Worker(f"worker {begin.worker_id}", channel, handler, grace_of(begin.program.shutdown_timeout), process)
-    await channel.send(Reply(serial=begin.serial))
+    link = Link(channel)
+    worker = Worker(begin, link, handler, process)
+    await link.send(Reply(serial=begin.serial))
     await worker.run()
     with contextlib.suppress(OSError):
-        await channel.send(Stopped(cut=worker.cut))
+        await link.send(Stopped(cut=worker.cut))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,10 +100,7 @@ class Branches:
 class Worker:
     """The live tree of one worker."""
 
-    def __init__(
-        self, name: str, channel: Channel[Ask], handler: Handler, grace: float | None, process: OwnProcess | None = None
-    ) -> None:
-        """`grace`: seconds that sessions get once main is gone."""
+    def __init__(self, begin: Begin, link: Link, handler: Handler, process: OwnProcess | None = None) -> None:
         self.listeners: dict[ListenerKey, ListenerNode] = {}
         """Those that accept."""
         self.lent: dict[tuple[int, ListenerKey], ListenerNode] = {}
@@ -108,18 +110,18 @@ class Worker:
         self.services: dict[Service, None] = {}
         """What else runs, in the order in which it began."""
         self.cut = 0
-        self._itself = Service(name)
-        self._channel = channel
+        self._begin = begin
+        self._itself = Service(f"worker {begin.worker_id}")
+        self._link = link
         self._handler = handler
         self._process = process
         log_lines = None if process is None else process.lines
-        self._telling = Telling(channel, handler.lines, log_lines, handler.counters)
+        self._telling = Telling(link, handler.lines, log_lines, handler.counters)
         self._generations = Generations(handler.swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
         self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
         handler.relieve_with(self._relieve)
         handler.tell_with(self._telling.happened)
-        self._grace = grace
         self._stop = trio.Event()
 
     async def run(self) -> None:
@@ -143,29 +145,67 @@ class Worker:
             del self.services[service]
 
     async def _control(self, branches: Branches) -> None:
+        """Obey one main after the other."""
         try:
+            await self._obey_main(branches)
+            while await self._find_main():
+                await self._obey_main(branches)
+        except ChannelError as error:
+            log.error("main is lost: %s: stopping", error)
+        self._link.give_up()
+        self._generations.forget()
+        self._stop_all(grace_of(self._begin.program.shutdown_timeout))
+
+    async def _obey_main(self, branches: Branches) -> None:
+        """Until it is gone. Raises ChannelError when it makes no sense."""
+        # It is reset, not ended, where main had not read everything.
+        with contextlib.suppress(OSError):
             while await self._answer_next(branches):
                 pass
-            log.warning("main is gone: stopping")
-        except (ChannelError, OSError) as error:
-            log.error("main is lost: %s: stopping", error)
+
+    async def _find_main(self) -> bool:
+        """Wait for another main; False where none has come, or none is of use any more."""
         self._generations.forget()
-        self._stop_all(self._grace)
+        process = self._process
+        if process is None or self._stop.is_set() or not self._generations.generation:
+            log.warning("main is gone: stopping")
+            return False
+        self._link.lose()
+        timeout = self._begin.program.orphan_timeout or math.inf
+        log.warning("main is gone: serving on, for %g s unless another one comes", timeout)
+        with trio.move_on_after(timeout), contextlib.suppress(trio.ClosedResourceError):
+            self._link.take(await process.next_main(self._introduce))
+            log.info("another main has come")
+            await self._telling.count()
+            return True
+        log.warning("no main has come to stay: stopping")
+        return False
+
+    async def _introduce(self, channel: Channel[Ask]) -> None:
+        assert self._process is not None
+        own = [(self._begin.worker_id, key, node.sock) for key, node in self.listeners.items()]
+        lent = [(owner, key, node.sock) for (owner, key), node in self.lent.items()]
+        try:
+            await introduce(channel, self._begin.worker_id, self._begin.program, [*own, *lent], self._process.place)
+        except OtherProtocol:
+            # It starts workers of its own kind, and has the connections of this one end well.
+            self._stop_all(grace_of(self._begin.program.shutdown_timeout))
+            raise
 
     async def _answer_next(self, branches: Branches) -> bool:
         """Answer main's next message; whether there was one."""
         try:
-            received = await self._channel.receive()
+            received = await self._link.channel.receive()
         except DescriptorsLost as loss:
             # No reason to lose every session as well. Main waits in vain only where the serial was lost too.
             log.error("%s", loss)
             if isinstance(loss.message, Ask):
-                await self._channel.send(Reply(serial=loss.message.serial, failure=str(loss)))
+                await self._link.send(Reply(serial=loss.message.serial, failure=str(loss)))
             return True
         if received is None:
             return False
         message, descriptors = received
-        await self._channel.send(await self._answer(message, descriptors, branches))
+        await self._link.send(await self._answer(message, descriptors, branches))
         return True
 
     async def _answer(self, message: Ask, descriptors: list[int], branches: Branches) -> Reply:
@@ -186,7 +226,7 @@ class Worker:
         """Do what main asks; returns what it is answered."""
         match message:
             case Amend():
-                self._generations.amend(message, self._channel.reading_since)
+                self._generations.amend(message, self._link.channel.reading_since)
             case Prepare():
                 await self._generations.prepare(message)
             case Forget():
@@ -215,8 +255,8 @@ class Worker:
                 return self._kill(message.session)
             case Stop():
                 self._stop_all(message.grace)
-            case Begin():
-                raise ChannelError("Begin comes once")
+            case Begin() | Adopt():
+                raise ChannelError(f"{type(message).__name__} comes once")
         return None
 
     async def _listen(self, key: ListenerKey, descriptors: list[int], listeners: trio.Nursery) -> None:
@@ -312,6 +352,8 @@ class Worker:
         for node in self.nodes:
             node.stop(grace)
         self._stop.set()
+        if self._process is not None:
+            self._process.close_door()
 
     def _relieve(self) -> int:
         """Descriptors have run out: close what nobody uses, then have clients leave who only wait, the oldest first."""

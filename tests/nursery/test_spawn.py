@@ -15,7 +15,8 @@ from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.spawn import SpawnProcess
 
 PATIENCE = 30
-spawn = SpawnProcess("sozu_trio.worker_process", "0")
+DIRECTORY = Path(tempfile.mkdtemp())
+spawn = SpawnProcess("sozu_trio.worker_process", DIRECTORY, "0")
 
 
 @pytest.fixture(autouse=True)

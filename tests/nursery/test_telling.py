@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import ASKS, REPORTS, Counted, Happened, Lines, Logged, Report
+from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.telling import COUNTS_PERIOD, EVENTS, Telling
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
@@ -27,7 +28,8 @@ class Told:
         self.worker = Channel(theirs, ASKS)
         self.lines = LineBuffer(1000)
         self.counters = Counters()
-        self.telling = Telling(self.worker, self.lines, None, self.counters)
+        self.link = Link(self.worker)
+        self.telling = Telling(self.link, self.lines, None, self.counters)
 
     async def heard(self) -> Report:
         received = await self.channel.receive()
@@ -71,6 +73,7 @@ async def test_lines_come_in_batches_a_moment_later() -> None:
 
 async def test_lines_that_main_cannot_be_told_are_counted() -> None:
     async with telling("lines") as told:
+        told.link.give_up()
         told.channel.close()
         told.lines.append("nobody will read this")
         await trio.sleep(1)
@@ -165,7 +168,7 @@ async def test_counters_nobody_can_be_told_are_no_matter() -> None:
 async def test_lines_of_a_log_of_its_own_keep_their_tracebacks() -> None:
     ours, theirs = channel_pair()
     log = LineBuffer(1000)
-    telling = Telling(theirs, LineBuffer(1), log, Counters())
+    telling = Telling(Link(theirs), LineBuffer(1), log, Counters())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(telling.services["log"])
         log.append("one\n\tTraceback")
@@ -174,6 +177,6 @@ async def test_lines_of_a_log_of_its_own_keep_their_tracebacks() -> None:
         received = await ours.receive()
         assert received == (Logged(lines=("one\n\tTraceback", "two"), dropped=3), [])
         nursery.cancel_scope.cancel(reason="enough")
-    assert "log" not in Telling(theirs, LineBuffer(1), None, Counters()).services
+    assert "log" not in Telling(Link(theirs), LineBuffer(1), None, Counters()).services
     ours.close()
     theirs.close()

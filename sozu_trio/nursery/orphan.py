@@ -1,0 +1,112 @@
+"""A worker whose main has died: it serves on, and the next main finds it at its door.
+
+What it says of itself then is all that main can know: which listening sockets it has, its own and lent ones, and the
+settings it began with. The State it is told anew.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+import trio
+
+from sozu_trio.config.program import Program
+from sozu_trio.control.channel import Channel
+from sozu_trio.control.messages import ASKS, PROTOCOL, Adopt, Adopted, Ask, Holding, Reply
+from sozu_trio.errors import ChannelError
+from sozu_trio.routing.state import ListenerKey
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds whoever knocks may take to say who they are."""
+PAUSE = 1.0
+"""Seconds until the next try where a connection could not be taken."""
+AT_ONCE = 100
+"""Listening sockets that go with one message; 253 could."""
+
+Held = tuple[int, ListenerKey, socket.socket]
+"""A listening socket: the worker it belongs to, and for what."""
+
+
+class OtherProtocol(ChannelError):
+    """Main is of a version that cannot talk to this worker."""
+
+
+class Door:
+    """The worker's side of its door."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """`sock` is bound. Listening now has the kernel tell whoever knocks that it is this process they talk to."""
+        sock.listen(1)
+        sock.setblocking(False)
+        self._sock = trio.socket.from_stdlib_socket(sock)
+
+    async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
+        """The channel of the next main that `introduce` could talk to; it raises ChannelError where that is none.
+
+        Raises trio.ClosedResourceError once closed.
+        """
+        while True:
+            channel = Channel(await self._accept(), ASKS)
+            try:
+                with trio.fail_after(PATIENCE):
+                    await introduce(channel)
+            except (ChannelError, OSError, trio.TooSlowError) as error:
+                log.warning("not adopted: %s", str(error) or type(error).__name__)
+                channel.close()
+            except BaseException:
+                channel.close()
+                raise
+            else:
+                return channel
+
+    async def _accept(self) -> socket.socket:
+        while True:
+            try:
+                sock, _ = await self._sock.accept()
+            except OSError as error:
+                log.warning("nobody can come in: %s", error)
+                await trio.sleep(PAUSE)
+            else:
+                return socket.socket(fileno=sock.detach())
+
+    def close(self) -> None:
+        """Nobody is to come any more."""
+        self._sock.close()
+
+
+async def introduce(channel: Channel[Ask], worker_id: int, program: Program, held: Iterable[Held], place: int) -> None:
+    """Hear main's Adopt and tell what there is. Raises OtherProtocol, ChannelError for what is no Adopt, OSError when
+    main is gone.
+    """
+    adopt = await _adopt(channel)
+    if adopt.protocol != PROTOCOL:
+        failure = f"the worker speaks protocol {PROTOCOL}, main {adopt.protocol}"
+        await channel.send(Reply(serial=adopt.serial, failure=failure))
+        raise OtherProtocol(failure)
+    for some in _batches(held):
+        sockets = tuple((owner, transport, address) for owner, (transport, address), _ in some)
+        await channel.send(Holding(sockets=sockets), [sock.fileno() for _, _, sock in some])
+    await channel.send(Adopted(worker_id=worker_id, program=program), [place])
+    await channel.send(Reply(serial=adopt.serial))
+
+
+async def _adopt(channel: Channel[Ask]) -> Adopt:
+    received = await channel.receive()
+    if received is None:
+        raise ChannelError("whoever came has gone again")
+    message, descriptors = received
+    if descriptors or not isinstance(message, Adopt):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ChannelError(f"the first message was {type(message).__name__}, not Adopt")
+    return message
+
+
+def _batches(held: Iterable[Held]) -> Iterator[list[Held]]:
+    rest = list(held)
+    while rest:
+        yield rest[:AT_ONCE]
+        del rest[:AT_ONCE]
