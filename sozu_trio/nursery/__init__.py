@@ -12,13 +12,21 @@
     garbage     full collections, kept out of the way
     looks       the live tree, read off
     cuts        removed backends and their deadlines
+    link        a worker's line to its main, or to the next one
     telling     lines, events and counters to main
+    telling_lines lines of one log on their way there
+    orphan      a worker whose main has died, and what it says to the next one
     worker      control, services, listeners
     bind        listening sockets, made by main
     sockets     those main holds
     workers     a worker as main sees it
     transaction what main asks of one worker for a change
+    loans       lends the sockets of a worker that is not there
     crew        all workers at once
+    door        where the next main finds a worker
+    spawn       workers as processes
+    where       where a process hangs
+    adoption    workers that a main before has left
     supervisor  main: changes over workers, the listening sockets, the end
 
 This package is handed what a connection does and never imports `proxy`.

@@ -8,26 +8,21 @@ import re
 import secrets
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sozu_trio.config.globals import UNIX_PATH
 from sozu_trio.errors import OperatorError
 
 MODE: Final = 0o600
 _NAME: Final = re.compile(r"worker-\d+-[0-9a-f]{6}\.sock")
-_LONGEST: Final = len("/worker-9999-abcdef.sock")
 _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user, group: `struct ucred`, unix(7)."""
 
 
 def make_directory(path: Path) -> None:
     """Have the runtime directory, which only its owner may enter. Raises OperatorError."""
-    if len(os.fsencode(path)) > UNIX_PATH - _LONGEST:
-        raise OperatorError(
-            f"runtime_directory: {path} has {len(os.fsencode(path))} bytes; want at most {UNIX_PATH - _LONGEST}, "
-            f"because there are unix sockets in it, whose path takes {UNIX_PATH}"
-        )
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
@@ -44,16 +39,17 @@ def make_directory(path: Path) -> None:
 
 def make_door(directory: Path, worker_id: int) -> tuple[socket.socket, Path]:
     """A bound socket for worker `worker_id`, and where it is. Raises OSError."""
-    path = directory / f"worker-{worker_id}-{secrets.token_hex(3)}.sock"
+    name = f"worker-{worker_id}-{secrets.token_hex(3)}.sock"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         # Linux takes the mode of the file from the socket.
         os.fchmod(sock.fileno(), MODE)
-        sock.bind(os.fspath(path))
+        with _short(directory) as short:
+            sock.bind(f"{short}/{name}")
     except BaseException:
         sock.close()
         raise
-    return sock, path
+    return sock, directory / name
 
 
 def remove_door(path: Path) -> None:
@@ -74,9 +70,20 @@ def knock(path: Path) -> tuple[socket.socket, int]:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.setblocking(False)
-        sock.connect(os.fspath(path))
+        with _short(path.parent) as short:
+            sock.connect(f"{short}/{path.name}")
         pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     except BaseException:
         sock.close()
         raise
     return sock, pid
+
+
+@contextmanager
+def _short(directory: Path) -> Iterator[str]:
+    """A path of the directory that leaves room for a name: that of a unix socket takes 107 bytes, unix(7)."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

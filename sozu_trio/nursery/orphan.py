@@ -63,7 +63,7 @@ class Door:
                 return channel
 
     async def _accept(self) -> socket.socket:
-        while True:
+        while self._sock.fileno() >= 0:
             try:
                 sock, _ = await self._sock.accept()
             except OSError as error:
@@ -71,6 +71,7 @@ class Door:
                 await trio.sleep(PAUSE)
             else:
                 return socket.socket(fileno=sock.detach())
+        raise trio.ClosedResourceError
 
     def close(self) -> None:
         """Nobody is to come any more."""

@@ -109,20 +109,6 @@ def test_signals_to_the_whole_group_are_for_main(start_proxy: StartProxy) -> Non
         assert proxy.wait() == 0
 
 
-def test_without_main_they_finish_what_they_have_and_end(start_proxy: StartProxy) -> None:
-    slow = SlowAnswer()
-    with serving(slow) as backend:
-        proxy = start_proxy(http_proxy(free_port(), backend))
-        pids = [each["pid"] for each in workers(proxy)]
-        with connect(proxy.port) as client:
-            client.sendall(get("/"))
-            assert slow.asked.wait(PATIENCE)
-            assert proxy.stop(signal.SIGKILL) == -signal.SIGKILL
-            slow.answer.set()
-            assert receive_all(client).endswith(b"slow")
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
-
-
 def test_lines_of_a_worker_are_in_the_log_with_its_name(start_proxy: StartProxy) -> None:
     proxy = start_proxy(http_proxy(free_port(), 1, before='log_level = "debug"\nworker_count = 1'))
     curl(f"http://127.0.0.1:{proxy.port}/")

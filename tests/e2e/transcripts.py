@@ -97,7 +97,7 @@ class Terminal:
         self._by_hand = by_hand
         self._folder = folder
         self._ports = ports
-        self._proxy: Process | None = None
+        self._proxies: list[Process] = []
         copy_examples(folder, ports)
 
     def play(self, piece: Piece) -> None:
@@ -130,10 +130,10 @@ class Terminal:
 
     def _serve(self, options: list[str], shown: str) -> None:
         """Start the proxy, once the one before has ended. Fails the test where it does not print what is `shown`."""
-        if (before := self._proxy) is not None:
-            wait_until(lambda: before.exit_code is not None)
+        wait_until(lambda: all(before.exit_code is not None for before in self._proxies))
         command = [*SERVE, "-c", self.file.name, *options]
-        proxy = self._proxy = Process(command, self._folder, environment=environment_with({}))
+        proxy = Process(command, self._folder, environment=environment_with({}))
+        self._proxies.append(proxy)
         wait_until(lambda: "sozu_trio ready" in proxy.output() or proxy.exit_code is not None, READY)
         deadline = time.monotonic() + LOGGED
         while not is_shown(shown, proxy.errors() + proxy.output()) and time.monotonic() < deadline:
@@ -141,5 +141,6 @@ class Terminal:
         assert_shown(shown, proxy.errors() + proxy.output())
 
     def close(self) -> None:
-        if self._proxy is not None:
-            self._proxy.kill()
+        # Workers belong to the group of the main that started them.
+        for proxy in self._proxies:
+            proxy.kill()

@@ -1,0 +1,242 @@
+"""Main finds workers that a main before has left: whom it takes over, and whom it does not."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.lowlevel
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.program import Program
+from sozu_trio.control.channel import Channel
+from sozu_trio.control.messages import Adopt, Adopted, Ask, Counted, Holding, Reply, Stop
+from sozu_trio.nursery import adoption
+from sozu_trio.nursery.adoption import Orphan, find_orphans, settings_kept
+from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.door import doors_in, knock, make_door
+from sozu_trio.nursery.orphan import Door, introduce
+
+PATIENCE = 20
+KEY = "tcp", Address("127.0.0.1", 1)
+PROGRAM = Program(max_connections=5)
+SLEEPER = """
+import socket, sys, time
+sock = socket.socket(fileno=int(sys.argv[1]))
+sock.listen(1)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _bounded(nursery: trio.Nursery) -> None:
+    nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
+
+
+class Left:
+    """A worker of this very process that is behind a door of `directory`, and what it was asked since."""
+
+    def __init__(self, directory: Path, worker_id: int) -> None:
+        sock, self.path = make_door(directory, worker_id)
+        self._door = Door(sock)
+        self._worker_id = worker_id
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.place = os.memfd_create("where")
+        self.asked: list[Ask] = []
+
+    async def serve(self) -> None:
+        held = [(self._worker_id, KEY, self.listening), (7, KEY, self.listening)]
+        channel = await self._door.next_main(
+            partial(introduce, worker_id=self._worker_id, program=PROGRAM, held=held, place=self.place)
+        )
+        try:
+            while received := await channel.receive():
+                self.asked.append(received[0])
+        finally:
+            channel.close()
+
+    def close(self) -> None:
+        self._door.close()
+        self.listening.close()
+        os.close(self.place)
+
+
+@asynccontextmanager
+async def left(directory: Path, *ids: int) -> AsyncIterator[list[Left]]:
+    found = [Left(directory, worker_id) for worker_id in ids]
+    async with trio.open_nursery() as nursery:
+        for each in found:
+            nursery.start_soon(each.serve)
+        yield found
+        nursery.cancel_scope.cancel(reason="the test is over")
+    for each in found:
+        each.close()
+
+
+@contextmanager
+def closed(orphans: list[Orphan]) -> Iterator[list[Orphan]]:
+    try:
+        yield orphans
+    finally:
+        for orphan in orphans:
+            orphan.close()
+
+
+async def test_where_nobody_is_there_are_none(tmp_path: Path) -> None:
+    sock, path = make_door(tmp_path, 0)
+    sock.close()
+    assert await find_orphans(tmp_path, PATIENCE) == []
+    assert not path.exists()
+    assert await find_orphans(tmp_path / "none", PATIENCE) == []
+
+
+async def test_who_is_there_comes_with_all_it_has(tmp_path: Path) -> None:
+    async with left(tmp_path, 2, 0) as (two, zero):
+        with closed(await find_orphans(tmp_path, PATIENCE)) as orphans:
+            assert [(each.worker_id, each.pid, each.program) for each in orphans] == [
+                (0, os.getpid(), PROGRAM),
+                (2, os.getpid(), PROGRAM),
+            ]
+            for orphan, worker in zip(orphans, (zero, two), strict=True):
+                assert orphan.listening == {KEY}
+                sockets = orphan.take_sockets()
+                assert [(owner, key) for owner, key, _ in sockets] == [(orphan.worker_id, KEY), (7, KEY)]
+                for _, _, sock in sockets:
+                    assert sock.getsockname() == worker.listening.getsockname()
+                    sock.close()
+                assert orphan.take_sockets() == []
+
+
+async def test_one_that_is_not_needed_is_told_to_stop(tmp_path: Path) -> None:
+    async with left(tmp_path, 0) as (worker,):
+        (orphan,) = await find_orphans(tmp_path, PATIENCE)
+        await orphan.dismiss(3)
+        while not worker.asked:
+            await trio.lowlevel.checkpoint()
+        assert worker.asked == [Stop(serial=1, grace=3)]
+
+
+async def test_settings_that_it_does_not_follow(tmp_path: Path) -> None:
+    async with left(tmp_path, 0):
+        with closed(await find_orphans(tmp_path, PATIENCE)) as (orphan,):
+            assert settings_kept(orphan, PROGRAM) == []
+            assert settings_kept(orphan, Program(retry_after=1, worker_count=9)) == ["max_connections", "retry_after"]
+
+
+@contextmanager
+def sleeper(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process behind a door that never answers."""
+    sock, _ = make_door(directory, 0)
+    with sock:
+        fd = sock.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLEEPER, str(fd)], pass_fds=[fd], stdout=subprocess.PIPE, text=True
+        )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_one_that_does_not_answer_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with sleeper(tmp_path) as process:
+        (door,) = doors_in(tmp_path)
+        assert await find_orphans(tmp_path, 0.2) == []
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert f"worker at {door} (pid {process.pid}) does not answer within 0.2 s: it is killed" in caplog.text
+    assert doors_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ([], "it has gone"),
+        ([Reply(serial=0, failure="no")], "no"),
+        ([Reply(serial=0)], "it does not say who it is"),
+        ([Counted(counters=(1,))], "Counted with 0 descriptors makes no sense"),
+        ([Adopted(worker_id=0, program=PROGRAM)], "Adopted with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *KEY),))], "Holding with 0 descriptors makes no sense"),
+    ],
+)
+async def test_one_that_makes_no_sense_is_left_alone(
+    tmp_path: Path, says: list[object], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def say(channel: Channel[Ask]) -> None:
+        received = await channel.receive()
+        assert received is not None
+        assert isinstance(received[0], Adopt)
+        for each in says:
+            await channel.send(each)
+        channel.close()
+
+    sock, _ = make_door(tmp_path, 0)
+    door = Door(sock)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(door.next_main, say)
+        assert await find_orphans(tmp_path, PATIENCE) == []
+    assert caplog.messages[-1].endswith(f"(pid {os.getpid()}) is not adopted: {why}")
+    door.close()
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"]:
+    """What is taken for the process behind every door."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], text=True) as started:
+        monkeypatch.setattr(adoption, "knock", lambda path: (knock(path)[0], started.pid))
+        yield started
+        started.kill()
+
+
+@asynccontextmanager
+async def staying(directory: Path, pid: int) -> AsyncIterator[tuple[Orphan, trio.CancelScope]]:
+    async with left(directory, 0):
+        with closed(await find_orphans(directory, PATIENCE)) as (orphan,):
+            async with trio.open_nursery() as nursery:
+                spawned: Spawned = await nursery.start(orphan.stay)
+                assert spawned.pid == pid
+                yield orphan, nursery.cancel_scope
+
+
+async def test_its_end_is_seen(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+    async with staying(tmp_path, process.pid):
+        process.kill()
+    assert doors_in(tmp_path) == []
+
+
+async def test_it_outlives_a_main_that_cannot_go_on(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+    async with staying(tmp_path, process.pid) as (_, scope):
+        scope.cancel(reason="main has to end")
+    assert process.poll() is None
+    assert len(doors_in(tmp_path)) == 1
+
+
+async def test_one_that_is_given_up_is_killed(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+    async with staying(tmp_path, process.pid) as (orphan, scope):
+        orphan.given_up = True
+        scope.cancel(reason="it is of no use")
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert doors_in(tmp_path) == []
+
+
+async def test_where_it_is_cannot_be_told_of_one_that_has_ended(
+    tmp_path: Path, process: "subprocess.Popen[str]"
+) -> None:
+    async with left(tmp_path, 0):
+        with closed(await find_orphans(tmp_path, PATIENCE)) as (orphan,):
+            async with trio.open_nursery() as nursery:
+                spawned: Spawned = await nursery.start(orphan.stay)
+                assert spawned.where is not None
+                process.kill()
+                process.wait()
+                assert await spawned.where() == "It has ended"
