@@ -15,6 +15,7 @@
     telling     lines, events and counters to main
     worker      control, services, listeners
     bind        listening sockets, made by main
+    activation  those a service manager hands over
     sockets     those main holds
     workers     a worker as main sees it
     transaction what main asks of one worker for a change
