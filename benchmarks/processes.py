@@ -35,7 +35,9 @@ class Process:
         *,
         name: str = "process",
         environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
+        """`descriptors` are of ours, and it gets them under the same numbers."""
         self.name = name
         self._output, self._errors = folder / f"{name}.out", folder / f"{name}.err"
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
@@ -47,6 +49,7 @@ class Process:
                 stdout=output,
                 stderr=errors,
                 process_group=0,
+                pass_fds=descriptors,
             )
         self.pid = self._process.pid
 

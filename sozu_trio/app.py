@@ -7,6 +7,7 @@ logs                  outlive everything, so that the last line is written
          ├─ worker 0  its handler is made here, from `proxy`
          ├─ journal   keeps itself short
          ├─ control   answers what comes over the control socket
+         ├─ systemd   is told how it goes, where it is there
          └─ signals
 """
 
@@ -17,7 +18,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,9 +43,12 @@ from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.declaring import reload_file
 from sozu_trio.main.events import Event, Events
+from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.parts import Parts
+from sozu_trio.main.service_manager import ServiceManager
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.main.verbs import Verbs, changes_something
+from sozu_trio.nursery.activation import refuse_unmatched
 from sozu_trio.nursery.adoption import Orphan, find_orphans
 from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.garbage import begin_to_serve
@@ -78,12 +82,15 @@ class Start:
     """How `serve` was called: what to serve, the file it comes from, and where else to begin from.
 
     `path`: None for the embedded demonstration. `state_from`: a saved state to begin with instead of the journal,
-    `none` for no such thing.
+    `none` for no such thing. `sockets`: handed over by a service manager that holds them, too; to be closed by whoever
+    calls. `service_manager`: who is told how it goes.
     """
 
     config: Config
     path: Path | None = None
     state_from: str | None = None
+    sockets: tuple[socket.socket, ...] = ()
+    service_manager: ServiceManager = field(default_factory=ServiceManager)
 
 
 @asynccontextmanager
@@ -150,7 +157,12 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
     )
-    with trio.open_signal_receiver(*SIGNALS) as signals, open_control_socket(program.command_socket) as sock:
+    supervisor.inherit(start.sockets, shared=True)
+    with (
+        trio.open_signal_receiver(*SIGNALS) as signals,
+        open_control_socket(program.command_socket) as sock,
+        closing(start.service_manager),
+    ):
         async with (
             logs.serve(),
             _found(program) as orphans,
@@ -165,6 +177,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
                 control = await controlling.start(_serve_control, parts, sock)
                 begin_to_serve()
                 on_ready(supervisor)
+                nursery.start_soon(keep_informed, start.service_manager, supervisor, name="service manager")
                 await supervisor.stopped.wait()
                 events.end()
                 control.stop(LAST_ANSWERS)
@@ -188,6 +201,7 @@ async def _begun(start: Start, *, served: bool) -> AsyncIterator[Beginning]:
     """What to serve first; its journal is closed after the body. `served`: there are workers that a main has left."""
     beginning = await begin(start.config, start.state_from, served=served)
     with closing(beginning):
+        refuse_unmatched(start.sockets, beginning.state.listeners)
         yield beginning
 
 
@@ -200,6 +214,7 @@ def _parts(start: Start, supervisor: Supervisor, journal: Journal, events: Event
         journal=journal,
         events=events,
         audit=Audit(logs.audit, logs.audit_json),
+        service_manager=start.service_manager,
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import select
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
 from sozu_trio.cli.pid_file import pid_file
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
+from sozu_trio.main.service_manager import service_manager
+from sozu_trio.nursery.activation import activated_sockets
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.telemetry.plural import count
 
@@ -34,7 +37,16 @@ def serve(path: Path | None, state_from: Path | None = None) -> None:
     """
     config = None if path is None else load_config(path)
     _raise_descriptor_limit()
-    cut = trio.run(_serve, config, path, None if state_from is None else str(state_from))
+    manager = service_manager(os.environ)
+    with activated_sockets(os.environ) as sockets:
+        start = partial(
+            app.Start,
+            path=path,
+            state_from=None if state_from is None else str(state_from),
+            sockets=sockets,
+            service_manager=manager,
+        )
+        cut = trio.run(_serve, config, start)
     _say_stopped(f"sozu_trio stopped: {count(cut, 'session')} cut")
 
 
@@ -44,14 +56,13 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(config: Config | None, path: Path | None, state_from: str | None) -> int:
+async def _serve(config: Config | None, make_start: Callable[..., app.Start]) -> int:
     async with AsyncExitStack() as stack:
         greeting = ""
         if config is None:
             config = demo_config(await stack.enter_async_context(open_demo_backends()))
             greeting = welcome()
-        start = app.Start(config=config, path=path, state_from=state_from)
-        return await app.serve(start, partial(_say_ready, config, greeting, stack))
+        return await app.serve(make_start(config=config), partial(_say_ready, config, greeting, stack))
 
 
 def _say_ready(config: Config, greeting: str, stack: AsyncExitStack, supervisor: Supervisor) -> None:

@@ -8,6 +8,6 @@ unbuilt     keys that do nothing yet                                       check
 globals     global keys → Program                                          resolve   other tables → records
 program, listeners, clusters, addresses                                    the records everyone else works with
 verbs       changes that can be asked for, with their `bodies`             reading   JSON → body
-options     values that only bodies have
+options     values that only bodies have                               environment  numbers a service manager sets
 patterns    hosts and paths of frontends                                   limits    numbers that are no keys
 """

@@ -22,5 +22,7 @@ measuring      metrics
 following      events, to a client that listens
 explaining     which rule would take a request, and why the others would not
 ending         shutdown
+service_manager what systemd is told, and in which words
+informing      when it is told
 verbs          verb → who answers it
 """

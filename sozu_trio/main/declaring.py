@@ -29,15 +29,19 @@ async def reload_file(parts: Parts, path: str | None, *, prune: bool, actor: Act
 
     Raises OperatorError; a file that cannot be used changes nothing.
     """
-    config = await _read(parts, path)
-    order = Order(
+    with parts.service_manager.reloading():
+        config = await _read(parts, path)
+        return await parts.transactions.carry_out(_order(config, prune, actor)), config
+
+
+def _order(config: Config, prune: bool, actor: Actor) -> Order:
+    return Order(
         actor=actor,
         what=f"reload {config.source}" + (" --prune" if prune else ""),
         make=partial(_reconciled, declared=declared_by(config), prune=prune),
         events=(Event(kind="CONFIGURATION_RELOADED", details=config.source),),
         large=True,
     )
-    return await parts.transactions.carry_out(order), config
 
 
 def _reconciled(state: State, declared: State, prune: bool) -> State:

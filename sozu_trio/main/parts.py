@@ -15,6 +15,7 @@ from sozu_trio.errors import ChangeRefused
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.events import Events
+from sozu_trio.main.service_manager import ServiceManager
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.nursery.supervisor import Supervisor
 
@@ -34,6 +35,7 @@ class Parts:
     journal: Journal
     events: Events
     audit: Audit
+    service_manager: ServiceManager = field(default_factory=ServiceManager)
     started: float = field(default_factory=time.monotonic)
 
 

@@ -18,6 +18,7 @@
     orphan      a worker whose main has died, and what it says to the next one
     worker      control, services, listeners
     bind        listening sockets, made by main
+    activation  those a service manager hands over
     sockets     those main holds
     workers     a worker as main sees it
     transaction what main asks of one worker for a change

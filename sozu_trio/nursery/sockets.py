@@ -1,7 +1,9 @@
 """The listening sockets main holds: for each worker one per listener.
 
 Main keeps its own descriptor of each, so that a connection which waits in the queue of a worker that died is there for
-its successor. Those that came from outside have no SO_REUSEPORT, so all workers share them.
+its successor. Those that came from outside have no SO_REUSEPORT, so all workers share them. Where a service manager
+holds them as well, no second socket can be had at their addresses, and clients can connect even while nobody listens
+here: so each is kept until the stop, for a listener that comes back and for workers that come later.
 """
 
 import logging
@@ -26,6 +28,8 @@ class ListeningSockets:
         self.of: tuple[Sockets, ...] = tuple({} for _ in range(workers))
         """Where each worker accepts, or will in a moment."""
         self._inherited: Sockets = {}
+        self._shared: set[ListenerKey] = set()
+        """Those of `_inherited` that whoever gave them holds, too."""
         self._told: set[ListenerKey] = set()
         """Those the log has said are listened on."""
 
@@ -34,11 +38,15 @@ class ListeningSockets:
         """Where at least one worker accepts, or will in a moment."""
         return {key for sockets in self.of for key in sockets}
 
-    def inherit(self, sockets: Iterable[socket.socket]) -> None:
-        """Take over sockets that already listen; each serves the listener of its address."""
-        for sock in sockets:
+    def inherit(self, sockets: Iterable[socket.socket], *, shared: bool = False) -> None:
+        """Take over sockets that already listen; each serves the listener of its address. Those that are `shared` with
+        whoever gave them are kept until the stop.
+        """
+        given: Sockets = {("tcp", bound_address(sock)): sock for sock in sockets}
+        for sock in given.values():
             sock.setblocking(False)
-            self._inherited["tcp", bound_address(sock)] = sock
+        self._inherited |= given
+        self._shared |= given.keys() if shared else set()
 
     def adopt(self, owner: int, key: ListenerKey, sock: socket.socket) -> None:
         """Take over one that worker `owner` accepts on, or did before it died."""
@@ -86,7 +94,7 @@ class ListeningSockets:
         that nobody takes.
         """
         for sockets, new in zip(self.of, opened, strict=True):
-            for key in new.keys() & self._inherited.keys():
+            for key in new.keys() & self._inherited.keys() - self._shared:
                 self._inherited.pop(key).close()
             sockets.update(new)
             self._close(sockets, sockets.keys() - set(wanted))
@@ -101,13 +109,19 @@ class ListeningSockets:
         for transport, address in sorted(in_use - self._told):
             log.info("listening on %s %s", transport, address)
         for transport, address in sorted(self._told - in_use):
-            log.info("no longer listening on %s %s", transport, address)
+            log.info("no longer listening on %s %s%s", transport, address, self._who_waits((transport, address)))
         self._told = in_use
+
+    def _who_waits(self, key: ListenerKey) -> str:
+        """The end of a line that says that nobody listens there any more."""
+        return "; its socket was handed over and stays open: clients wait there" if key in self._shared else ""
 
     def stop(self) -> None:
         """Close those in use, for good."""
         for sockets in self.of:
             self._close(sockets, set(sockets))
+        self._close(self._inherited, self._shared)
+        self._shared = set()
 
     def close(self) -> None:
         """Close everything."""

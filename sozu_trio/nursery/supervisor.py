@@ -60,6 +60,8 @@ class Supervisor:
         self.generation = 0
         self.stopped = trio.Event()
         """The last worker has stopped."""
+        self.stopping = trio.Event()
+        """It was told to stop."""
         self._crew = Crew(program, spawn, on_lines, on_event, self._settle)
         self._count = workers
         self._sockets = ListeningSockets(workers)
@@ -67,11 +69,17 @@ class Supervisor:
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
-        self._stopping = False
 
-    def inherit(self, sockets: Iterable[socket.socket]) -> None:
-        """Take over sockets that already listen; each serves the listener of its address."""
-        self._sockets.inherit(sockets)
+    def inherit(self, sockets: Iterable[socket.socket], *, shared: bool = False) -> None:
+        """Take over sockets that already listen; each serves the listener of its address.
+
+        `shared`: whoever gave them holds them, too, and goes on holding them.
+        """
+        self._sockets.inherit(sockets, shared=shared)
+
+    @property
+    def _stopping(self) -> bool:
+        return self.stopping.is_set()
 
     async def run(
         self, orphans: Sequence[Orphan] = (), *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -274,7 +282,7 @@ class Supervisor:
 
         May be called again with less patience. `run` returns when the last worker has stopped.
         """
-        self._stopping = True
+        self.stopping.set()
         # Workers take what is queued before they close theirs; ours, open a moment longer, would let in some that
         # nobody takes.
         self._sockets.stop()

@@ -40,8 +40,8 @@ SERVE = (sys.executable, "-m", "sozu_trio", "serve")
 class Proxy:
     """`python -m sozu_trio serve -c FILE`, serving. `config` is the text of FILE.
 
-    `environment` is added to ours; `prefix` is a command that runs it; `arguments` go behind. What `folder` holds from
-    an earlier one stays. Raises ProcessTrouble when it does not start.
+    `environment` is added to ours; `prefix` is a command that runs it, and gets our `descriptors`; `arguments` go
+    behind. What `folder` holds from an earlier one stays. Raises ProcessTrouble when it does not start.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Proxy:
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         arguments: Sequence[str] = (),
+        descriptors: Sequence[int] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.toml"
@@ -60,7 +61,13 @@ class Proxy:
         self.folder = folder
         self.ports = listening_ports(config)
         command = [*prefix, *SERVE, "-c", str(file), *arguments]
-        self.process = Process(command, folder, name="sozu_trio", environment=environment_with(environment or {}))
+        self.process = Process(
+            command,
+            folder,
+            name="sozu_trio",
+            environment=environment_with(environment or {}),
+            descriptors=descriptors,
+        )
         self._stopped = False
         try:
             self.process.wait_until(says("sozu_trio ready"), READY)

@@ -87,6 +87,29 @@ def test_where_nobody_accepts_nobody_waits_and_the_log_says_what_has_changed(
     ]
 
 
+def test_those_that_are_shared_serve_whoever_comes_later_until_the_stop(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    sockets = ListeningSockets(workers=2)
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        ours = theirs.dup()
+        given: ListenerKey = ("tcp", bound_address(ours))
+        sockets.inherit([ours], shared=True)
+        for _ in range(2):
+            sockets.take_over(sockets.open({given}), {given})
+            assert [held[given].getsockname() for held in sockets.of] == [theirs.getsockname()] * 2
+            sockets.settle([(0, [given]), (1, [given])])
+            sockets.take_over(sockets.open(()), ())
+            sockets.settle([(0, []), (1, [])])
+        assert caplog.records[-1].getMessage() == (
+            f"no longer listening on tcp {given[1]}; its socket was handed over and stays open: clients wait there"
+        )
+        sockets.stop()
+        assert ours.fileno() == -1
+        assert accepts(given)
+        sockets.close()
+    assert not accepts(given)
+
+
 def test_a_stop_closes_those_in_use_and_the_end_all(sockets: ListeningSockets) -> None:
     (one,) = free_keys(1)
     given, _ = inherited(sockets)
