@@ -7,6 +7,7 @@ brought in step as soon as it can be.
 """
 
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -59,6 +60,8 @@ class Supervisor:
         self.generation = 0
         self.stopped = trio.Event()
         """The last worker has stopped."""
+        self.deadline = math.inf
+        """When the stop cuts what is left, by Trio's clock."""
         self._crew = Crew(program, spawn, on_lines, on_event, self._settle)
         self._count = workers
         self._sockets = ListeningSockets(workers)
@@ -240,6 +243,11 @@ class Supervisor:
         return await self._crew.kill_session(session)
 
     @property
+    def stopping(self) -> bool:
+        """`stop` was called."""
+        return self._stopping
+
+    @property
     def workers(self) -> list[WorkerStatus]:
         return [worker.status(self.generation) for worker in self._crew.workers]
 
@@ -254,6 +262,8 @@ class Supervisor:
         May be called again with less patience. `run` returns when the last worker has stopped.
         """
         self._stopping = True
+        if grace is not None:
+            self.deadline = min(self.deadline, trio.current_time() + grace)
         # Workers take what is queued before they close theirs; ours, open a moment longer, would let in some that
         # nobody takes.
         self._sockets.stop()

@@ -40,7 +40,7 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
-from sozu_trio.nursery.worker import RELIEF, grace_of, serve_worker
+from sozu_trio.nursery.worker import RELIEF, serve_worker
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.state import EMPTY, declare
 from sozu_trio.telemetry.counters import Counters, read_counters
@@ -591,8 +591,3 @@ async def test_events_of_the_handler_reach_main() -> None:
         await main.look("counters")
         assert main.events == [event]
         main.channel.close()
-
-
-@pytest.mark.parametrize(("timeout", "grace"), [(0, None), (float("inf"), None), (30, 30), (0.5, 0.5)])
-def test_zero_is_for_ever(timeout: float, grace: float | None) -> None:
-    assert grace_of(timeout) == grace
