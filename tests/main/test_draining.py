@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 import trio.lowlevel
 
 from sozu_trio.config.limits import LAST_CALL
@@ -66,7 +65,7 @@ async def clients(main: AskedMain) -> AsyncIterator[list[Client]]:
         yield opened
 
 
-def left(sessions: int, seconds: float | None, tcp: int = 0) -> dict[str, Any]:
+def left(sessions: int, seconds: object, tcp: int = 0) -> dict[str, Any]:
     return {"sessions": sessions, "websocket": 0, "tcp": tcp, "seconds": seconds}
 
 
