@@ -13,7 +13,7 @@ import trio
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.control.answering import Progress
-from sozu_trio.errors import OperatorError
+from sozu_trio.errors import NotConfirmed
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.telemetry.plural import count
 
@@ -46,13 +46,17 @@ async def wait_for_the_last(
 ) -> "Left":
     """Tell who is left at `listeners`, which let nobody in any more, until it is nobody; returns how that was.
 
-    `deadline`: when workers cut who is left, by Trio's clock. Raises OperatorError when the proxy stops meanwhile.
+    `deadline`: when workers cut who is left, by Trio's clock. Raises NotConfirmed when the proxy stops meanwhile.
     """
     told = trio.current_time()
     while True:
         left = await look_at_left(supervisor, listeners)
         if supervisor.stopping:
-            raise OperatorError("done, but the proxy is stopping now: who is left is counted there")
+            generation = supervisor.generation
+            message = (
+                f"generation {generation} is decided and stays so, but the proxy stops before the last one has gone"
+            )
+            raise NotConfirmed(message, generation)
         if left.complete and not left.sessions:
             return left
         if trio.current_time() >= told + PERIOD:

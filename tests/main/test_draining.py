@@ -180,7 +180,7 @@ async def test_a_stop_meanwhile_is_told(main: AskedMain, clients: list[Client]) 
         nursery.start_soon(drain)
         await trio.sleep(0.5)
         assert await main.ask("shutdown", hard=True) == {"cut": 3}
-    assert refusals == ["done, but the proxy is stopping now: who is left is counted there"]
+    assert refusals == ["generation 2 is decided and stays so, but the proxy stops before the last one has gone"]
 
 
 async def test_without_drain_nobody_is_waited_for(main: AskedMain, clients: list[Client]) -> None:
