@@ -52,11 +52,8 @@ async def wait_for_the_last(
     while True:
         left = await look_at_left(supervisor, listeners)
         if supervisor.stopping:
-            generation = supervisor.generation
-            message = (
-                f"generation {generation} is decided and stays so, but the proxy stops before the last one has gone"
-            )
-            raise NotConfirmed(message, generation)
+            decided = f"generation {supervisor.generation} is decided and stays so"
+            raise NotConfirmed(f"{decided}, but the proxy stops before the last one has gone", supervisor.generation)
         if left.complete and not left.sessions:
             return left
         if trio.current_time() >= told + PERIOD:
