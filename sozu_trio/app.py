@@ -54,8 +54,9 @@ from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.supervisor import Supervisor
-from sozu_trio.nursery.worker import grace_of, serve_worker
+from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
+from sozu_trio.routing.drains import grace_of
 from sozu_trio.routing.state import State, with_declared
 from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.log import apply_directives

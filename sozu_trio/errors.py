@@ -92,7 +92,9 @@ class ChangeRefused(OperatorError):
 
 
 class NotConfirmed(OperatorError):
-    """A change is in force as `generation`, but a worker has not confirmed all of it; main goes on trying."""
+    """A change is in force as `generation`, but not all of it is known to be done: a worker has not confirmed it, and
+    main goes on trying; or the proxy stops.
+    """
 
     blame: ClassVar[Blame] = "us"
 

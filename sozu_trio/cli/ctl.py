@@ -75,7 +75,7 @@ def _carry_out(options: argparse.Namespace, verb: Verb, output: Output) -> int:
             return DONE
     if options.config_file and options.socket:
         return _wrong_usage("-c and --socket exclude one another")
-    target = find_target(options.config_file, options.socket, options.timeout, patient=verb.patient)
+    target = find_target(options.config_file, options.socket, options.timeout, patient=verb.is_patient(body))
     prepared = body if verb.prepare is None else verb.prepare(body)
     return _ask(Asking(target.socket, target.timeout, verb), verb, prepared, output)
 

@@ -99,7 +99,7 @@ LINES: Mapping[str, tuple[str, str]] = {
         for verb, line, more in (
             ("update", "change what is said of a listener, keep the rest", " --front-timeout 30"),
             ("activate", "begin to accept connections", ""),
-            ("deactivate", "accept no more connections; those there are finish", ""),
+            ("deactivate", "accept no more connections; those there are finish", " --drain --drain-timeout 60"),
             ("remove", "remove a listener: its sessions finish", ""),
         )
     },
@@ -138,6 +138,7 @@ OPPOSITES = {"disable-http11": "--enable-http11"}
 ONE_OF = (
     ("path-prefix", "path-regex", "path-equals"),
     ("now", "deadline"),
+    ("deadline", "drain"),
     ("certificate", "fingerprint"),
     ("old-certificate", "fingerprint"),
 )
@@ -207,7 +208,15 @@ def _verb(words: str, body: type) -> Verb:
     groups = [tuple(each for each in options if each.key in keys) for keys in ONE_OF]
     exclusive = tuple(group for group in groups if len(group) > 1)
     rest = tuple(each for each in options if not any(each in group for group in exclusive))
-    return Verb(words=words, help=line, example=example, options=rest, one_of=exclusive, trace="history")
+    return Verb(
+        words=words,
+        help=line,
+        example=example,
+        options=rest,
+        one_of=exclusive,
+        trace="history",
+        patient_with="drain",
+    )
 
 
 CHANGES = tuple(_verb(words, BODIES[words]) for words in LINES)

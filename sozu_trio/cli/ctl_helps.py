@@ -63,6 +63,8 @@ HELPS: Mapping[str, Help] = {
     "sticky-id": Help("its value in the sticky cookie", "ID", "-s"),
     "now": Help("cut its sessions"),
     "deadline": Help("cut its sessions after so many seconds (default: let them finish)", "S"),
+    "drain": Help("wait for its sessions, telling how many are left, and cut them in the end"),
+    "drain-timeout": Help("with --drain: seconds they get, 0 = as long as they need (default: shutdown_timeout)", "S"),
     # frontends
     "hostname": Help("exact, *.suffix, * or with /regex/ labels", "HOST"),
     "path-prefix": Help("paths that begin so", "PATH", "-p"),

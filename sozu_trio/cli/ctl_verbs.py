@@ -25,12 +25,18 @@ class Verb:
     """The verb that tells whether it was carried out, where no answer came; empty for one that only looks."""
     patient: bool = False
     """Its answer may take as long as it likes unless --timeout says otherwise."""
+    patient_with: str = ""
+    """The member of the body with which it is patient."""
     prepare: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
     """Options → the body, where that is not one to one. Raises OperatorError."""
     fit: Callable[[Mapping[str, Any], int | None], Mapping[str, Any]] | None = None
     """Body → what of it is sent to a proxy whose requests may have so many bytes; None = it does not say. Raises
     OperatorError.
     """
+
+    def is_patient(self, body: Mapping[str, Any]) -> bool:
+        """Whether the answer to `body` may take as long as it likes."""
+        return self.patient or bool(body.get(self.patient_with))
 
     @property
     def all_options(self) -> tuple[Option, ...]:

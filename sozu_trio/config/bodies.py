@@ -200,7 +200,11 @@ class ListenerStop:
 
     address: Address
     deadline: Seconds | None = None
-    """After which its sessions are cut; 0 = now, None = never."""
+    """After which its sessions are cut; 0 = now, None = never. Not with `drain`."""
+    drain: bool = False
+    """Answer when the last of its sessions has gone, or was cut."""
+    drain_timeout: Seconds | None = None
+    """Of `drain`: seconds after which they are cut; 0 = never, None = `shutdown_timeout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

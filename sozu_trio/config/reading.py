@@ -34,6 +34,9 @@ _FILE_KEYS: Mapping[str, str] = {
 """Keys that ctl calls otherwise than the file does."""
 _CTL_KEYS = {file: ctl for ctl, file in _FILE_KEYS.items()}
 
+_LISTENERS = ("http ", "tcp ", "")
+_STOPS = ("deactivate", "remove")
+
 _PATHS: Mapping[str, PathType] = {
     "path_prefix": PathType.PREFIX,
     "path_regex": PathType.REGEX,
@@ -83,6 +86,16 @@ def _check_backend_remove(given: Mapping[str, Any], where: str, report: Report) 
         report.wrong(place(where, "deadline"), f"found {show(given['deadline'])} and now = true; want only one of both")
 
 
+def _check_listener_stop(given: Mapping[str, Any], where: str, report: Report) -> None:
+    drain, deadline = given.get("drain"), given.get("deadline")
+    if drain and deadline is not None:
+        what = f"found {show(deadline)} and drain = true; want only one of both: with drain it is drain-timeout"
+        report.wrong(place(where, "deadline"), what)
+    if not drain and (timeout := given.get("drain_timeout")) is not None:
+        what = f"found {show(timeout)} without drain = true; want both, or deadline, after which nobody is waited for"
+        report.wrong(place(where, "drain-timeout"), what)
+
+
 def _check_rule(given: Mapping[str, Any], where: str, report: Report) -> None:
     paths = [hyphened(path) for path in _PATHS if path in given]
     if len(paths) > 1:
@@ -104,6 +117,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any], str, Report], None]] = {
     "cluster add": _check_cluster,
     "cluster update": _check_cluster,
     "backend remove": _check_backend_remove,
+    **{f"listener {kind}{verb}": _check_listener_stop for kind in _LISTENERS for verb in _STOPS},
     "frontend http add": _check_rule_to_add,
     "frontend http remove": _check_rule,
 }

@@ -115,8 +115,11 @@ BODIES: Mapping[str, type] = {
     "listener udp add": _UDP_LISTENER,
     "listener udp update": _UDP_LISTENER,
     **{f"listener {kind} activate": _unbuilt("address") for kind in ("https", "udp")},
-    **{f"listener {kind} deactivate": _unbuilt("address", "deadline") for kind in ("https", "udp")},
-    **{f"listener {kind} remove": _unbuilt("address", "deadline") for kind in ("https", "udp")},
+    **{
+        f"listener {kind} {action}": _unbuilt("address", "deadline", "drain", "drain_timeout")
+        for kind in ("https", "udp")
+        for action in ("deactivate", "remove")
+    },
     "frontend https add": _HTTPS_FRONTEND,
     "frontend https remove": _unbuilt(*(each.name for each in fields(HttpFrontendRemove))),
     "frontend udp add": _unbuilt("id", "address", "tags"),

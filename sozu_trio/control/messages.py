@@ -136,7 +136,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Tell what there is now: `what` is one of counters, tree, sessions, backends, route (`nursery/looks.py`)."""
+    """Tell what there is now: `what` is one of those in `nursery/looks.py`, or backends or route."""
 
     serial: int
     what: str

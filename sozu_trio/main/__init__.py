@@ -21,6 +21,7 @@ looking        status, tree, sessions
 measuring      metrics
 following      events, to a client that listens
 explaining     which rule would take a request, and why the others would not
+draining       who is left of the sessions of what ends, told to whoever waits for the last one
 ending         shutdown
 service_manager what systemd is told, and in which words
 informing      when it is told

@@ -1,5 +1,6 @@
 """Verbs that change State: each change on its own, or many of them as one transaction."""
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import trio
 
+from sozu_trio.config.addresses import Address
 from sozu_trio.config.report import Notice, Report, place
 from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
@@ -16,11 +18,23 @@ from sozu_trio.control.answering import Answer
 from sozu_trio.control.batch import read_batch
 from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ApplyBody
+from sozu_trio.main.draining import look_at_left, wait_for_the_last
 from sozu_trio.main.files import absolute, in_thread, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.summaries import summary, summary_of_all
 from sozu_trio.main.transactions import Order, Outcome
-from sozu_trio.routing.changes import CHANGE_VERBS, Change, apply_all, drains_of, ids_made, read_change, things_meant
+from sozu_trio.routing.change_listeners import key_of
+from sozu_trio.routing.changes import (
+    CHANGE_VERBS,
+    Change,
+    apply_all,
+    drained_by,
+    drains_of,
+    ids_made,
+    read_change,
+    things_meant,
+)
+from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
 from sozu_trio.telemetry.directives import fault_in
@@ -37,9 +51,9 @@ async def change(parts: Parts, call: Call) -> Answer:
     read = _read(call.verb, call.body, "", report)
     if read is None or report.problems:
         raise ChangeRefused(tuple(report.problems))
-    outcome = await _carry_out(parts, call, [read], summary(call.verb, call.body))
-    content = {**_content(outcome, report.notices), **ids_made(outcome.before, read)}
-    return Answer(message=f"{call.verb}: done", content=content)
+    outcome, drained = await _carry_out(parts, call, [read], summary(call.verb, call.body))
+    content = {**_content(outcome, report.notices), **drained, **ids_made(outcome.before, read)}
+    return Answer(message=f"{call.verb}: done{_cut(drained)}", content=content)
 
 
 async def apply(parts: Parts, call: Call) -> Answer:
@@ -48,9 +62,9 @@ async def apply(parts: Parts, call: Call) -> Answer:
     given = await _given(body)
     read = partial(_read_all, given, parts.transactions.state)
     changes, notices = await trio.to_thread.run_sync(read) if len(given) > MANY else read()
-    outcome = await _carry_out(parts, call, changes, summary_of_all(given, body.file))
-    content = {**_content(outcome, notices), "changes": len(given)}
-    return Answer(message=f"{count(len(given), 'change')} done", content=content)
+    outcome, drained = await _carry_out(parts, call, changes, summary_of_all(given, body.file))
+    content = {**_content(outcome, notices), **drained, "changes": len(given)}
+    return Answer(message=f"{count(len(given), 'change')} done{_cut(drained)}", content=content)
 
 
 async def _given(body: ApplyBody) -> tuple[Any, ...]:
@@ -79,15 +93,34 @@ class _Batch:
     changes: tuple[Any, ...]
 
 
-async def _carry_out(parts: Parts, call: Call, changes: Sequence[Change], what: str) -> Outcome:
+async def _carry_out(parts: Parts, call: Call, changes: Sequence[Change], what: str) -> tuple[Outcome, dict[str, int]]:
+    """What came of `changes`, and how many sessions were cut where they are to drain; empty where nothing is."""
+    drain_timeout = parts.config.program.shutdown_timeout
+    drains, drained = drains_of(changes, drain_timeout), drained_by(changes)
     order = Order(
         actor=call.actor,
         what=what,
         make=partial(_apply_all, changes),
-        drains=drains_of(changes),
+        drains=drains,
         large=len(changes) > MANY,
     )
-    return await parts.transactions.carry_out(order)
+    if not drained:
+        return await parts.transactions.carry_out(order), {}
+    before = await look_at_left(parts.supervisor, drained)
+    outcome = await parts.transactions.carry_out(order)
+    deadline = trio.current_time() + _longest(drains, drained)
+    left = await wait_for_the_last(parts.supervisor, drained, deadline, call.progress)
+    return outcome, {"cut": left.cut_since(before)}
+
+
+def _longest(drains: Drains, drained: Collection[Address]) -> float:
+    """Seconds until the last of `drained` is cut; inf where one never is."""
+    graces = [drains.listeners[key_of(address)] for address in drained]
+    return max(math.inf if grace is None else grace for grace in graces)
+
+
+def _cut(drained: Mapping[str, int]) -> str:
+    return f"; {count(drained['cut'], 'session')} cut" if drained else ""
 
 
 def _content(outcome: Outcome, notices: Sequence[Notice]) -> dict[str, Any]:

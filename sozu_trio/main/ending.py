@@ -1,4 +1,4 @@
-"""The verb that ends it all, telling how many are left meanwhile."""
+"""The verb that ends it all, telling who is left meanwhile."""
 
 import trio
 
@@ -6,13 +6,11 @@ from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ShutdownBody
+from sozu_trio.main.draining import PERIOD, look_at_left
 from sozu_trio.main.events import Event
 from sozu_trio.main.parts import Call, Handlers, Parts
-from sozu_trio.nursery.worker import grace_of
+from sozu_trio.routing.drains import grace_of
 from sozu_trio.telemetry.plural import count
-
-PERIOD = 1.0
-"""Seconds between two progress replies."""
 
 
 async def _shutdown(parts: Parts, call: Call) -> Answer:
@@ -29,10 +27,8 @@ async def _shutdown(parts: Parts, call: Call) -> Answer:
         with trio.move_on_after(PERIOD):
             await supervisor.stopped.wait()
             return Answer(message=f"stopped: {count(supervisor.cut, 'session')} cut", content={"cut": supervisor.cut})
-        # Without asking, the sum may be of before those who are left came.
-        await supervisor.look("counters")
-        sessions = supervisor.counters().sessions
-        await call.progress(f"{count(sessions, 'session')} left", {"sessions": sessions})
+        left = await look_at_left(supervisor)
+        await left.tell(supervisor.deadline, call.progress)
 
 
 HANDLERS: Handlers = {"shutdown": _shutdown}

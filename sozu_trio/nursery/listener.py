@@ -13,7 +13,7 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -25,6 +25,9 @@ from sozu_trio.nursery.guard import guard
 from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
+
+SessionKind = Literal["http", "websocket", "tcp"]
+"""What a connection is used for: `websocket` is one that was upgraded, to whatever protocol."""
 
 COMPLAIN_EVERY = 1.0
 """Seconds between two lines about descriptors that have run out."""
@@ -42,6 +45,8 @@ class SessionNode:
     started: float
     """Trio's clock."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    kind: SessionKind = "http"
+    """Whoever serves it says so when it becomes something else."""
 
 
 @dataclass(slots=True, eq=False)

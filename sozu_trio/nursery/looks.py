@@ -3,15 +3,18 @@
     counters    {"counters": {name: value}, "listeners": {address: sessions}}
     tree        a node: {"name", "kind", "age" (s), "count"?, "children": [node]}
     sessions    [{"id", "listener", "client", "age" (s)}], the oldest first; {"limit": n} for no more than n
+    drains      {address: {"sessions", "websocket", "tcp", "cut"}} of listeners that let nobody in any more: who is
+                left, how many of them are upgraded and how many TCP, and how many were cut there since it began
     …           whatever else the handler knows
 
 Answers may take in ten thousand sessions, so what is long is put together in slices between which traffic is served.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -23,6 +26,7 @@ OLDEST = 20
 """Sessions of one listener that a tree shows."""
 SLICE = 500
 """Sessions described at a time: about 2 ms."""
+NOBODY_LEFT: Final = {"sessions": 0, "websocket": 0, "tcp": 0, "cut": 0}
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +67,26 @@ def sessions_by_listener(listeners: Iterable[ListenerNode]) -> dict[str, int]:
         address = str(node.key[1])
         counted[address] = counted.get(address, 0) + len(node.sessions)
     return counted
+
+
+def drains_by_listener(listeners: Iterable[ListenerNode], cut: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """By address; `cut`: how many were cut at listeners that have ended. Of an address that lets in again only those
+    count whom it had before.
+    """
+    drains = {address: {**NOBODY_LEFT, "cut": number} for address, number in cut.items()}
+    for node in listeners:
+        if node.drain.started:
+            drain = drains.setdefault(str(node.key[1]), {**NOBODY_LEFT})
+            kinds = Counter(session.kind for session in node.sessions.values())
+            found = {
+                "sessions": len(node.sessions),
+                "websocket": kinds["websocket"],
+                "tcp": kinds["tcp"],
+                "cut": node.cut,
+            }
+            for name, number in found.items():
+                drain[name] += number
+    return drains
 
 
 async def list_sessions(listeners: Iterable[ListenerNode], query: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ brought in step as soon as it can be.
 """
 
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -62,6 +63,8 @@ class Supervisor:
         """The last worker has stopped."""
         self.stopping = trio.Event()
         """It was told to stop."""
+        self.deadline = math.inf
+        """When the stop cuts what is left, by Trio's clock."""
         self._crew = Crew(program, spawn, on_lines, on_event, self._settle)
         self._count = workers
         self._sockets = ListeningSockets(workers)
@@ -283,6 +286,8 @@ class Supervisor:
         May be called again with less patience. `run` returns when the last worker has stopped.
         """
         self.stopping.set()
+        if grace is not None:
+            self.deadline = min(self.deadline, trio.current_time() + grace)
         # Workers take what is queued before they close theirs; ours, open a moment longer, would let in some that
         # nobody takes.
         self._sockets.stop()

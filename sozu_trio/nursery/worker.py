@@ -17,6 +17,7 @@ import logging
 import math
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -52,9 +53,10 @@ from sozu_trio.nursery.generations import Generations
 from sozu_trio.nursery.handler import Handler, OwnProcess
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listener import ListenerNode, serve_listener
-from sozu_trio.nursery.looks import Service, list_sessions, sessions_by_listener, tree_of
+from sozu_trio.nursery.looks import Service, drains_by_listener, list_sessions, sessions_by_listener, tree_of
 from sozu_trio.nursery.orphan import OtherProtocol, introduce
 from sozu_trio.nursery.telling import Telling
+from sozu_trio.routing.drains import grace_of
 from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
@@ -109,10 +111,11 @@ class Worker:
         """These and those that still drain."""
         self.services: dict[Service, None] = {}
         """What else runs, in the order in which it began."""
-        self.cut = 0
         self._begin = begin
         self._itself = Service(f"worker {begin.worker_id}")
         self._link = link
+        self.cut_at: Counter[str] = Counter()
+        """How many sessions were cut, by the address of their listener, of those listeners that have ended."""
         self._handler = handler
         self._process = process
         log_lines = None if process is None else process.lines
@@ -123,6 +126,10 @@ class Worker:
         handler.relieve_with(self._relieve)
         handler.tell_with(self._telling.happened)
         self._stop = trio.Event()
+
+    @property
+    def cut(self) -> int:
+        return self.cut_at.total()
 
     async def run(self) -> None:
         """Serve until stopped and the last session has ended; main has been told everything then but `cut`."""
@@ -308,7 +315,7 @@ class Worker:
         try:
             await serve_listener(node, self._doors, task_status=task_status)
         finally:
-            self.cut += node.cut
+            self.cut_at[str(node.key[1])] += node.cut
             self.nodes.discard(node)
 
     async def _unlisten(self, key: ListenerKey, grace: float | None) -> None:
@@ -332,6 +339,8 @@ class Worker:
                 await self._telling.count()
                 counters = self._handler.counters.snapshot()
                 return {"counters": counters, "listeners": sessions_by_listener(self.nodes)}
+            case "drains":
+                return drains_by_listener(self.nodes, self.cut_at)
             case "tree":
                 return tree_of(self._itself, self.services, self.nodes)
             case "sessions":
@@ -364,8 +373,3 @@ class Worker:
 def _close_all(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def grace_of(timeout: float) -> float | None:
-    """`shutdown_timeout` as a grace: 0 means for ever."""
-    return None if timeout in {0, math.inf} else timeout

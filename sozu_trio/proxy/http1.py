@@ -47,6 +47,7 @@ class HttpConnection:
         self.proxy = proxy
         self.stream = stream
         self.listener = listener
+        self.node = node
         self.name = node.name
         self.client_text = str(client)
         self.forwarding = Forwarding(listener, client, destination)

@@ -146,6 +146,7 @@ async def _switch(exchange: "Exchange", connection: Connection, head: ResponseHe
     exchange.patience.hold()
     counters = exchange.proxy.counters
     counters.tunnels += 1
+    exchange.connection.node.kind = "websocket"
     try:
         await _tunnel(exchange, connection, buffer[head.size :])
     finally:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ def test_plan_tells_by_its_exit_code(proxy: ScriptedProxy, difference: bool, cod
     proxy.script = [ok("plan", {"generation": 7, "difference": difference, "changes": [], "notices": []})]
     assert ctl(proxy, "plan") == code
     assert ctl(proxy, "--json", "plan") == code
+
+
+def test_a_drain_may_take_as_long_as_it_likes(proxy: ScriptedProxy, tmp_path: Path, capfd: Capture) -> None:
+    (tmp_path / "config.toml").write_text(f'command_socket = "{proxy.path}"\nctl_command_timeout = 50')
+    words = ["-c", str(tmp_path / "config.toml"), "listener", "deactivate", "--address", "127.0.0.1:80"]
+    proxy.script = [processing("1 session left, 5 s"), lambda: time.sleep(0.3), ok("done", {"generation": 2, "cut": 0})]
+    assert main(["ctl", *words, "--drain", "--drain-timeout", "5"]) == 0
+    body = {"address": "127.0.0.1:80", "drain": True, "drain-timeout": 5}
+    assert proxy.asked == [("listener deactivate", body)]
+    assert capfd.readouterr().out.splitlines()[:2] == ["1 session left, 5 s", "done"]
 
 
 def test_paths_for_main_are_sent_absolute(

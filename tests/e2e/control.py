@@ -3,11 +3,12 @@
 The client is written from docs/control-protocol.md alone, with nothing of ours: what any language can do.
 """
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,23 @@ def ctl_json(proxy: Proxy, *words: str) -> Any:
     run = ctl(proxy, "--json", *words)
     assert run.code == 0, f"{' '.join(words)}: {run.err}"
     return json.loads(run.out)
+
+
+@contextlib.contextmanager
+def running(proxy: Proxy, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    """A ctl that takes its time; nothing is left of it after the body."""
+    command = [*CTL, "-c", str(proxy.file), *words]
+    with subprocess.Popen(command, cwd=proxy.folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """The next line of a `running` ctl; empty when it has ended."""
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def socket_of(proxy: Proxy) -> Path:

@@ -3,9 +3,9 @@
 import contextlib
 import http.client
 import json
+import re
 import signal
 import socket
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.processes import free_port
 from tests.e2e.clients import PATIENCE, connect, curl, get, receive_all, receive_until
-from tests.e2e.control import CTL, Control, Refused, ctl, ctl_json, socket_of
+from tests.e2e.control import Control, Refused, ctl, ctl_json, line_of, running, socket_of
 from tests.e2e.parts import Proxy, StartProxy
 from tests.e2e.servers import Handle, SlowAnswer, serving
 
@@ -105,22 +105,6 @@ def saying(name: bytes) -> Handle:
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(name), name))
 
     return handle
-
-
-@contextlib.contextmanager
-def running(proxy: Proxy, *words: str) -> "Iterator[subprocess.Popen[str]]":
-    """A ctl that takes its time; nothing is left of it after the body."""
-    command = [*CTL, "-c", str(proxy.file), *words]
-    with subprocess.Popen(command, cwd=proxy.folder, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line_of(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
 
 
 def test_a_batch_is_in_force_when_ctl_ends(site: Site) -> None:
@@ -336,7 +320,7 @@ def test_shutdown(start_proxy: StartProxy, *, hard: bool) -> None:
 def shut_down_softly(proxy: Proxy, slow: SlowAnswer, client: socket.socket) -> None:
     """While `client` waits for an answer."""
     with running(proxy, "shutdown") as process:
-        assert line_of(process) == "1 session left\n"
+        assert re.fullmatch(r"1 session left, \d+ s\n", line_of(process))
         assert refuses(proxy.port)
         slow.answer.set()
         assert receive_all(client).endswith(b"slow")

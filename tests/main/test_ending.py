@@ -1,5 +1,6 @@
 """`shutdown`: who is busy gets time or none, and whoever asked sees how many are left and hears how many were cut."""
 
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.nursery.parts import listening
 
 pytestmark = pytest.mark.virtual_time
 
+NO_KINDS = {"websocket": 0, "tcp": 0}
 CONFIG = """
 shutdown_timeout = 5
 back_timeout = 1000
@@ -80,7 +82,11 @@ async def test_whoever_is_busy_is_cut_in_the_end(
         answer = await main.answer("shutdown", body)
         assert trio.current_time() - began == pytest.approx(after, abs=0.01)
     assert (answer.message, answer.content) == (f"stopped: {cut} sessions cut", {"cut": cut})
-    assert main.progress[: len(left)] == [(f"{each} sessions left", {"sessions": each}) for each in left]
+    seconds = [after - each for each in range(1, len(left) + 1)]
+    assert main.progress == [
+        (f"{each} sessions left, {math.ceil(until)} s", {**NO_KINDS, "sessions": each, "seconds": until})
+        for each, until in zip(left, seconds, strict=True)
+    ]
     assert main.parts.supervisor.stopped.is_set()
 
 
@@ -93,7 +99,7 @@ async def test_without_an_end_it_waits_for_the_last_one(main: AskedMain) -> None
 
         nursery.start_soon(shut_down)
         await trio.sleep(100.5)
-        assert main.progress == [("1 session left", {"sessions": 1})] * 100
+        assert main.progress == [("1 session left", {**NO_KINDS, "sessions": 1, "seconds": None})] * 100
         leave.set()
     assert answers == [{"cut": 0}]
 
@@ -106,7 +112,7 @@ async def test_patience_may_end_early(main: AskedMain) -> None:
             answers.append(await main.ask("shutdown", **body))
 
         nursery.start_soon(shut_down)
-        await trio.sleep(2)
+        await trio.sleep(2.5)
         began = trio.current_time()
         await main.ask("shutdown", hard=True)
     assert trio.current_time() - began < 0.1

@@ -8,7 +8,15 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.listener import ListenerNode, SessionNode
-from sozu_trio.nursery.looks import OLDEST, SLICE, Service, list_sessions, sessions_by_listener, tree_of
+from sozu_trio.nursery.looks import (
+    OLDEST,
+    SLICE,
+    Service,
+    drains_by_listener,
+    list_sessions,
+    sessions_by_listener,
+    tree_of,
+)
 from tests.nursery.parts import ScriptedListening
 
 pytestmark = pytest.mark.virtual_time
@@ -93,6 +101,22 @@ async def test_listeners_are_shown_by_address_and_the_older_first(sock: Scripted
 async def test_sessions_are_counted_by_address(sock: ScriptedListening) -> None:
     nodes = [listener(sock, 80, "a", "b"), listener(sock, 80, "c"), listener(sock, 81)]
     assert sessions_by_listener(nodes) == {"127.0.0.1:80": 3, "127.0.0.1:81": 0}
+
+
+async def test_who_is_left_where_nobody_is_let_in(sock: ScriptedListening) -> None:
+    nodes = [listener(sock, 80, "a", "b", "c"), listener(sock, 80, "new"), listener(sock, 81, "d"), listener(sock, 82)]
+    nodes[0].sessions["b"].kind = "websocket"
+    nodes[2].sessions["d"].kind = "tcp"
+    assert drains_by_listener(nodes, {}) == {}
+    for node in (nodes[0], nodes[2], nodes[3]):
+        node.stop(None)
+    nodes[0].cut = 2
+    assert drains_by_listener(nodes, {"127.0.0.1:80": 3, "127.0.0.1:9": 1}) == {
+        "127.0.0.1:80": {"sessions": 3, "websocket": 1, "tcp": 0, "cut": 5},
+        "127.0.0.1:81": {"sessions": 1, "websocket": 0, "tcp": 1, "cut": 0},
+        "127.0.0.1:82": {"sessions": 0, "websocket": 0, "tcp": 0, "cut": 0},
+        "127.0.0.1:9": {"sessions": 0, "websocket": 0, "tcp": 0, "cut": 1},
+    }
 
 
 async def test_sessions_are_listed_the_oldest_first_over_all_listeners(sock: ScriptedListening) -> None:

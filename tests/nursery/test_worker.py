@@ -40,7 +40,7 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
-from sozu_trio.nursery.worker import RELIEF, grace_of, serve_worker
+from sozu_trio.nursery.worker import RELIEF, serve_worker
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.state import EMPTY, declare
 from sozu_trio.telemetry.counters import Counters, read_counters
@@ -571,6 +571,23 @@ async def test_the_tree_has_everything_that_lives() -> None:
         main.channel.close()
 
 
+async def test_who_is_left_and_who_was_cut_at_a_listener_that_drains() -> None:
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock, 2) as clients:
+                for client in clients:
+                    client.sendall(b"busy")
+                await trio.sleep(1)
+                assert await main.look("drains") == {}
+                await main.ask(Unlisten(serial=2, transport="tcp", address=ADDRESS, grace=5))
+                drain = {"sessions": 2, "websocket": 0, "tcp": 0, "cut": 0}
+                assert await main.look("drains") == {"127.0.0.1:8080": drain}
+                await trio.sleep(6)
+                assert await main.look("drains") == {"127.0.0.1:8080": {**drain, "sessions": 0, "cut": 2}}
+        main.channel.close()
+
+
 def names_in(node: dict[str, Any]) -> list[str]:
     return [node["name"], *(name for child in node["children"] for name in names_in(child))]
 
@@ -591,8 +608,3 @@ async def test_events_of_the_handler_reach_main() -> None:
         await main.look("counters")
         assert main.events == [event]
         main.channel.close()
-
-
-@pytest.mark.parametrize(("timeout", "grace"), [(0, None), (float("inf"), None), (30, 30), (0.5, 0.5)])
-def test_zero_is_for_ever(timeout: float, grace: float | None) -> None:
-    assert grace_of(timeout) == grace

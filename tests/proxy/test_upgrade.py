@@ -199,6 +199,8 @@ async def test_drain_leaves_a_tunnel_its_grace(net: Net, clock: MockClock) -> No
     await client.send(ASK)
     await client.receive_until(b"early")
     await proxy.supervisor.stop(10)
+    (drains,) = (await proxy.supervisor.look("drains")).values()
+    assert list(drains.values()) == [{"sessions": 1, "websocket": 1, "tcp": 0, "cut": 0}]
     await trio.sleep(9)
     await client.send(b"x")
     assert await client.receive_exactly(1) == b"x"

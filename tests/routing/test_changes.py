@@ -15,6 +15,7 @@ from sozu_trio.routing.changes import (
     HINTS,
     apply,
     apply_all,
+    drained_by,
     drains_of,
     ids_made,
     read_change,
@@ -136,6 +137,19 @@ def test_nothing_asked() -> None:
     assert apply_all(EMPTY, []) is EMPTY
 
 
+def test_how_long_listeners_that_drain_may_go_on() -> None:
+    changes = read(
+        ("listener remove", {"address": "127.0.0.1:1", "drain": True}),
+        ("listener http deactivate", {"address": "127.0.0.1:2", "drain": True, "drain-timeout": 2.5}),
+        ("listener tcp deactivate", {"address": "127.0.0.1:3", "drain": True, "drain-timeout": 0}),
+        ("listener deactivate", {"address": "127.0.0.1:4", "deadline": 5}),
+    )
+    for timeout, grace in ((30, 30), (0, None)):
+        graces = {address.port: grace for (_, address), grace in drains_of(changes, timeout).listeners.items()}
+        assert graces == {1: grace, 2: 2.5, 3: None, 4: 5}
+    assert {address.port for address in drained_by(changes)} == {1, 2, 3}
+
+
 def test_how_long_what_is_removed_may_go_on() -> None:
     changes = read(
         ("listener remove", {"address": "127.0.0.1:1"}),
@@ -147,11 +161,11 @@ def test_how_long_what_is_removed_may_go_on() -> None:
         ("backend remove", {"id": "a", "backend-id": "3", "deadline": 5}),
         ("backend remove", {"id": "a", "backend-id": "3", "now": True}),
     )
-    drains = drains_of(changes)
+    drains = drains_of(changes, 30)
     graces = {str(address): grace for (_, address), grace in drains.listeners.items()}
     assert graces == {"127.0.0.1:1": None, "127.0.0.1:2": 0, "127.0.0.1:3": 2.5}
     assert drains.backends == {("a", "1"): None, ("a", "2"): 5, ("a", "3"): 0}
-    assert drains_of([]) == Drains(listeners={}, backends={})
+    assert drains_of([], 30) == Drains(listeners={}, backends={})
 
 
 @given(STATES, SEQUENCES)
