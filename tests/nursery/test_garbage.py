@@ -15,8 +15,9 @@ class Something:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Whatever was frozen is thawed, which is no harm to what was frozen before."""
+    """Whatever was frozen is thawed, before as well: what an earlier test has frozen may be freed at any moment."""
     thresholds = gc.get_threshold()
+    gc.unfreeze()
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
