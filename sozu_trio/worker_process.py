@@ -1,8 +1,8 @@
 """The process of a worker, and the composition root of all that is in it.
 
-`python -m sozu_trio.worker_process ID CHANNEL PLACE COLORED`: the worker's id, the descriptors of its end of the
-channel and of the file it tells in where it is, whether its log has colours (0 or 1). Main starts it, with
-`nursery/spawn.py`.
+`python -m sozu_trio.worker_process ID CHANNEL PLACE COLORED [ROOM]`: the worker's id, the descriptors of its end of
+the channel and of the file it tells in where it is, whether its log has colours (0 or 1), and room for its title
+(`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
 """
 
 import faulthandler
@@ -18,6 +18,7 @@ from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import TELL
+from sozu_trio.nursery.title import Title, call_thread
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.telemetry.lines import LineBuffer
@@ -29,7 +30,7 @@ MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 def main() -> None:
     """Serve until main says stop, or is gone."""
-    worker_id, descriptor, place, colored = map(int, sys.argv[1:])
+    worker_id, descriptor, place, colored = map(int, sys.argv[1:5])
     for number in MAINS_BUSINESS:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
@@ -49,6 +50,9 @@ class WorkerProcess:
         self._worker_id = worker_id
         self._log = log
         self._serves = False
+        self._title = Title()
+        self._title.show(f"sozu-trio: worker {worker_id}")
+        call_thread(f"sozu-trio: w{worker_id}")
 
     @property
     def lines(self) -> LineBuffer:
@@ -59,6 +63,7 @@ class WorkerProcess:
 
     def follow(self, generation: int, settings: Settings) -> None:
         self._log.follow(settings)
+        self._title.show(f"sozu-trio: worker {self._worker_id} (generation {generation})")
         if not self._serves:
             self._serves = True
             begin_to_serve()

@@ -14,6 +14,8 @@
     cuts        removed backends and their deadlines
     telling     lines, events and counters to main
     worker      control, services, listeners
+    title       what `ps` and `top` call a process
+    strangers   children of others, left to main
     bind        listening sockets, made by main
     sockets     those main holds
     workers     a worker as main sees it
