@@ -21,6 +21,9 @@
     workers     a worker as main sees it
     transaction what main asks of one worker for a change
     crew        all workers at once
+    loans       sockets of a worker that is not there, lent
+    steering    which sockets get new connections
+    hands       more workers, or fewer
     supervisor  main: changes over workers, the listening sockets, the end
 
 This package is handed what a connection does and never imports `proxy`.

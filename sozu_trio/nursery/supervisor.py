@@ -22,9 +22,11 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.crew import Crew, Spawn
+from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.transaction import Following, Target, forget, prepare, removed_backends
+from sozu_trio.nursery.worker import grace_of
 from sozu_trio.nursery.workers import WorkerRefused, WorkerStatus
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.drains import Drains
@@ -60,9 +62,11 @@ class Supervisor:
         self.stopped = trio.Event()
         """The last worker has stopped."""
         self._crew = Crew(program, spawn, on_lines, on_event, self._settle)
-        self._count = workers
+        self.worker_count = workers
+        """How many there are to be; those that only drain are not among them."""
         self._sockets = ListeningSockets(workers)
         self._loans = Loans(self._crew, self._sockets)
+        self._hands = Hands(self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
@@ -79,8 +83,9 @@ class Supervisor:
                 services.start_soon(self._heal, name="healing")
                 services.start_soon(self._keep_lent, name="loans")
                 async with trio.open_nursery() as workers:
+                    self._hands.start = partial(workers.start, self._crew.keep)
                     async with trio.open_nursery() as starting:
-                        for worker_id in range(self._count):
+                        for worker_id in range(self.worker_count):
                             starting.start_soon(workers.start, self._crew.keep, worker_id)
                     task_status.started()
                 services.cancel_scope.cancel(reason="the last worker has stopped")
@@ -137,11 +142,35 @@ class Supervisor:
     async def drain(self, drains: Drains) -> None:
         """Cut sooner what drains already; nothing else changes. Raises NotConfirmed as `change` does."""
         async with self._changing:
-            state, generation = replace(self.state, declared=None), self.generation
-            target = Target(state=state, generation=generation, base=generation, delta=NOTHING, drains=drains)
+            generation = self.generation
+            target = replace(self._present, drains=drains)
             with trio.CancelScope(shield=True):
                 failures = await self._follow(target)
         self._complain(failures, generation)
+
+    async def employ(self, workers: int) -> None:
+        """Have so many workers from now on; those that leave finish what they have.
+
+        Raises OperatorError where they cannot be had, or the proxy is stopping; there are as many as before then. A
+        caller that is cancelled has all of it or nothing.
+        """
+        async with self._changing:
+            self._refuse_while_stopping()
+            before, self.worker_count = self.worker_count, workers
+            try:
+                if workers > before:
+                    await self._hands.take_on(workers - before, self._present, _active(self.state))
+                elif workers < before:
+                    await self._hands.dismiss(before - workers, grace_of(self.program.shutdown_timeout))
+            except BaseException:
+                self.worker_count = before
+                raise
+        self._settle()
+
+    @property
+    def _present(self) -> Target:
+        state, generation = replace(self.state, declared=None), self.generation
+        return Target(state=state, generation=generation, base=generation, delta=NOTHING)
 
     def _complain(self, failures: str, generation: int) -> None:
         """Have what is not confirmed tried again. Raises NotConfirmed where there is any."""
@@ -190,7 +219,9 @@ class Supervisor:
 
     async def _follow(self, target: Target) -> str:
         """Have every worker follow; returns what is not confirmed, if anything."""
-        followings = [Following(worker, target, self._sockets.of[worker.worker_id]) for worker in self._crew.living]
+        followings = [
+            Following(worker, target, self._sockets.of.get(worker.worker_id, {})) for worker in self._crew.living
+        ]
         async with trio.open_nursery() as nursery:
             for following in followings:
                 nursery.start_soon(following.run)
@@ -221,8 +252,7 @@ class Supervisor:
             self._sockets.take_over(self._sockets.open(wanted), wanted)
         except OperatorError as error:
             return str(error)
-        state, generation = replace(self.state, declared=None), self.generation
-        target = Target(state=state, generation=generation, base=generation, delta=NOTHING)
+        target, generation = self._present, self.generation
         behind = [worker for worker in self._crew.living if worker.generation != generation]
         refusals = await self._crew.ask(partial(prepare, target=target), behind)
         failures = await self._follow(target)
