@@ -53,7 +53,9 @@ from sozu_trio.nursery.adoption import Orphan, find_orphans
 from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import SpawnProcess
+from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.nursery.title import ROOM, call_thread
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.routing.drains import grace_of
@@ -148,12 +150,13 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 
     Raises OperatorError.
     """
+    call_thread("sozu-trio: main")
     program = start.config.program
     logs = Logs(program)
     events = Events()
     supervisor = Supervisor(
         program,
-        SpawnProcess("sozu_trio.worker_process", program.runtime_directory, str(int(program.log_colored))),
+        SpawnProcess("sozu_trio.worker_process", program.runtime_directory, str(int(program.log_colored)), ROOM),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
@@ -174,6 +177,8 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
             parts = _parts(start, supervisor, beginning.recorded(), events, logs)
             nursery.start_soon(parts.journal.serve_compaction, name="journal")
             nursery.start_soon(_obey, signals, parts, logs, name="signals")
+            if inherits_children():
+                await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:
                 control = await controlling.start(_serve_control, parts, sock)
                 begin_to_serve()

@@ -1,8 +1,8 @@
 """The process of a worker, and the composition root of all that is in it.
 
-`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE COLORED`: the worker's id, the descriptors of its end of the
-channel, of its door and of the file it tells in where it is, whether its log has colours (0 or 1). Main starts it, with
-`nursery/spawn.py`.
+`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE COLORED [ROOM]`: the worker's id, the descriptors of its end
+of the channel, of its door and of the file it tells in where it is, whether its log has colours (0 or 1), and room for
+its title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
 """
 
 import faulthandler
@@ -20,6 +20,7 @@ from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.orphan import Door
+from sozu_trio.nursery.title import Title, call_thread
 from sozu_trio.nursery.where import TELL
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
@@ -32,7 +33,7 @@ MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 def main() -> None:
     """Serve until main says stop, or is gone and nobody comes in its place."""
-    worker_id, descriptor, door, place, colored = map(int, sys.argv[1:])
+    worker_id, descriptor, door, place, colored = map(int, sys.argv[1:6])
     for number in MAINS_BUSINESS:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
@@ -43,17 +44,21 @@ def main() -> None:
     for each in (descriptor, door, place):
         os.set_inheritable(each, False)
     with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
-        trio.run(_serve, sock, WorkerProcess(log, Door(socket.socket(fileno=door)), place))
+        trio.run(_serve, sock, WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place))
 
 
 class WorkerProcess:
     """What a worker does that is a process (OwnProcess in `nursery/handler.py`)."""
 
-    def __init__(self, log: WorkerLog, door: Door, place: int) -> None:
+    def __init__(self, worker_id: int, log: WorkerLog, door: Door, place: int) -> None:
         self.place = place
         self._log = log
         self._door = door
+        self._worker_id = worker_id
         self._serves = False
+        self._title = Title()
+        self._title.show(f"sozu-trio: worker {worker_id}")
+        call_thread(f"sozu-trio: w{worker_id}")
 
     @property
     def lines(self) -> LineBuffer:
@@ -70,6 +75,7 @@ class WorkerProcess:
 
     def follow(self, generation: int, settings: Settings) -> None:
         self._log.follow(settings)
+        self._title.show(f"sozu-trio: worker {self._worker_id} (generation {generation})")
         if not self._serves:
             self._serves = True
             begin_to_serve()

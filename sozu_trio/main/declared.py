@@ -14,6 +14,8 @@ from sozu_trio.telemetry.directives import fault_in
 
 HOT = {"timeouts", "log_level"}
 """Fields of Program that State carries as Settings, so that a reload changes them at once."""
+COUNTED = {"worker_count"}
+"""Those that main follows at once by itself."""
 
 
 def declared_by(config: Config) -> State:
@@ -46,7 +48,7 @@ def waiting_for_a_start(before: Program, after: Program) -> list[str]:
     lines = []
     for field in dataclasses.fields(Program):
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new and field.name not in HOT:
+        if old != new and field.name not in HOT | COUNTED:
             lines.append(f"{field.name}: {_spelled(new)} instead of {_spelled(old)} takes effect at the next start")
     return lines
 

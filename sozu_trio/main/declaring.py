@@ -41,6 +41,7 @@ def _order(config: Config, prune: bool, actor: Actor) -> Order:
         make=partial(_reconciled, declared=declared_by(config), prune=prune),
         events=(Event(kind="CONFIGURATION_RELOADED", details=config.source),),
         large=True,
+        workers=config.program.worker_count,
     )
 
 
@@ -61,6 +62,7 @@ async def _reload(parts: Parts, call: Call) -> Answer:
     body = call.read(ReloadBody)
     outcome, config = await reload_file(parts, body.file, prune=body.prune, actor=call.actor)
     changes = [each for each in steps(outcome.before, outcome.delta) if each["kind"] != "declaration"]
+    changes += _counted(*outcome.workers)
     names = {
         past: [f"{each['kind']} {each['name']}" for each in changes if each["action"] == action]
         for action, past in (("add", "added"), ("change", "changed"), ("remove", "removed"), ("move", "moved"))
@@ -81,6 +83,7 @@ async def _plan(parts: Parts, call: Call) -> Answer:
     before = parts.transactions.state
     generation = parts.transactions.generation
     changes = await trio.to_thread.run_sync(_differences, before, config, body.prune)
+    changes += _counted(parts.supervisor.worker_count, config.program.worker_count)
     content = {
         "generation": generation,
         "difference": bool(changes),
@@ -93,6 +96,15 @@ async def _plan(parts: Parts, call: Call) -> Answer:
 
 def _differences(before: State, config: Config, prune: bool) -> list[dict[str, Any]]:
     return list(steps(before, diff(before, _reconciled(before, declared_by(config), prune))))
+
+
+def _counted(before: int, after: int) -> list[dict[str, Any]]:
+    """The number of workers as a step (`main/steps.py`), where it changes. It is no part of State."""
+    if before == after:
+        return []
+    return [
+        {"action": "change", "kind": "worker_count", "name": str(after), "fields": {"worker_count": [before, after]}}
+    ]
 
 
 async def _read(parts: Parts, path: str | None) -> Config:

@@ -6,9 +6,10 @@ The first two steps may refuse and leave everything as it was. After the journal
 goes away in the middle does not stop it half way.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -16,6 +17,7 @@ from typing import Protocol
 import trio
 
 from sozu_trio.control.journal import Entry
+from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.events import Event, Events
 from sozu_trio.main.told import events_of
@@ -52,6 +54,8 @@ class Order:
     drains: Drains = field(default_factory=Drains)
     events: tuple[Event, ...] = ()
     large: bool = False
+    workers: int | None = None
+    """How many there are to be; None = as many as there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class Outcome:
     generation: int
     before: State
     delta: Delta
+    workers: tuple[int, int]
+    """How many there were before, and how many there are now."""
 
 
 class Transactions:
@@ -86,22 +92,55 @@ class Transactions:
         generation.
 
         Raises OperatorError: ChangeRefused, JournalError and WorkerRefused change nothing; after NotConfirmed the
-        change is in force, but not yet at every worker.
+        change is in force, but not yet at every worker. Where nothing has changed there are as many
+        workers as before.
         """
         async with self._turn:
-            before = self.state
+            before, workers = self.state, self._supervisor.worker_count
+            wanted = workers if order.workers is None else order.workers
             after, delta, told = await _work_out(order, before)
-            outcome = Outcome(generation=self.generation + bool(delta), before=before, delta=delta)
+            outcome = Outcome(
+                generation=self.generation + bool(delta), before=before, delta=delta, workers=(workers, wanted)
+            )
+            # More of them come first and fewer last, because only the former can fail as a matter of course.
             try:
-                if delta:
-                    await self._decide(order, after, outcome)
-                elif any(grace is not None for grace in order.drains.listeners.values()):
-                    await self._supervisor.drain(order.drains)
+                async with self._more_workers(wanted):
+                    await self._swap(order, after, told, outcome)
             finally:
-                # Once it is in the journal it is in force, also where a worker has not confirmed it yet.
-                if self.generation == outcome.generation:
-                    self._follow(outcome, (*told, *order.events))
+                if wanted < workers and self.generation == outcome.generation:
+                    with trio.CancelScope(shield=True):
+                        await self._supervisor.employ(wanted)
         return outcome
+
+    @contextlib.asynccontextmanager
+    async def _more_workers(self, wanted: int) -> AsyncIterator[None]:
+        """Where there are fewer than `wanted` have so many, unless the body changes nothing."""
+        workers = self._supervisor.worker_count
+        if wanted <= workers:
+            yield
+            return
+        await self._supervisor.employ(wanted)
+        try:
+            yield
+        except NotConfirmed:
+            raise
+        except BaseException:
+            # A proxy that stops has none before long.
+            with trio.CancelScope(shield=True), contextlib.suppress(OperatorError):
+                await self._supervisor.employ(workers)
+            raise
+
+    async def _swap(self, order: Order, after: State, told: list[Event], outcome: Outcome) -> None:
+        delta = outcome.delta
+        try:
+            if delta:
+                await self._decide(order, after, outcome)
+            elif any(grace is not None for grace in order.drains.listeners.values()):
+                await self._supervisor.drain(order.drains)
+        finally:
+            # Once it is in the journal it is in force, also where a worker has not confirmed it yet.
+            if self.generation == outcome.generation:
+                self._follow(outcome, (*told, *order.events))
 
     async def _decide(self, order: Order, after: State, outcome: Outcome) -> None:
         entry = Entry(

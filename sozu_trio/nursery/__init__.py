@@ -17,6 +17,8 @@
     telling_lines lines of one log on their way there
     orphan      a worker whose main has died, and what it says to the next one
     worker      control, services, listeners
+    title       what `ps` and `top` call a process
+    strangers   children of others, left to main
     bind        listening sockets, made by main
     activation  those a service manager hands over
     sockets     those main holds
@@ -28,6 +30,8 @@
     spawn       workers as processes
     where       where a process hangs
     adoption    workers that a main before has left
+    steering    which sockets get new connections
+    hands       more workers, or fewer
     supervisor  main: changes over workers, the listening sockets, the end
 
 This package is handed what a connection does and never imports `proxy`.

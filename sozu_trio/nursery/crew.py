@@ -1,9 +1,10 @@
 """All workers of a main: started, replaced when they die, asked at once, added up, stopped."""
 
+import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters
+from sozu_trio.telemetry.plural import count
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +61,33 @@ class Found(Protocol):
         """As Spawn."""
 
 
+@dataclass(slots=True, eq=False)
+class _Post:
+    """What a worker and its successors are kept at."""
+
+    found: Found | None
+    """Whoever holds it now, where that is one that main has found."""
+    given_up: trio.Event = field(default_factory=trio.Event)
+    """Nobody is to follow whoever holds it now."""
+    dismissed: bool = False
+    """The others go on."""
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def dismiss(self) -> None:
+        self.dismissed = True
+        self.give_up(None)
+
+    def give_up(self, grace: float | None) -> None:
+        """Whoever holds it is to end by itself, and is killed if it has not done so soon after `grace` seconds."""
+        self.given_up.set()
+        if self.found is not None:
+            self.found.given_up = True
+        if grace is not None:
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + grace + 2 * GOODBYE)
+
+
 class Crew:
-    """One worker for each id from 0 up, and what those before them have counted."""
+    """One worker for each id, the lowest there are, and what those before them have counted."""
 
     def __init__(
         self,
@@ -77,6 +104,7 @@ class Crew:
         self._on_event = on_event
         self._on_move = on_move
         self._workers: dict[int, WorkerHandle] = {}
+        self._posts: dict[int, _Post] = {}
         self._past = Counters()
         """Of workers that have been replaced."""
         self._stopping = trio.Event()
@@ -106,12 +134,26 @@ class Crew:
 
         `found` is the first one, which runs already. Raises OperatorError when the first one dies before it has begun.
         """
+        post = self._posts[worker_id] = _Post(found)
+        if self._stopping.is_set():
+            post.given_up.set()
+        try:
+            with post.scope:
+                await self._keep(worker_id, post, task_status)
+        finally:
+            del self._posts[worker_id]
+            if post.scope.cancelled_caught:
+                log.error("worker %d has not ended in time: it is killed", worker_id)
+            if post.dismissed:
+                self._part_with(worker_id)
+
+    async def _keep(self, worker_id: int, post: _Post, task_status: trio.TaskStatus[None]) -> None:
         pause = 0.0
-        while not self._stopping.is_set():
+        while not post.given_up.is_set():
             began = trio.current_time()
-            worker = await self._run(worker_id, found, task_status)
-            found = None
-            if worker.stopped is not None or self._stopping.is_set():
+            worker = await self._run(worker_id, post.found, task_status)
+            post.found = None
+            if worker.stopped is not None or post.given_up.is_set():
                 return
             if worker_id not in self._workers:
                 raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")
@@ -123,7 +165,7 @@ class Crew:
             log.error("worker %d (pid %d) is replaced in %g s", worker_id, worker.pid, pause)
             self._on_move()
             with trio.move_on_after(pause):
-                await self._stopping.wait()
+                await post.given_up.wait()
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
     def _leave(self, worker: WorkerHandle) -> None:
@@ -252,9 +294,55 @@ class Crew:
             total.add(worker.counters)
         return total
 
+    def free_ids(self, many: int) -> list[int]:
+        """The lowest ids that nobody has, not even one that still drains."""
+        return list(itertools.islice((each for each in itertools.count() if not self._is_taken(each)), many))
+
+    def _is_taken(self, worker_id: int) -> bool:
+        return worker_id in self._workers or worker_id in self._posts
+
+    async def dismiss(self, worker_ids: Collection[int], grace: float | None) -> None:
+        """Have these end as `stop` has all, and nobody follow them; returns once they accept no more.
+
+        One that cannot be told is killed, and one that is about to begin does not.
+        """
+        for worker_id in worker_ids:
+            worker = self._workers.get(worker_id)
+            if worker is None or worker.over:
+                self.discharge([worker_id])
+                continue
+            self._posts[worker_id].dismiss()
+            worker.stopping = True
+            worker.listening.clear()
+        leaving = [worker for worker in self.living if worker.worker_id in worker_ids]
+        refusals = await self.ask(lambda worker: worker.ask_in_time(partial(Stop, grace=grace)), leaving)
+        for refused in refusals.values():
+            log.error("%s: it is killed", refused)
+        self.discharge(refusals)
+
+    def discharge(self, worker_ids: Iterable[int]) -> None:
+        """Kill these, and have nobody follow them."""
+        for worker_id in worker_ids:
+            post = self._posts.get(worker_id)
+            if post is None:
+                self._part_with(worker_id)
+            else:
+                post.dismiss()
+                post.scope.cancel(reason="it is not wanted any more")
+
+    def _part_with(self, worker_id: int) -> None:
+        """Remember what it has counted, and nothing else."""
+        worker = self._workers.pop(worker_id, None)
+        if worker is not None:
+            self._past.add(worker.counters)
+            cut = worker.stopped.cut if worker.stopped else 0
+            log.info("worker %d (pid %d) has left: %s cut", worker_id, worker.pid, count(cut, "session"))
+
     async def stop(self, grace: float | None) -> None:
         """Tell every worker to stop; may be called again with less patience. Raises WorkerRefused."""
         self._stopping.set()
+        for post in self._posts.values():
+            post.give_up(grace)
         for worker in self.living:
             worker.stopping = True
             worker.listening.clear()

@@ -6,7 +6,7 @@ socket back when the successor accepts on it.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 
 import trio
@@ -39,24 +39,33 @@ class Loans:
             for owner, key in self._lonely():
                 await self._lend(owner, key)
 
+    async def retire(self, owners: Collection[int]) -> None:
+        """Have given back what is lent of `owners`, who are no more, and close it for good."""
+        async with self._settling:
+            self._forget()
+            for (owner, key), borrower in list(self._lent.items()):
+                if owner in owners:
+                    await self._give_back(owner, key, borrower)
+            self._sockets.retire(owners)
+
     def _forget(self) -> None:
         """Loans to workers that are gone themselves, and of sockets that are no more."""
         self._lent = {
             (owner, key): borrower
             for (owner, key), borrower in self._lent.items()
-            if not borrower.over and key in self._sockets.of[owner]
+            if not borrower.over and key in self._sockets.of.get(owner, ())
         }
 
     def _lonely(self) -> Iterable[tuple[int, ListenerKey]]:
         listening = self._crew.listening
-        for owner, sockets in enumerate(self._sockets.of):
+        for owner, sockets in list(self._sockets.of.items()):
             for key in sorted(sockets):
                 if key not in listening.get(owner, ()) and (owner, key) not in self._lent:
                     yield owner, key
 
     async def _lend(self, owner: int, key: ListenerKey) -> None:
         candidates = [worker for worker in self._crew.living if key in worker.listening and not worker.stopping]
-        sock = self._sockets.of[owner].get(key)
+        sock = self._sockets.of.get(owner, {}).get(key)
         if not candidates or sock is None:
             return
         borrower = min(candidates, key=lambda worker: worker.counters.sessions)

@@ -6,13 +6,17 @@ holds them as well, no second socket can be had at their addresses, and clients 
 here: so each is kept until the stop, for a listener that comes back and for workers that come later.
 """
 
+import contextlib
+import itertools
 import logging
+import select
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
+from sozu_trio.nursery.steering import let_go, steer
 from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
@@ -24,19 +28,25 @@ class ListeningSockets:
     """Opened before a change is decided, taken over or dropped after it, closed when nobody accepts on them."""
 
     def __init__(self, workers: int = 1) -> None:
-        """`workers`: how many there are; they are known by 0 … workers − 1."""
-        self.of: tuple[Sockets, ...] = tuple({} for _ in range(workers))
-        """Where each worker accepts, or will in a moment."""
+        """`workers`: how many there are at first; they are known by 0 … workers − 1."""
+        self.of: dict[int, Sockets] = {worker: {} for worker in range(workers)}
+        """Where each worker accepts, or will in a moment, by its id."""
         self._inherited: Sockets = {}
+        self._from_outside: set[ListenerKey] = set()
+        """Where one socket serves all workers, taken over or not."""
         self._shared: set[ListenerKey] = set()
-        """Those of `_inherited` that whoever gave them holds, too."""
+        """Those of them that whoever gave them holds, too."""
+        self._numbers: dict[ListenerKey, list[int]] = {}
+        """Whose socket has which number in its SO_REUSEPORT group (`nursery/steering.py`)."""
+        self._unnumbered: set[ListenerKey] = set()
+        """Those of workers that a main before has left: which number each has, only that main knew."""
         self._told: set[ListenerKey] = set()
         """Those the log has said are listened on."""
 
     @property
     def in_use(self) -> set[ListenerKey]:
         """Where at least one worker accepts, or will in a moment."""
-        return {key for sockets in self.of for key in sockets}
+        return {key for sockets in self.of.values() for key in sockets}
 
     def inherit(self, sockets: Iterable[socket.socket], *, shared: bool = False) -> None:
         """Take over sockets that already listen; each serves the listener of its address. Those that are `shared` with
@@ -46,65 +56,78 @@ class ListeningSockets:
         for sock in given.values():
             sock.setblocking(False)
         self._inherited |= given
+        self._from_outside |= given.keys()
         self._shared |= given.keys() if shared else set()
+
+    def expect(self, there: Collection[int], workers: int) -> None:
+        """There will be so many `workers`: those of `there`, and others with the lowest ids that are left."""
+        others = (each for each in itertools.count() if each not in there)
+        ids = {*there, *itertools.islice(others, workers - len(there))}
+        self.of = {worker: {} for worker in sorted(ids)}
 
     def adopt(self, owner: int, key: ListenerKey, sock: socket.socket) -> None:
         """Take over one that worker `owner` accepts on, or did before it died."""
-        if owner < len(self.of) and key not in self.of[owner]:
-            self.of[owner][key] = sock
-        else:
+        if key in self.of.get(owner, {key: None}):
             sock.close()
+            return
+        self.of[owner][key] = sock
+        self._unnumbered.add(key)
+        # That main may have died while it steered.
+        self._let_go([key])
 
-    def open(self, wanted: Collection[ListenerKey]) -> list[Sockets]:
+    def open(self, wanted: Collection[ListenerKey]) -> dict[int, Sockets]:
         """For each worker a socket for each of `wanted` where it has none. An inherited one is no less inherited before
         `take_over`.
 
         Raises OperatorError for an address that cannot be had; nothing is open then that was not before.
         """
-        opened: list[Sockets] = [{} for _ in self.of]
+        opened: dict[int, Sockets] = {worker: {} for worker in self.of}
         try:
             for key in sorted(wanted):
-                for worker, sockets in enumerate(self.of):
+                for worker, sockets in self.of.items():
                     if key not in sockets:
                         opened[worker][key] = self._open(key, opened)
+                        if key not in self._unnumbered:
+                            self._numbers.setdefault(key, []).append(worker)
         except BaseException:
             self.drop(opened)
             raise
         return opened
 
-    def _open(self, key: ListenerKey, opened: Iterable[Sockets]) -> socket.socket:
-        if key in self._inherited:
-            try:
-                return self._inherited[key].dup()
-            except OSError as error:
-                raise OperatorError(f"cannot listen on {key[1]}: {error.strerror}") from error
-        ours = [address for sockets in (*self.of, self._inherited, *opened) for _, address in sockets]
-        return open_listening_socket(key[1], ours)
+    def _open(self, key: ListenerKey, opened: Mapping[int, Sockets]) -> socket.socket:
+        held = [*self.of.values(), self._inherited]
+        if key in self._from_outside:
+            for sockets in held:
+                if key in sockets:
+                    return _copy(key, sockets[key])
+            self._from_outside.discard(key)
+        return open_listening_socket(key[1], [address for each in (*held, *opened.values()) for _, address in each])
 
-    def drop(self, opened: Iterable[Sockets]) -> None:
+    def drop(self, opened: Mapping[int, Sockets]) -> None:
         """Close what `open` has opened: it was not wanted after all."""
-        for sockets in opened:
-            for sock in sockets.values():
-                sock.close()
+        for worker, sockets in opened.items():
+            self._close(worker, sockets, set(sockets))
 
-    def take_over(self, opened: Iterable[Sockets], wanted: Collection[ListenerKey]) -> None:
+    def take_over(self, opened: Mapping[int, Sockets], wanted: Collection[ListenerKey]) -> None:
         """Use `opened` from now on, and close what is not `wanted` any more.
 
         Workers close theirs later, once they have let in who is in the queue; ours, open until then, would let in some
         that nobody takes.
         """
-        for sockets, new in zip(self.of, opened, strict=True):
+        for worker, new in opened.items():
+            sockets = self.of[worker]
             for key in new.keys() & self._inherited.keys() - self._shared:
                 self._inherited.pop(key).close()
             sockets.update(new)
-            self._close(sockets, sockets.keys() - set(wanted))
+            self._close(worker, sockets, sockets.keys() - set(wanted))
 
     def settle(self, heard: Iterable[tuple[int, Collection[ListenerKey]]]) -> None:
         """Close what a worker of `heard` does not accept on, for clients would wait in its queue for ever; say what has
         changed.
         """
         for worker, keys in heard:
-            self._close(self.of[worker], self.of[worker].keys() - set(keys))
+            sockets = self.of.get(worker, {})
+            self._close(worker, sockets, sockets.keys() - set(keys))
         in_use = self.in_use
         for transport, address in sorted(in_use - self._told):
             log.info("listening on %s %s", transport, address)
@@ -118,10 +141,60 @@ class ListeningSockets:
 
     def stop(self) -> None:
         """Close those in use, for good."""
-        for sockets in self.of:
-            self._close(sockets, set(sockets))
-        self._close(self._inherited, self._shared)
+        for worker, sockets in self.of.items():
+            self._close(worker, sockets, set(sockets))
+        for key in self._shared:
+            self._inherited.pop(key).close()
         self._shared = set()
+
+    def steer_away(self, workers: Collection[int]) -> None:
+        """Have no new connection wait for `workers` any more, who are not all there are; the sockets stay open, for
+        the sake of who is in their queues already. Raises OperatorError; nothing has changed then.
+        """
+        keys = {key for worker in workers for key in self.of[worker]} - self._from_outside
+        if keys & self._unnumbered:
+            raise OperatorError(
+                "worker_count: there are workers that a main before has left, and from them connections cannot be "
+                "steered away; fewer workers can be had by a stop and a start"
+            )
+        steered = []
+        try:
+            for key in keys:
+                staying = [number for number, worker in enumerate(self._numbers[key]) if worker not in workers]
+                if staying:
+                    steer(self._any(key), staying)
+                    steered.append(key)
+        except OSError as error:
+            self._let_go(steered)
+            raise OperatorError(f"cannot steer connections away from a worker: {error.strerror}") from error
+        for worker in workers:
+            # Shared by all, so nobody waits in it for this one.
+            self._close(worker, self.of[worker], self.of[worker].keys() & self._from_outside)
+
+    def is_waited_in(self, workers: Collection[int]) -> bool:
+        """Whether somebody is in a queue of one of `workers`."""
+        poll = select.poll()
+        for worker in workers:
+            for sock in self.of[worker].values():
+                poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def retire(self, workers: Collection[int]) -> None:
+        """Close those of `workers`, who are no more, and let connections go to all that are left."""
+        keys = {key for worker in workers for key in self.of[worker]}
+        for worker in workers:
+            self._close(worker, self.of[worker], set(self.of[worker]))
+            del self.of[worker]
+        self._let_go(keys & self.in_use)
+
+    def _let_go(self, keys: Iterable[ListenerKey]) -> None:
+        for key in keys:
+            # None is steered where it was closed and opened anew meanwhile.
+            with contextlib.suppress(OSError):
+                let_go(self._any(key))
+
+    def _any(self, key: ListenerKey) -> socket.socket:
+        return next(sockets[key] for sockets in self.of.values() if key in sockets)
 
     def close(self) -> None:
         """Close everything."""
@@ -129,10 +202,25 @@ class ListeningSockets:
         for sock in self._inherited.values():
             sock.close()
 
-    def _close(self, sockets: Sockets, keys: Iterable[ListenerKey]) -> None:
+    def _close(self, worker: int, sockets: Sockets, keys: Iterable[ListenerKey]) -> None:
         for key in keys:
             sockets.pop(key).close()
+            if key in self._unnumbered:
+                if key not in self.in_use:
+                    self._unnumbered.discard(key)
+                continue
+            numbers = self._numbers[key]
+            # As the kernel does it: the last one takes the number that is free.
+            numbers[numbers.index(worker)] = numbers[-1]
+            numbers.pop()
 
     @property
     def addresses(self) -> list[Address]:
         return [address for _, address in sorted(self.in_use)]
+
+
+def _copy(key: ListenerKey, sock: socket.socket) -> socket.socket:
+    try:
+        return sock.dup()
+    except OSError as error:
+        raise OperatorError(f"cannot listen on {key[1]}: {error.strerror}") from error

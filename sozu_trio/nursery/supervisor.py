@@ -24,12 +24,13 @@ from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.adoption import Orphan, settings_kept
 from sozu_trio.nursery.crew import Crew, Spawn
+from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.transaction import Following, Target, forget, prepare, removed_backends
 from sozu_trio.nursery.workers import WorkerRefused, WorkerStatus
 from sozu_trio.routing.delta import NOTHING, Delta, diff
-from sozu_trio.routing.drains import Drains
+from sozu_trio.routing.drains import Drains, grace_of
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
 from sozu_trio.telemetry.counters import Counters
 
@@ -66,9 +67,11 @@ class Supervisor:
         self.deadline = math.inf
         """When the stop cuts what is left, by Trio's clock."""
         self._crew = Crew(program, spawn, on_lines, on_event, self._settle)
-        self._count = workers
+        self.worker_count = workers
+        """How many there are to be; those that only drain are not among them."""
         self._sockets = ListeningSockets(workers)
         self._loans = Loans(self._crew, self._sockets)
+        self._hands = Hands(self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
@@ -94,8 +97,9 @@ class Supervisor:
                 services.start_soon(self._heal, name="healing")
                 services.start_soon(self._keep_lent, name="loans")
                 async with trio.open_nursery() as workers:
+                    self._hands.start = partial(workers.start, self._crew.keep)
                     async with trio.open_nursery() as starting:
-                        for worker_id in range(self._count):
+                        for worker_id in self._sockets.of:
                             starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
                     task_status.started()
                 services.cancel_scope.cancel(reason="the last worker has stopped")
@@ -104,21 +108,23 @@ class Supervisor:
             self._sockets.close()
 
     async def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
-        """Those that go on, by id. One that there is no place for ends when its sessions have."""
-        adopted: dict[int, Orphan] = {}
+        """Those that go on, by id, the lowest; the rest end when their sessions have."""
+        first = {orphan.worker_id: orphan for orphan in reversed(orphans)}
+        adopted = {worker_id: first[worker_id] for worker_id in sorted(first)[: self.worker_count]}
+        self._sockets.expect(adopted, self.worker_count)
         for orphan in orphans:
-            if orphan.worker_id < self._count and orphan.worker_id not in adopted:
-                adopted[orphan.worker_id] = orphan
-                for owner, key, sock in orphan.take_sockets():
-                    self._sockets.adopt(owner, key, sock)
-                if kept := settings_kept(orphan, self.program):
-                    log.warning(
-                        "worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept)
-                    )
+            if adopted.get(orphan.worker_id) is orphan:
+                self._take_over(orphan)
             else:
                 log.warning("worker %d (pid %d) has no place here: it stops", orphan.worker_id, orphan.pid)
-                await orphan.dismiss(self.program.shutdown_timeout or None)
+                await orphan.dismiss(grace_of(self.program.shutdown_timeout))
         return adopted
+
+    def _take_over(self, orphan: Orphan) -> None:
+        for owner, key, sock in orphan.take_sockets():
+            self._sockets.adopt(owner, key, sock)
+        if kept := settings_kept(orphan, self.program):
+            log.warning("worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept))
 
     def _settle(self) -> None:
         """A worker has died, or begun in the place of one that did."""
@@ -169,11 +175,35 @@ class Supervisor:
     async def drain(self, drains: Drains) -> None:
         """Cut sooner what drains already; nothing else changes. Raises NotConfirmed as `change` does."""
         async with self._changing:
-            state, generation = replace(self.state, declared=None), self.generation
-            target = Target(state=state, generation=generation, base=generation, delta=NOTHING, drains=drains)
+            generation = self.generation
+            target = replace(self._present, drains=drains)
             with trio.CancelScope(shield=True):
                 failures = await self._follow(target)
         self._complain(failures, generation)
+
+    async def employ(self, workers: int) -> None:
+        """Have so many workers from now on; those that leave finish what they have.
+
+        Raises OperatorError where they cannot be had, or the proxy is stopping; there are as many as before then. A
+        caller that is cancelled has all of it or nothing.
+        """
+        async with self._changing:
+            self._refuse_while_stopping()
+            before, self.worker_count = self.worker_count, workers
+            try:
+                if workers > before:
+                    await self._hands.take_on(workers - before, self._present, _active(self.state))
+                elif workers < before:
+                    await self._hands.dismiss(before - workers, grace_of(self.program.shutdown_timeout))
+            except BaseException:
+                self.worker_count = before
+                raise
+        self._settle()
+
+    @property
+    def _present(self) -> Target:
+        state, generation = replace(self.state, declared=None), self.generation
+        return Target(state=state, generation=generation, base=generation, delta=NOTHING)
 
     def _complain(self, failures: str, generation: int) -> None:
         """Have what is not confirmed tried again. Raises NotConfirmed where there is any."""
@@ -222,7 +252,9 @@ class Supervisor:
 
     async def _follow(self, target: Target) -> str:
         """Have every worker follow; returns what is not confirmed, if anything."""
-        followings = [Following(worker, target, self._sockets.of[worker.worker_id]) for worker in self._crew.living]
+        followings = [
+            Following(worker, target, self._sockets.of.get(worker.worker_id, {})) for worker in self._crew.living
+        ]
         async with trio.open_nursery() as nursery:
             for following in followings:
                 nursery.start_soon(following.run)
@@ -253,8 +285,7 @@ class Supervisor:
             self._sockets.take_over(self._sockets.open(wanted), wanted)
         except OperatorError as error:
             return str(error)
-        state, generation = replace(self.state, declared=None), self.generation
-        target = Target(state=state, generation=generation, base=generation, delta=NOTHING)
+        target, generation = self._present, self.generation
         behind = [worker for worker in self._crew.living if worker.generation != generation]
         refusals = await self._crew.ask(partial(prepare, target=target), behind)
         failures = await self._follow(target)

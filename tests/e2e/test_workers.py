@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.processes import family, free_port
 from tests.e2e.clients import PATIENCE, connect, curl, get, read_wrk, receive_all, start_wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl_json
@@ -118,3 +120,32 @@ def test_lines_of_a_worker_are_in_the_log_with_its_name(start_proxy: StartProxy)
     curl(f"http://127.0.0.1:{proxy.port}/")
     wait_until(lambda: proxy.output().count("-ACCESS WRK-00") == 2)
     assert proxy.output().count(" DEBUG WRK-00\t") == said
+
+
+def titles(proxy: Proxy) -> list[str]:
+    pids = [each["pid"] for each in workers(proxy)]
+    return [Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode() for pid in pids]
+
+
+def test_they_have_telling_names(start_proxy: StartProxy) -> None:
+    proxy = start_proxy(http_proxy(free_port(), 1))
+    assert titles(proxy) == [f"sozu-trio: worker {worker} (generation 1)" for worker in (0, 1)]
+    ctl_json(proxy, "cluster", "add", "--id", "another")
+    assert titles(proxy) == [f"sozu-trio: worker {worker} (generation 2)" for worker in (0, 1)]
+    assert Path(f"/proc/{proxy.pid}/comm").read_text() == "sozu-trio: main\n"
+    assert str(proxy.file).encode() in Path(f"/proc/{proxy.pid}/cmdline").read_bytes()
+
+
+def test_main_as_process_one_reaps_what_others_leave(start_proxy: StartProxy) -> None:
+    """As the nearest subreaper, which is the same without a container."""
+    script = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.execv("/bin/sleep", ["sleep", "1"])
+    os._exit(0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+    proxy = start_proxy(http_proxy(free_port(), 1), prefix=[sys.executable, "-c", script])
+    wait_until(lambda: len(family(proxy.pid)) == 1 + len(workers(proxy)))

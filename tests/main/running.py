@@ -29,6 +29,7 @@ command_socket = "sozu.sock"
 activate_listeners = false
 saved_state = "state.json"
 automatic_state_save = true
+worker_count = 1
 """
 SERVICES = f"""
 [[listeners]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.load import load_config
 from sozu_trio.errors import ConfigError
@@ -120,14 +121,13 @@ async def test_another_file(main: AskedMain, tmp_path: Path, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["reload", "plan"])
 async def test_keys_that_need_a_new_start_are_told(main: AskedMain, tmp_path: Path, verb: str) -> None:
-    write(tmp_path, "worker_count = 7\nmax_connections = 9\n" + GLOBALS + SERVICES)
+    write(tmp_path, "max_connections = 9\n" + GLOBALS + SERVICES)
     content = await main.ask(verb)
     assert content["notices"] == [
-        "worker_count: 7 instead of 2 takes effect at the next start",
         "max_connections: 9 instead of 10000 takes effect at the next start",
     ]
     assert content["generation"] == 1
-    assert main.parts.config.program.worker_count == 2
+    assert main.parts.config.program.max_connections == 10000
     assert (await main.ask(verb))["notices"] == content["notices"]
 
 
@@ -259,3 +259,19 @@ async def test_a_file_that_what_came_over_the_socket_does_not_fit_is_refused(
     assert (await main.ask(verb, prune=True))["notices"] == []
     await main.ask("reload", prune=True)
     assert equals_the_file(main, file)
+
+
+async def test_the_number_of_workers_follows_the_file(main: AskedMain, tmp_path: Path) -> None:
+    write(tmp_path, GLOBALS.replace("worker_count = 1", "worker_count = 3") + SERVICES)
+    plan = await main.ask("plan")
+    step = {"action": "change", "kind": "worker_count", "name": "3", "fields": {"worker_count": [1, 3]}}
+    assert (plan["difference"], plan["changes"], plan["notices"]) == (True, [step], [])
+    assert len(main.parts.supervisor.workers) == 1
+    assert (await main.ask("reload"))["changed"] == ["worker_count 3"]
+    assert [each.state for each in main.parts.supervisor.workers] == ["running"] * 3
+    assert not (await main.ask("plan"))["difference"]
+    write(tmp_path)
+    assert (await main.ask("reload"))["changed"] == ["worker_count 1"]
+    while len(main.parts.supervisor.workers) > 1:
+        await wait_all_tasks_blocked()
+    assert [each.id for each in main.parts.supervisor.workers] == [0]

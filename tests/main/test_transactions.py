@@ -27,11 +27,21 @@ class FakeSupervisor:
 
     def __init__(self) -> None:
         self.state, self.generation = EMPTY, 1
+        self.worker_count = 2
+        self.employed: list[tuple[int, int]] = []
+        """The generation at which how many were asked for."""
+        self.nobody_to_be_had = False
         self.refusal: OperatorError | None = None
         self.unconfirmed: OperatorError | None = None
         self.drains: list[Drains] = []
         self.go = trio.Event()
         self.go.set()
+
+    async def employ(self, workers: int) -> None:
+        if self.nobody_to_be_had:
+            raise OperatorError("no")
+        self.employed.append((self.generation, workers))
+        self.worker_count = workers
 
     async def change(
         self,
@@ -177,3 +187,35 @@ async def test_without_a_journal_changes_last_as_long_as_the_process() -> None:
     supervisor = FakeSupervisor()
     transactions = Transactions(cast(Supervisor, supervisor), None, Events())
     assert (await transactions.carry_out(adding("a"))).generation == 2
+
+
+async def test_more_workers_come_before_the_change_and_fewer_after_it(running: Running) -> None:
+    outcome = await running.transactions.carry_out(replace(adding("a"), workers=4))
+    assert (running.supervisor.employed, outcome.workers) == ([(1, 4)], (2, 4))
+    outcome = await running.transactions.carry_out(replace(adding("b"), workers=1))
+    assert (running.supervisor.employed[1:], outcome.workers) == ([(3, 1)], (4, 1))
+    await running.transactions.carry_out(adding("c"))
+    assert len(running.supervisor.employed) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_whoever_refuses_there_are_as_many_workers_as_before(running: Running, workers: int) -> None:
+    running.journal.full = True
+    with pytest.raises(OperatorError):
+        await running.transactions.carry_out(replace(adding("a"), workers=workers))
+    assert running.supervisor.worker_count == 2
+
+
+async def test_where_no_more_can_be_had_nothing_changes(running: Running) -> None:
+    running.supervisor.nobody_to_be_had = True
+    with pytest.raises(OperatorError, match="no"):
+        await running.transactions.carry_out(replace(adding("a"), workers=4))
+    assert (running.transactions.generation, running.journal.entries) == (1, [])
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_what_is_not_confirmed_is_decided_and_so_is_the_number(running: Running, workers: int) -> None:
+    running.supervisor.unconfirmed = NotConfirmed("no", 2)
+    with pytest.raises(NotConfirmed):
+        await running.transactions.carry_out(replace(adding("a"), workers=workers))
+    assert running.supervisor.worker_count == workers

@@ -227,6 +227,8 @@ class Workers:
         self.deaths: list[trio.CancelScope] = []
         self.delayed: dict[type[Ask], trio.Event] = {}
         """Kinds that any worker hears of only after an event."""
+        self.refused_later: set[type[Ask]] = set()
+        """Kinds that workers refuse which are started from now on."""
         self.ids: list[int] = []
         """In the order in which they were started, as the lists above."""
         self.lines: list[str] = []
@@ -237,6 +239,7 @@ class Workers:
         self.ids.append(worker_id)
         self.channels.append(Meddling(channel))
         self.channels[-1].delayed = self.delayed
+        self.channels[-1].refused |= self.refused_later
         self.deaths.append(trio.CancelScope())
         make_handler = partial(self._make_handler, len(self.ids))
         try:

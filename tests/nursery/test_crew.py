@@ -269,3 +269,17 @@ async def test_where_nobody_is_to_be_replaced_the_others_go_on_to_the_last() -> 
             await wait_all_tasks_blocked()
             assert [worker.worker_id for worker in crew.living] == [1]
             workers.kill(1)
+
+
+async def test_a_stop_does_not_wait_for_who_is_stuck(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Workers()
+    crew = Crew(Program(worker_timeout=0), workers.spawn, workers.take_lines, workers.events.append)
+    async with trio.open_nursery() as nursery:
+        for worker_id in range(2):
+            await nursery.start(crew.keep, worker_id)
+        workers.channels[1].ignored.add(Stop)
+        begun = trio.current_time()
+        await crew.stop(5)
+        assert trio.current_time() - begun <= 5 + 2 * GOODBYE
+    assert "worker 1 has not ended in time: it is killed" in caplog.text
+    assert "worker 0" not in caplog.text

@@ -9,6 +9,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.sockets import ListeningSockets
+from sozu_trio.nursery.steering import steer
 from sozu_trio.routing.state import ListenerKey
 
 
@@ -44,7 +45,7 @@ def accepts(key: ListenerKey) -> bool:
 def test_what_is_wanted_is_opened_and_taken_over(sockets: ListeningSockets) -> None:
     one, two = free_keys(2)
     sockets.take_over(sockets.open({one}), {one})
-    assert sockets.open({one}) == [{}]
+    assert sockets.open({one}) == {0: {}}
     sockets.take_over(sockets.open({one, two}), {two})
     assert (sockets.addresses, accepts(one), accepts(two)) == ([two[1]], False, True)
 
@@ -96,7 +97,7 @@ def test_those_that_are_shared_serve_whoever_comes_later_until_the_stop(caplog: 
         sockets.inherit([ours], shared=True)
         for _ in range(2):
             sockets.take_over(sockets.open({given}), {given})
-            assert [held[given].getsockname() for held in sockets.of] == [theirs.getsockname()] * 2
+            assert [held[given].getsockname() for held in sockets.of.values()] == [theirs.getsockname()] * 2
             sockets.settle([(0, [given]), (1, [given])])
             sockets.take_over(sockets.open(()), ())
             sockets.settle([(0, []), (1, [])])
@@ -118,3 +119,94 @@ def test_a_stop_closes_those_in_use_and_the_end_all(sockets: ListeningSockets) -
     assert (sockets.addresses, accepts(one), accepts(given)) == ([], False, True)
     sockets.close()
     assert not accepts(given)
+
+
+def queue(sockets: ListeningSockets, key: ListenerKey, worker: int) -> int:
+    """How many wait for `worker`; they are let in and closed."""
+    found = 0
+    while sockets.is_waited_in([worker]):
+        sockets.of[worker][key].accept()[0].close()
+        found += 1
+    return found
+
+
+def queues(sockets: ListeningSockets, key: ListenerKey) -> dict[int, int]:
+    """Where 50 clients come to."""
+    for _ in range(50):
+        assert accepts(key)
+    return {worker: queue(sockets, key, worker) for worker in sockets.of}
+
+
+def test_who_leaves_is_steered_away_from_and_nobody_else(sockets: ListeningSockets) -> None:
+    (one,) = free_keys(1)
+    sockets.of.update({worker: {} for worker in (1, 2, 3)})
+    sockets.take_over(sockets.open({one}), {one})
+    # Its socket was closed and opened anew: those behind it have other numbers now.
+    sockets.settle([(1, [])])
+    sockets.take_over(sockets.open({one}), {one})
+    sockets.steer_away([2, 3])
+    found = queues(sockets, one)
+    assert (found[2], found[3], sum(found.values())) == (0, 0, 50)
+    assert min(found[0], found[1]) > 0
+    sockets.retire([2, 3])
+    sockets.of[7] = {}
+    sockets.take_over(sockets.open({one}), {one})
+    assert min(queues(sockets, one).values()) > 0
+    sockets.steer_away([7])
+    assert queues(sockets, one)[7] == 0
+
+
+def test_what_came_from_outside_is_shared_by_those_that_come_later(sockets: ListeningSockets) -> None:
+    given, _ = inherited(sockets)
+    sockets.take_over(sockets.open({given}), {given})
+    sockets.of[1] = {}
+    opened = sockets.open({given})
+    assert opened[1][given].getsockname() == sockets.of[0][given].getsockname()
+    sockets.take_over(opened, {given})
+    sockets.steer_away([1])
+    assert (sockets.of[1], accepts(given)) == ({}, True)
+    sockets.retire([1])
+    sockets.take_over(sockets.open(()), ())
+    assert not accepts(given)
+    sockets.take_over(sockets.open({given}), {given})
+    assert accepts(given)
+
+
+def test_where_connections_cannot_be_steered_nothing_has_changed(
+    sockets: ListeningSockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = sorted(free_keys(2))
+    sockets.of[1] = {}
+    sockets.take_over(sockets.open({one, two}), {one, two})
+    steered: list[socket.socket] = []
+
+    def steer_once(sock: socket.socket, to: list[int]) -> None:
+        if steered:
+            raise OSError(92, "Protocol not available")
+        steered.append(sock)
+        steer(sock, to)
+
+    monkeypatch.setattr("sozu_trio.nursery.sockets.steer", steer_once)
+    with pytest.raises(OperatorError, match=r"cannot steer .*: Protocol not available"):
+        sockets.steer_away([1])
+    assert min(queues(sockets, one)[1], queues(sockets, two)[1]) > 0
+
+
+def test_from_those_that_a_main_before_has_left_nobody_is_steered_away() -> None:
+    sockets = ListeningSockets(workers=2)
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as theirs:
+        key: ListenerKey = ("tcp", bound_address(theirs))
+        sockets.expect([2], 2)
+        assert list(sockets.of) == [0, 2]
+        for owner in (2, 2, 7):
+            sockets.adopt(owner, key, theirs.dup())
+        sockets.take_over(sockets.open({key}), {key})
+        assert [list(held) for held in sockets.of.values()] == [[key], [key]]
+        with pytest.raises(OperatorError, match="worker_count: there are workers that a main before has left"):
+            sockets.steer_away([2])
+        sockets.take_over(sockets.open(()), ())
+    sockets.take_over(sockets.open({key}), {key})
+    sockets.steer_away([2])
+    sockets.retire([2])
+    assert list(sockets.of) == [0]
+    sockets.close()
