@@ -12,7 +12,6 @@ logs                  outlive everything, so that the last line is written
 """
 
 import logging
-import math
 import os
 import signal
 import socket
@@ -32,6 +31,7 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.journal import Journal
+from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.messages import Ask, Happened, Lines, Logged
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
@@ -51,6 +51,7 @@ from sozu_trio.main.verbs import Verbs, changes_something
 from sozu_trio.nursery.activation import refuse_unmatched
 from sozu_trio.nursery.adoption import Orphan, find_orphans
 from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.door import make_directory
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.strangers import inherits_children, reap_strangers
@@ -68,6 +69,8 @@ log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2)
 
+ADOPTION = 10.0
+"""Seconds that workers which a main before has left get to answer, where `worker_timeout` sets no limit."""
 LAST_ANSWERS = 2.0
 """Seconds that answers under way get once everything else has stopped, that to `shutdown` among them."""
 
@@ -194,12 +197,20 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 @asynccontextmanager
 async def _found(program: Program) -> AsyncIterator[list[Orphan]]:
     """Workers that a main before has left; whoever is left of them after the body serves on."""
-    orphans = await find_orphans(program.runtime_directory, program.worker_timeout or math.inf)
-    try:
-        yield orphans
-    finally:
-        for orphan in orphans:
-            orphan.close()
+    directory = program.runtime_directory
+    make_directory(directory)
+    # Whoever shares the directory would take our workers for its own.
+    with locked(
+        directory / "workers",
+        holds=f"has its workers in {directory}",
+        unusable=lambda error: f"runtime_directory: cannot make {directory}/workers{LOCK}: {error.strerror}",
+    ):
+        orphans = await find_orphans(directory, program.worker_timeout or ADOPTION)
+        try:
+            yield orphans
+        finally:
+            for orphan in orphans:
+                orphan.close()
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +15,14 @@ from typing import Final
 
 import trio
 
+from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel
+from sozu_trio.control.channel import Channel, DescriptorsLost
 from sozu_trio.control.messages import PROTOCOL, REPORTS, Adopt, Adopted, Holding, Reply, Report, Stop
-from sozu_trio.errors import ChannelError
+from sozu_trio.errors import ChannelError, OperatorError
+from sozu_trio.nursery.bind import bound_address
 from sozu_trio.nursery.crew import Spawned
-from sozu_trio.nursery.door import doors_in, knock, remove_door
+from sozu_trio.nursery.door import doors_in, knock, owner_of, remove_door
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.where import where
 
@@ -54,6 +55,8 @@ class Orphan:
         self.pid = pid
         self.channel = channel
         self.listening = {key for owner, key, _ in told.held if owner == self.worker_id}
+        self.lent = [(owner, key) for owner, key, _ in told.held if owner != self.worker_id]
+        """What it accepts on for others."""
         self._held = told.held
         self.given_up = False
         """It is killed when `stay` is cancelled; else it serves on then, for a later main: whatever keeps this one from
@@ -83,13 +86,14 @@ class Orphan:
         return held
 
     def _tell(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, number)
 
     async def dismiss(self, grace: float | None) -> None:
         """Have it stop; its sessions get `grace` seconds, None = as long as they need."""
         with suppress(OSError):
             await self.channel.send(Stop(serial=1, grace=grace))
+        remove_door(self._door)
         self.close()
 
     def close(self) -> None:
@@ -113,7 +117,8 @@ def settings_kept(orphan: Orphan, program: Program) -> list[str]:
 
 async def find_orphans(directory: Path, patience: float) -> list[Orphan]:
     """Adopt every worker there is a door of in `directory`. One that does not answer within `patience` seconds is
-    killed, for connections would wait in its queue for ever.
+    killed, for connections would wait in its queue for ever. Raises OperatorError, in groups, when one cannot be
+    adopted for a reason of ours; all serve on then.
     """
     found: list[Orphan] = []
 
@@ -128,32 +133,51 @@ async def find_orphans(directory: Path, patience: float) -> list[Orphan]:
     return sorted(found, key=lambda orphan: (orphan.worker_id, orphan.pid))
 
 
+class _Refused(ChannelError):
+    """It says why it cannot be adopted, and ends by itself."""
+
+
 async def _adopt_at(door: Path, patience: float) -> Orphan | None:
+    """None where there is nobody, or nobody who can be adopted, which is ended then: it would go on serving by another
+    State. Raises OperatorError when the fault is ours.
+    """
     try:
         channel, pid, pidfd = _connect(door)
-    except OSError as error:
+    except (ConnectionRefusedError, FileNotFoundError, ProcessLookupError) as error:
         log.debug("nobody at %s: %s", door, error)
         remove_door(door)
         return None
+    except OSError as error:
+        raise _unable(door, error) from error
     told = _Told()
     try:
         with trio.move_on_after(patience):
-            await _hear(channel, told)
+            await _hear(channel, told, owner_of(door))
             return Orphan(door, channel, pid, pidfd, told)
         log.error("worker at %s (pid %d) does not answer within %g s: it is killed", door, pid, patience)
         _kill(pidfd)
-        remove_door(door)
+    except DescriptorsLost as lost:
+        _close(channel, pidfd, told)
+        raise _unable(door, lost) from lost
+    except _Refused as refused:
+        log.error("worker at %s (pid %d) is not adopted, and stops: %s", door, pid, refused)
     except (ChannelError, OSError) as error:
-        log.error("worker at %s (pid %d) is not adopted: %s", door, pid, error)
+        log.error("worker at %s (pid %d) is not adopted, and killed: %s", door, pid, error)
+        _kill(pidfd)
     except BaseException:
         _close(channel, pidfd, told)
         raise
+    remove_door(door)
     _close(channel, pidfd, told)
     return None
 
 
+def _unable(door: Path, error: Exception) -> OperatorError:
+    return OperatorError(f"runtime_directory: the worker at {door} cannot be adopted: {error}")
+
+
 def _connect(door: Path) -> tuple[Channel[Report], int, int]:
-    """A channel to who is behind a door, their process, and a descriptor of that. Raises OSError where nobody is."""
+    """A channel to who is behind a door, their process, and a descriptor of that. Raises OSError as `knock` does."""
     sock, pid = knock(door)
     try:
         pidfd = os.pidfd_open(pid)
@@ -163,7 +187,7 @@ def _connect(door: Path) -> tuple[Channel[Report], int, int]:
     return Channel(sock, REPORTS), pid, pidfd
 
 
-async def _hear(channel: Channel[Report], told: _Told) -> None:
+async def _hear(channel: Channel[Report], told: _Told, worker_id: int) -> None:
     """Raises ChannelError for a worker that cannot be adopted, OSError for one that is gone."""
     await channel.send(Adopt(serial=0, protocol=PROTOCOL))
     while True:
@@ -178,26 +202,36 @@ async def _hear(channel: Channel[Report], told: _Told) -> None:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-    if report.failure is not None or told.adopted is None:
-        raise ChannelError(report.failure or "it does not say who it is")
+    if report.failure is not None:
+        raise _Refused(report.failure)
+    if told.adopted is None or told.adopted.worker_id != worker_id:
+        raise ChannelError("it does not say who it is")
 
 
 def _take(report: Report, descriptors: list[int], told: _Told) -> None:
     """What is taken of `descriptors` is out of it then."""
     match report:
         case Holding() if len(report.sockets) == len(descriptors):
-            told.held += _sockets(report, descriptors)
+            for owner, transport, address in report.sockets:
+                told.held.append((owner, (transport, address), _listening(descriptors, address)))
         case Adopted() if len(descriptors) == 1 and told.adopted is None:
             told.adopted, told.place = report, descriptors.pop()
         case _:
             raise ChannelError(f"{type(report).__name__} with {len(descriptors)} descriptors makes no sense")
 
 
-def _sockets(report: Holding, descriptors: list[int]) -> Iterator[Held]:
-    for owner, transport, address in report.sockets:
-        sock = socket.socket(fileno=descriptors.pop(0))
-        sock.setblocking(False)
-        yield owner, (transport, address), sock
+def _listening(descriptors: list[int], address: Address) -> socket.socket:
+    """The first of `descriptors`, which listens at `address`."""
+    sock = socket.socket(fileno=descriptors[0])
+    del descriptors[0]
+    try:
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) or bound_address(sock) != address:
+            raise ChannelError(f"its socket for {address} does not listen there")
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
 
 
 def _kill(pidfd: int) -> None:

@@ -153,7 +153,7 @@ class Crew:
             began = trio.current_time()
             worker = await self._run(worker_id, post.found, task_status)
             post.found = None
-            if worker.stopped is not None or post.given_up.is_set():
+            if post.given_up.is_set():
                 return
             if worker_id not in self._workers:
                 raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")

@@ -3,6 +3,7 @@
 Main binds it and the worker listens on it, for the kernel then tells whoever connects the process of the worker.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -57,6 +58,11 @@ def remove_door(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def owner_of(path: Path) -> int:
+    """The id of the worker that a door was made for."""
+    return int(path.name.split("-")[1])
+
+
 def doors_in(directory: Path) -> list[Path]:
     """Those that workers may be behind, or may have been."""
     try:
@@ -66,13 +72,17 @@ def doors_in(directory: Path) -> list[Path]:
 
 
 def knock(path: Path) -> tuple[socket.socket, int]:
-    """A connection to whoever is behind a door, and their process. Raises OSError where nobody is."""
+    """A connection to whoever is behind a door, and their process. Raises ConnectionRefusedError or FileNotFoundError
+    where nobody is, PermissionError where it is no process of ours, OSError when there is no telling.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.setblocking(False)
         with _short(path.parent) as short:
             sock.connect(f"{short}/{path.name}")
-        pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if uid != os.geteuid():
+            raise PermissionError(errno.EPERM, f"it belongs to uid {uid}")
     except BaseException:
         sock.close()
         raise

@@ -1,11 +1,16 @@
 """A worker's line to its main, which may break off and be taken up by the next main."""
 
+import errno
 from collections.abc import Sequence
+from typing import Final
 
 import trio
 
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask
+
+BROKEN: Final = (errno.EPIPE, errno.ECONNRESET, errno.EBADF)
+"""The other end is gone, or ours was closed while a message waited for its turn."""
 
 
 class Link:
@@ -25,15 +30,21 @@ class Link:
         if self._lost:
             await trio.lowlevel.checkpoint()
             raise BrokenPipeError
+        channel = self.channel
         try:
-            await self.channel.send(message, descriptors)
-        except (BrokenPipeError, ConnectionResetError, trio.ClosedResourceError) as error:
-            self._break_off()
+            await channel.send(message, descriptors)
+        except (OSError, trio.ClosedResourceError) as error:
+            if isinstance(error, OSError) and error.errno not in BROKEN:
+                raise
+            if channel is self.channel:
+                self._break_off()
             raise BrokenPipeError from error
 
     async def regained(self) -> bool:
         """Wait until there is a main again; False when there will be none."""
-        await self._settled.wait()
+        while self._lost and not self._given_up:
+            await self._settled.wait()
+            await trio.lowlevel.checkpoint()
         return not self._lost
 
     def lose(self) -> None:

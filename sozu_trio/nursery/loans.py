@@ -39,6 +39,10 @@ class Loans:
             for owner, key in self._lonely():
                 await self._lend(owner, key)
 
+    def remember(self, lent: Iterable[tuple[int, ListenerKey]], borrower: WorkerHandle) -> None:
+        """A main before has lent it these."""
+        self._lent |= dict.fromkeys(lent, borrower)
+
     async def retire(self, owners: Collection[int]) -> None:
         """Have given back what is lent of `owners`, who are no more, and close it for good."""
         async with self._settling:

@@ -4,6 +4,7 @@ What it says of itself then is all that main can know: which listening sockets i
 settings it began with. The State it is told anew.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds whoever knocks may take to say who they are."""
+BACKLOG = 64
+"""Mains that wait at the door of a worker which is stuck."""
 PAUSE = 1.0
 """Seconds until the next try where a connection could not be taken."""
 AT_ONCE = 100
@@ -39,9 +42,12 @@ class Door:
 
     def __init__(self, sock: socket.socket) -> None:
         """`sock` is bound. Listening now has the kernel tell whoever knocks that it is this process they talk to."""
-        sock.listen(1)
+        sock.listen(BACKLOG)
         sock.setblocking(False)
         self._sock = trio.socket.from_stdlib_socket(sock)
+        self._listening = sock
+        self._spare = _spare()
+        """Clients take every descriptor there is, and a worker that cannot answer is killed."""
 
     async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
         """The channel of the next main that `introduce` could talk to; it raises ChannelError where that is none.
@@ -67,15 +73,37 @@ class Door:
             try:
                 sock, _ = await self._sock.accept()
             except OSError as error:
+                if (found := self._accept_instead_of_the_spare()) is not None:
+                    return found
                 log.warning("nobody can come in: %s", error)
                 await trio.sleep(PAUSE)
             else:
                 return socket.socket(fileno=sock.detach())
         raise trio.ClosedResourceError
 
+    def _accept_instead_of_the_spare(self) -> socket.socket | None:
+        if self._spare is None:
+            self._spare = _spare()
+        if self._spare is None:
+            return None
+        os.close(self._spare)
+        self._spare = None
+        with contextlib.suppress(OSError):
+            return self._listening.accept()[0]
+        return None
+
     def close(self) -> None:
         """Nobody is to come any more."""
         self._sock.close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+
+def _spare() -> int | None:
+    with contextlib.suppress(OSError):
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return None
 
 
 async def introduce(channel: Channel[Ask], worker_id: int, program: Program, held: Iterable[Held], place: int) -> None:

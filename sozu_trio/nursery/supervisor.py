@@ -92,6 +92,7 @@ class Supervisor:
     ) -> None:
         """Start the workers and serve them until the last has stopped. `orphans` take the place of those they can."""
         adopted = await self._adopt(orphans)
+        surplus = adopted.keys() - self._sockets.of.keys()
         try:
             async with trio.open_nursery() as services:
                 services.start_soon(self._heal, name="healing")
@@ -99,8 +100,12 @@ class Supervisor:
                 async with trio.open_nursery() as workers:
                     self._hands.start = partial(workers.start, self._crew.keep)
                     async with trio.open_nursery() as starting:
-                        for worker_id in self._sockets.of:
+                        for worker_id in (*self._sockets.of, *surplus):
                             starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
+                    for worker in self._crew.living:
+                        if worker.worker_id in adopted:
+                            self._loans.remember(adopted[worker.worker_id].lent, worker)
+                    await self._crew.dismiss(surplus, grace_of(self.program.shutdown_timeout))
                     task_status.started()
                 services.cancel_scope.cancel(reason="the last worker has stopped")
             self.stopped.set()
@@ -108,20 +113,20 @@ class Supervisor:
             self._sockets.close()
 
     async def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
-        """Those that go on, by id, the lowest; the rest end when their sessions have."""
-        first = {orphan.worker_id: orphan for orphan in reversed(orphans)}
-        adopted = {worker_id: first[worker_id] for worker_id in sorted(first)[: self.worker_count]}
-        self._sockets.expect(adopted, self.worker_count)
+        """One for each id; those with the lowest go on, the others are to end when their sessions have."""
+        adopted = {orphan.worker_id: orphan for orphan in reversed(orphans)}
+        self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
         for orphan in orphans:
-            if adopted.get(orphan.worker_id) is orphan:
-                self._take_over(orphan)
-            else:
-                log.warning("worker %d (pid %d) has no place here: it stops", orphan.worker_id, orphan.pid)
+            if adopted[orphan.worker_id] is not orphan:
+                log.warning("worker %d (pid %d) is one too many of its id: it stops", orphan.worker_id, orphan.pid)
                 await orphan.dismiss(grace_of(self.program.shutdown_timeout))
+            else:
+                self._take_over(orphan)
         return adopted
 
     def _take_over(self, orphan: Orphan) -> None:
         for owner, key, sock in orphan.take_sockets():
+            # It closes those of an owner that is not to go on.
             self._sockets.adopt(owner, key, sock)
         if kept := settings_kept(orphan, self.program):
             log.warning("worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept))
@@ -272,7 +277,8 @@ class Supervisor:
             await self._out_of_step.wait()
             self._out_of_step = trio.Event()
             async with self._changing:
-                failures = "" if self._stopping else await self._bring_in_step()
+                # Before the first change there is nothing to bring anybody in step with.
+                failures = await self._bring_in_step() if self.generation and not self._stopping else ""
             if failures:
                 log.warning("not in step yet: %s", failures)
                 await trio.sleep(HEALING_PERIOD)

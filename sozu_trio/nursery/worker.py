@@ -179,14 +179,19 @@ class Worker:
             return False
         self._link.lose()
         timeout = self._begin.program.orphan_timeout or math.inf
-        log.warning("main is gone: serving on, for %g s unless another one comes", timeout)
+        log.warning(
+            "main is gone: serving on %s", f"for {timeout:g} s" if timeout < math.inf else "until another comes"
+        )
+        found: Channel[Ask] | None = None
         with trio.move_on_after(timeout), contextlib.suppress(trio.ClosedResourceError):
-            self._link.take(await process.next_main(self._introduce))
-            log.info("another main has come")
-            await self._telling.count()
-            return True
-        log.warning("no main has come to stay: stopping")
-        return False
+            found = await process.next_main(self._introduce)
+        if found is None:
+            log.warning("no main has come to stay: stopping")
+            return False
+        self._link.take(found)
+        log.info("another main has come")
+        await self._telling.count()
+        return True
 
     async def _introduce(self, channel: Channel[Ask]) -> None:
         assert self._process is not None

@@ -1,5 +1,6 @@
 """Main finds workers that a main before has left: whom it takes over, and whom it does not."""
 
+import errno
 import os
 import signal
 import socket
@@ -18,11 +19,14 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Adopt, Adopted, Ask, Counted, Holding, Reply, Stop
+from sozu_trio.errors import OperatorError
 from sozu_trio.nursery import adoption
 from sozu_trio.nursery.adoption import Orphan, find_orphans, settings_kept
+from sozu_trio.nursery.bind import bound_address
 from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.door import doors_in, knock, make_door
 from sozu_trio.nursery.orphan import Door, introduce
+from sozu_trio.routing.state import ListenerKey
 
 PATIENCE = 20
 KEY = "tcp", Address("127.0.0.1", 1)
@@ -49,11 +53,12 @@ class Left:
         self._door = Door(sock)
         self._worker_id = worker_id
         self.listening = socket.create_server(("127.0.0.1", 0))
+        self.key: ListenerKey = ("tcp", bound_address(self.listening))
         self.place = os.memfd_create("where")
         self.asked: list[Ask] = []
 
     async def serve(self) -> None:
-        held = [(self._worker_id, KEY, self.listening), (7, KEY, self.listening)]
+        held = [(self._worker_id, self.key, self.listening), (7, self.key, self.listening)]
         channel = await self._door.next_main(
             partial(introduce, worker_id=self._worker_id, program=PROGRAM, held=held, place=self.place)
         )
@@ -106,9 +111,9 @@ async def test_who_is_there_comes_with_all_it_has(tmp_path: Path) -> None:
                 (2, os.getpid(), PROGRAM),
             ]
             for orphan, worker in zip(orphans, (zero, two), strict=True):
-                assert orphan.listening == {KEY}
+                assert (orphan.listening, orphan.lent) == ({worker.key}, [(7, worker.key)])
                 sockets = orphan.take_sockets()
-                assert [(owner, key) for owner, key, _ in sockets] == [(orphan.worker_id, KEY), (7, KEY)]
+                assert [(owner, key) for owner, key, _ in sockets] == [(orphan.worker_id, worker.key), (7, worker.key)]
                 for _, _, sock in sockets:
                     assert sock.getsockname() == worker.listening.getsockname()
                     sock.close()
@@ -122,6 +127,7 @@ async def test_one_that_is_not_needed_is_told_to_stop(tmp_path: Path) -> None:
         while not worker.asked:
             await trio.lowlevel.checkpoint()
         assert worker.asked == [Stop(serial=1, grace=3)]
+    assert doors_in(tmp_path) == []
 
 
 async def test_settings_that_it_does_not_follow(tmp_path: Path) -> None:
@@ -158,37 +164,6 @@ async def test_one_that_does_not_answer_is_killed(tmp_path: Path, caplog: pytest
     assert doors_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("says", "why"),
-    [
-        ([], "it has gone"),
-        ([Reply(serial=0, failure="no")], "no"),
-        ([Reply(serial=0)], "it does not say who it is"),
-        ([Counted(counters=(1,))], "Counted with 0 descriptors makes no sense"),
-        ([Adopted(worker_id=0, program=PROGRAM)], "Adopted with 0 descriptors makes no sense"),
-        ([Holding(sockets=((0, *KEY),))], "Holding with 0 descriptors makes no sense"),
-    ],
-)
-async def test_one_that_makes_no_sense_is_left_alone(
-    tmp_path: Path, says: list[object], why: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def say(channel: Channel[Ask]) -> None:
-        received = await channel.receive()
-        assert received is not None
-        assert isinstance(received[0], Adopt)
-        for each in says:
-            await channel.send(each)
-        channel.close()
-
-    sock, _ = make_door(tmp_path, 0)
-    door = Door(sock)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(door.next_main, say)
-        assert await find_orphans(tmp_path, PATIENCE) == []
-    assert caplog.messages[-1].endswith(f"(pid {os.getpid()}) is not adopted: {why}")
-    door.close()
-
-
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"]:
     """What is taken for the process behind every door."""
@@ -196,6 +171,81 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"
         monkeypatch.setattr(adoption, "knock", lambda path: (knock(path)[0], started.pid))
         yield started
         started.kill()
+
+
+@pytest.mark.parametrize(
+    ("says", "sends", "why"),
+    [
+        ([], False, "it has gone"),
+        ([Reply(serial=0)], False, "it does not say who it is"),
+        ([Adopted(worker_id=5, program=PROGRAM), Reply(serial=0)], True, "it does not say who it is"),
+        ([Counted(counters=(1,))], False, "Counted with 0 descriptors makes no sense"),
+        ([Adopted(worker_id=0, program=PROGRAM)], False, "Adopted with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *KEY),))], False, "Holding with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *KEY),))], True, "its socket for 127.0.0.1:1 does not listen there"),
+    ],
+)
+async def test_one_that_makes_no_sense_is_killed(
+    tmp_path: Path,
+    says: list[object],
+    sends: bool,
+    why: str,
+    process: "subprocess.Popen[str]",
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would go on serving by another State than all others. `sends`: a socket comes with what it says first."""
+    assert await answered(tmp_path, says, sends=sends) == []
+    assert caplog.messages[-1].endswith(f"(pid {process.pid}) is not adopted, and killed: {why}")
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert doors_in(tmp_path) == []
+
+
+async def test_one_that_refuses_ends_by_itself(
+    tmp_path: Path, process: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await answered(tmp_path, [Reply(serial=0, failure="another protocol")]) == []
+    assert caplog.messages[-1].endswith("is not adopted, and stops: another protocol")
+    assert process.poll() is None
+    assert doors_in(tmp_path) == []
+
+
+async def answered(directory: Path, says: list[object], *, sends: bool = False) -> list[Orphan]:
+    """Who is adopted where one answers Adopt by `says`."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    async def say(channel: Channel[Ask]) -> None:
+        received = await channel.receive()
+        assert received is not None
+        assert isinstance(received[0], Adopt)
+        for number, each in enumerate(says):
+            await channel.send(each, [listening.fileno()] if sends and not number else [])
+        channel.close()
+
+    sock, _ = make_door(directory, 0)
+    door = Door(sock)
+    with listening:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.next_main, say)
+            orphans = await find_orphans(directory, PATIENCE)
+    door.close()
+    return orphans
+
+
+async def test_where_there_is_no_telling_nobody_is_touched(
+    tmp_path: Path, process: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when main has no descriptor left."""
+    sock, path = make_door(tmp_path, 0)
+    with sock:
+        monkeypatch.setattr(adoption, "knock", no_descriptor)
+        with pytest.RaisesGroup(pytest.RaisesExc(OperatorError, match=f"{path} cannot be adopted: .*Too many open")):
+            await find_orphans(tmp_path, PATIENCE)
+    assert doors_in(tmp_path) == [path]
+    assert process.poll() is None
+
+
+def no_descriptor(_: Path) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 @asynccontextmanager

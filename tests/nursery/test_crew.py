@@ -105,7 +105,7 @@ async def test_what_workers_have_counted_adds_up_and_outlives_them() -> None:
         await crew.look("counters", {})
         assert (crew.counters().requests, crew.counters().tunnels) == (6, 6)
         workers.handlers[0].counters.requests = 100
-        await crew.living[0].ask(partial(Stop, grace=0))
+        await crew.dismiss([0], 0)
         await wait_all_tasks_blocked()
         assert [worker.worker_id for worker in crew.living] == [1, 2]
         assert (crew.counters().requests, crew.counters().tunnels) == (105, 5)
@@ -283,3 +283,12 @@ async def test_a_stop_does_not_wait_for_who_is_stuck(caplog: pytest.LogCaptureFi
         assert trio.current_time() - begun <= 5 + 2 * GOODBYE
     assert "worker 1 has not ended in time: it is killed" in caplog.text
     assert "worker 0" not in caplog.text
+
+
+async def test_one_that_stops_though_nobody_told_it_is_replaced() -> None:
+    workers = Workers()
+    async with running(workers) as crew:
+        await crew.living[0].ask(partial(Stop, grace=0))
+        await wait_all_tasks_blocked()
+        assert workers.ids == [0, 1, 2, 0]
+        assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
