@@ -294,6 +294,7 @@ def test_another_proxy_does_not_take_them(tmp_path: Path, page: Nginx) -> None:
         assert main.page() == b"page"
 
 
+@pytest.mark.drill
 def test_killed_again_and_again_under_load(tmp_path: Path, page: Nginx, *, full_drill: bool) -> None:
     """Main or a worker, at random. What fails is what was in flight on a worker that was killed."""
     kills = 20 if full_drill else 4
