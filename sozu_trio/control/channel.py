@@ -92,7 +92,7 @@ class Channel(Generic[In]):
                 return None
             return decode(_document(packet, descriptors), self._kinds), descriptors
         except BaseException:
-            _close_all(descriptors)
+            close_all(descriptors)
             raise
 
     async def _receive_packet(self) -> tuple[bytes, list[int], bool]:
@@ -107,7 +107,7 @@ class Channel(Generic[In]):
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
         if flags & socket.MSG_TRUNC:
-            _close_all(received)
+            close_all(received)
             raise ChannelError("a message was cut short")
         return packet, list(received), bool(flags & socket.MSG_CTRUNC)
 
@@ -153,6 +153,7 @@ def _read_memory(descriptor: int) -> bytes:
         os.close(descriptor)
 
 
-def _close_all(descriptors: Sequence[int]) -> None:
+def close_all(descriptors: Sequence[int]) -> None:
+    """Those that came with a message and are not kept."""
     for descriptor in descriptors:
         os.close(descriptor)

@@ -17,7 +17,7 @@ import trio
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel, DescriptorsLost
+from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.messages import PROTOCOL, REPORTS, Adopt, Adopted, Holding, Reply, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.bind import bound_address
@@ -200,8 +200,7 @@ async def _hear(channel: Channel[Report], told: _Told, worker_id: int) -> None:
                 break
             _take(report, descriptors, told)
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
     if report.failure is not None:
         raise _Refused(report.failure)
     if told.adopted is None or told.adopted.worker_id != worker_id:

@@ -142,10 +142,10 @@ class Crew:
                 await self._keep(worker_id, post, task_status)
         finally:
             del self._posts[worker_id]
-            if post.scope.cancelled_caught:
-                log.error("worker %d has not ended in time: it is killed", worker_id)
             if post.dismissed:
                 self._part_with(worker_id)
+            elif post.scope.cancelled_caught:
+                log.error("worker %d has not ended in time: it is killed", worker_id)
 
     async def _keep(self, worker_id: int, post: _Post, task_status: trio.TaskStatus[None]) -> None:
         pause = 0.0

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 import trio
 
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel
+from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import ASKS, PROTOCOL, Adopt, Adopted, Ask, Holding, Reply
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.state import ListenerKey
@@ -128,8 +128,7 @@ async def _adopt(channel: Channel[Ask]) -> Adopt:
         raise ChannelError("whoever came has gone again")
     message, descriptors = received
     if descriptors or not isinstance(message, Adopt):
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_all(descriptors)
         raise ChannelError(f"the first message was {type(message).__name__}, not Adopt")
     return message
 

@@ -18,14 +18,14 @@ import math
 import os
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import trio
 
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel, DescriptorsLost
+from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.messages import (
     Adopt,
     Amend,
@@ -77,7 +77,7 @@ async def serve_worker(
     if received is None:
         return
     begin, descriptors = received
-    _close_all(descriptors)
+    close_all(descriptors)
     if not isinstance(begin, Begin):
         raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
     handler = make_handler(begin.program, begin.worker_id)
@@ -231,7 +231,7 @@ class Worker:
             log.exception("%s failed", name)
             return Reply(serial=message.serial, failure=f"{type(error).__name__}: {error}")
         finally:
-            _close_all(descriptors)
+            close_all(descriptors)
         return Reply(serial=message.serial, content=content)
 
     async def _obey(self, message: Ask, descriptors: list[int], branches: Branches) -> Any:
@@ -373,8 +373,3 @@ class Worker:
         """Descriptors have run out: close what nobody uses, then have clients leave who only wait, the oldest first."""
         freed = self._handler.doors.relieve()
         return freed + release_idle([node.drain for node in self.nodes], max(0, RELIEF - freed))
-
-
-def _close_all(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import logging
 import math
-import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import trio
 
-from sozu_trio.control.channel import Channel, DescriptorsLost
+from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Logged, Look, Reply, Report, Stopped
 from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.cuts import Removed
@@ -162,8 +161,7 @@ class WorkerHandle:
         if received is None:
             raise ChannelError(f"worker {self.worker_id} is gone")
         report, descriptors = received
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_all(descriptors)
         self._take(report)
 
     def _lose(self, message: object) -> None:
