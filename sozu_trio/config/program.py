@@ -44,6 +44,8 @@ class Program:
     """How long a soft stop waits for sessions before it turns hard; 0 = for ever."""
     orphan_timeout: float = 300
     """How long a worker whose main has died serves on until another one comes; 0 = for ever."""
+    upgrade_drain_timeout: float = 300
+    """How long a worker that has a successor keeps what cannot move to it; 0 = for ever."""
     max_connections: int = 10_000
     """Client connections per worker."""
     retry_after: int = 60

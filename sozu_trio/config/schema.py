@@ -267,6 +267,7 @@ class FileTable:
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300
+    upgrade_drain_timeout: Seconds = 300
     runtime_directory: Path | None = None
 
 

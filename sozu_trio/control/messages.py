@@ -14,7 +14,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.routing.delta import Delta
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Of these messages; another one with each change that a worker of an earlier version would not understand."""
 
 
@@ -152,6 +152,23 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Accept no more: a successor of the same id does. Move to it what can be moved, over the channel whose end comes
+    with this message; what is left after `grace` seconds (None = never) is cut. End when nothing is left.
+    """
+
+    serial: int
+    grace: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOver:
+    """Take what the worker before hands over, on the channel whose other end comes with this message."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """Stop every listener as Unlisten does, then end. May be sent again with another `grace`; 0 is a hard stop."""
 
@@ -202,6 +219,14 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """All that can be moved has been looked at once: so many sessions were moved, and so many are left for now."""
+
+    moved: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """The last message: how many sessions were cut."""
 
@@ -221,19 +246,24 @@ class Adopted:
 
     worker_id: int
     program: Program
+    leaving: bool = False
+    """It has handed over to a successor, and only drains."""
+    seconds_left: float | None = None
+    """How long until it cuts what it drains; None: never, or it does not drain."""
 
 
 Ask = (Begin | Adopt | Amend | Prepare | Forget | Commit | Listen | Unlisten) | (
-    Lend | GiveBack | Beat | Cut | Look | Kill | Stop
+    Lend | GiveBack | Beat | Cut | Look | Kill | HandOver | TakeOver | Stop
 )
-Report = Reply | Lines | Logged | Happened | Counted | Stopped | Holding | Adopted
+Report = Reply | Lines | Logged | Happened | Counted | HandedOver | Stopped | Holding | Adopted
 
 ASKS: dict[str, type[Ask]] = {
     kind.__name__: kind
     for kind in (
-        *(Begin, Adopt, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look, Kill, Stop),
+        *(Begin, Adopt, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look, Kill),
+        *(HandOver, TakeOver, Stop),
     )
 }
 REPORTS: dict[str, type[Report]] = {
-    kind.__name__: kind for kind in (Reply, Lines, Logged, Happened, Counted, Stopped, Holding, Adopted)
+    kind.__name__: kind for kind in (Reply, Lines, Logged, Happened, Counted, HandedOver, Stopped, Holding, Adopted)
 }

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import trio
 
-from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import ASKS, PROTOCOL, Adopt, Adopted, Ask, Holding, Reply
 from sozu_trio.errors import ChannelError
@@ -106,9 +105,10 @@ def _spare() -> int | None:
     return None
 
 
-async def introduce(channel: Channel[Ask], worker_id: int, program: Program, held: Iterable[Held], place: int) -> None:
-    """Hear main's Adopt and tell what there is. Raises OtherProtocol, ChannelError for what is no Adopt, OSError when
-    main is gone.
+async def introduce(channel: Channel[Ask], itself: Adopted, held: Iterable[Held], place: int) -> None:
+    """Hear main's Adopt and tell what there is: what the worker says of `itself`, and what it holds.
+
+    Raises OtherProtocol, ChannelError for what is no Adopt, OSError when main is gone.
     """
     adopt = await _adopt(channel)
     if adopt.protocol != PROTOCOL:
@@ -118,7 +118,7 @@ async def introduce(channel: Channel[Ask], worker_id: int, program: Program, hel
     for some in _batches(held):
         sockets = tuple((owner, transport, address) for owner, (transport, address), _ in some)
         await channel.send(Holding(sockets=sockets), [sock.fileno() for _, _, sock in some])
-    await channel.send(Adopted(worker_id=worker_id, program=program), [place])
+    await channel.send(itself, [place])
     await channel.send(Reply(serial=adopt.serial))
 
 

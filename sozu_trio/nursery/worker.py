@@ -28,6 +28,7 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.messages import (
     Adopt,
+    Adopted,
     Amend,
     Ask,
     Beat,
@@ -36,6 +37,7 @@ from sozu_trio.control.messages import (
     Cut,
     Forget,
     GiveBack,
+    HandOver,
     Kill,
     Lend,
     Listen,
@@ -44,6 +46,7 @@ from sozu_trio.control.messages import (
     Reply,
     Stop,
     Stopped,
+    TakeOver,
     Unlisten,
 )
 from sozu_trio.errors import ChannelError
@@ -126,6 +129,9 @@ class Worker:
         handler.relieve_with(self._relieve)
         handler.tell_with(self._telling.happened)
         self._stop = trio.Event()
+        """It is to end when the last session has."""
+        self._leaves_at: float | None = None
+        """A successor accepts in its place; when it cuts what is left then, by Trio's clock."""
 
     @property
     def cut(self) -> int:
@@ -174,7 +180,8 @@ class Worker:
         """Wait for another main; False where none has come, or none is of use any more."""
         self._generations.forget()
         process = self._process
-        if process is None or self._stop.is_set() or not self._generations.generation:
+        is_told_to_stop = self._stop.is_set() and self._leaves_at is None
+        if process is None or is_told_to_stop or not self._generations.generation:
             log.warning("main is gone: stopping")
             return False
         self._link.lose()
@@ -197,12 +204,23 @@ class Worker:
         assert self._process is not None
         own = [(self._begin.worker_id, key, node.sock) for key, node in self.listeners.items()]
         lent = [(owner, key, node.sock) for (owner, key), node in self.lent.items()]
+        itself = Adopted(
+            worker_id=self._begin.worker_id,
+            program=self._begin.program,
+            leaving=self._leaves_at is not None,
+            seconds_left=self._seconds_left(),
+        )
         try:
-            await introduce(channel, self._begin.worker_id, self._begin.program, [*own, *lent], self._process.place)
+            await introduce(channel, itself, [*own, *lent], self._process.place)
         except OtherProtocol:
             # It starts workers of its own kind, and has the connections of this one end well.
             self._stop_all(grace_of(self._begin.program.shutdown_timeout))
             raise
+
+    def _seconds_left(self) -> float | None:
+        if self._leaves_at is None or self._leaves_at == math.inf:
+            return None
+        return max(0.0, self._leaves_at - trio.current_time())
 
     async def _answer_next(self, branches: Branches) -> bool:
         """Answer main's next message; whether there was one."""
@@ -265,6 +283,10 @@ class Worker:
                 return await self._look(message.what, message.query)
             case Kill():
                 return self._kill(message.session)
+            case HandOver():
+                self._hand_over(message.grace)
+            case TakeOver():
+                pass
             case Stop():
                 self._stop_all(message.grace)
             case Begin() | Adopt():
@@ -360,12 +382,21 @@ class Worker:
                 return True
         return False
 
-    def _stop_all(self, grace: float | None) -> None:
+    def _hand_over(self, grace: float | None) -> None:
+        """Leave what there is to a successor; it stays reachable for the next main, for it may drain for long."""
+        self._leaves_at = math.inf if grace is None else trio.current_time() + grace
+        self._drain(grace)
+
+    def _drain(self, grace: float | None) -> None:
         self.listeners.clear()
         self.lent.clear()
         for node in self.nodes:
             node.stop(grace)
         self._stop.set()
+
+    def _stop_all(self, grace: float | None) -> None:
+        self._leaves_at = None
+        self._drain(grace)
         if self._process is not None:
             self._process.close_door()
 

@@ -59,9 +59,8 @@ class Left:
 
     async def serve(self) -> None:
         held = [(self._worker_id, self.key, self.listening), (7, self.key, self.listening)]
-        channel = await self._door.next_main(
-            partial(introduce, worker_id=self._worker_id, program=PROGRAM, held=held, place=self.place)
-        )
+        itself = Adopted(worker_id=self._worker_id, program=PROGRAM)
+        channel = await self._door.next_main(partial(introduce, itself=itself, held=held, place=self.place))
         try:
             while received := await channel.receive():
                 self.asked.append(received[0])

@@ -18,7 +18,7 @@ from sozu_trio.nursery.door import knock, make_door
 from sozu_trio.nursery.orphan import AT_ONCE, PATIENCE, Door, Held, OtherProtocol, introduce
 
 pytestmark = pytest.mark.virtual_time
-PROGRAM = Program(max_connections=5)
+ITSELF = Adopted(worker_id=3, program=Program(max_connections=5), leaving=True, seconds_left=4.5)
 
 
 @asynccontextmanager
@@ -28,7 +28,7 @@ async def introducing(*held: Held) -> AsyncIterator[Channel[Report]]:
     place = os.memfd_create("where")
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(introduce, worker, 3, PROGRAM, held, place)
+            nursery.start_soon(introduce, worker, ITSELF, held, place)
             yield main
     finally:
         os.close(place)
@@ -47,7 +47,7 @@ async def test_it_tells_what_it_has() -> None:
                 owners += [owner for owner, _, _ in report.sockets]
                 assert {(transport, address) for _, transport, address in report.sockets} == {key}
             assert owners == list(range(count))
-            assert report == Adopted(worker_id=3, program=PROGRAM)
+            assert report == ITSELF
             assert await says(main) == Reply(serial=9)
 
 
