@@ -50,9 +50,9 @@ from sozu_trio.main.transactions import Transactions
 from sozu_trio.main.verbs import Verbs, changes_something
 from sozu_trio.nursery.activation import refuse_unmatched
 from sozu_trio.nursery.adoption import Orphan, find_orphans
-from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.nursery.garbage import begin_to_serve
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor

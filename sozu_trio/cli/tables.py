@@ -112,6 +112,18 @@ WORKERS = (
     member("sessions", right=True),
     sparse("sandbox"),
 )
+REPLACED = (
+    *(
+        member("id", "worker", right=True),
+        member("before", "pid before", right=True),
+        member("after", "pid", right=True),
+    ),
+    *(member("moved", right=True), member("left", right=True)),
+)
+LEAVING = (
+    *(member("id", "worker", right=True), member("pid", right=True), member("state"), member("sessions", right=True)),
+    member("seconds_left", "seconds left", right=True),
+)
 GENERATIONS = (
     member("generation", right=True),
     member("time"),
@@ -175,7 +187,7 @@ def pairs(content: Mapping[str, Any]) -> Table:
 
 
 def status(content: Content) -> Iterable[RenderableType]:
-    """Main on one line, then its workers."""
+    """Main on one line, its workers, and those that have a successor and only drain."""
     main = content["main"]
     parts = [f"main {main['pid']}", f"version {main['version']}", f"generation {main['generation']}"]
     if "uptime" in main:
@@ -185,6 +197,9 @@ def status(content: Content) -> Iterable[RenderableType]:
     ]
     yield Text(word("  ".join(parts)))
     yield table(content["workers"], WORKERS)
+    if content.get("leaving"):
+        yield Text()
+        yield table(content["leaving"], LEAVING)
 
 
 def clusters(content: Content) -> Iterable[RenderableType]:
@@ -241,4 +256,5 @@ TABLES: Mapping[str, Callable[[Content], Iterable[RenderableType]]] = {
     "history": listing("generations", GENERATIONS),
     "session list": listing("sessions", SESSIONS),
     "metrics get": metrics,
+    "upgrade": listing("workers", REPLACED),
 }

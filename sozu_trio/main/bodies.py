@@ -139,3 +139,10 @@ class ShutdownBody:
 
     hard: bool = False
     drain_timeout: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeBody:
+    """`worker`: only the one of that id."""
+
+    worker: Count | None = None

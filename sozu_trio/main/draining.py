@@ -36,8 +36,8 @@ async def look_at_left(supervisor: Supervisor, listeners: Collection[Address] | 
         sessions=sum(drain["sessions"] for drain in all_of_them),
         websocket=sum(drain["websocket"] for drain in all_of_them),
         tcp=sum(drain["tcp"] for drain in all_of_them),
-        cut={worker: sum(drain["cut"] for drain in found) for worker, found in drains.items()},
-        complete=all(worker.id in looked for worker in supervisor.workers if worker.state != "stopped"),
+        cut={worker.pid: sum(drain["cut"] for drain in found) for worker, found in drains.items()},
+        complete=looked.keys() >= supervisor.living,
     )
 
 
@@ -72,7 +72,7 @@ class Left:
     tcp: int
     """How many of them are of tcp listeners."""
     cut: Mapping[int, int] = field(default_factory=dict)
-    """How many each worker, by its id, has cut at these listeners since it began."""
+    """How many each worker, by its process, has cut at these listeners since it began."""
     complete: bool = True
     """Every worker has answered."""
 

@@ -150,10 +150,10 @@ async def live_backends(parts: Parts, cluster_id: str | None) -> dict[tuple[str,
     """What each worker has met of backends, by (cluster, backend id, address)."""
     query = {} if cluster_id is None else {"cluster": cluster_id}
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for worker, backends in (await parts.supervisor.look("backends", query)).items():
+    for who, backends in (await parts.supervisor.look("backends", query)).items():
         for each in backends:
             key = each.pop("cluster"), each.pop("backend_id"), each.pop("address")
-            found.setdefault(key, []).append({"worker": worker, **each})
+            found.setdefault(key, []).append({"worker": who.worker_id, **each})
     return found
 
 

@@ -2,12 +2,14 @@
 
 import os
 import time
+from typing import Any
 
 from sozu_trio import __version__
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.bodies import EmptyBody, SessionKillBody, SessionListBody
 from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.nursery.workers import WorkerStatus
 from sozu_trio.telemetry.plural import count
 
 
@@ -15,15 +17,12 @@ async def _status(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
     await parts.supervisor.look("counters")
     workers = [
-        {
-            "id": worker.id,
-            "pid": worker.pid,
-            "state": worker.state,
-            "generation": worker.generation,
-            "sessions": worker.sessions,
-            "sandbox": list(worker.sandbox),
-        }
+        {**_status_of(worker), "generation": worker.generation, "sandbox": list(worker.sandbox)}
         for worker in parts.supervisor.workers
+    ]
+    leaving = [
+        {**_status_of(worker), "seconds_left": None if worker.seconds_left is None else round(worker.seconds_left, 3)}
+        for worker in parts.supervisor.leaving
     ]
     main = {
         "pid": os.getpid(),
@@ -33,13 +32,18 @@ async def _status(parts: Parts, call: Call) -> Answer:
         "config": parts.config_path,
         "command_socket": str(parts.config.program.command_socket),
     }
-    return Answer(message=f"generation {main['generation']}", content={"main": main, "workers": workers})
+    content = {"main": main, "workers": workers, "leaving": leaving}
+    return Answer(message=f"generation {main['generation']}", content=content)
+
+
+def _status_of(worker: WorkerStatus) -> dict[str, Any]:
+    return {"id": worker.id, "pid": worker.pid, "state": worker.state, "sessions": worker.sessions}
 
 
 async def _tree(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
     looked = await parts.supervisor.look("tree")
-    workers = [looked[worker] for worker in sorted(looked)]
+    workers = [{**tree, "name": f"worker {who.text}"} for who, tree in looked.items()]
     main = {
         "name": "main",
         "kind": "process",
@@ -55,7 +59,7 @@ async def _tree(parts: Parts, call: Call) -> Answer:
 async def _sessions(parts: Parts, call: Call) -> Answer:
     limit = call.read(SessionListBody).limit
     looked = await parts.supervisor.look("sessions", {"limit": limit})
-    sessions = [{**each, "worker": worker} for worker, found in looked.items() for each in found]
+    sessions = [{**each, "worker": who.worker_id} for who, found in looked.items() for each in found]
     sessions.sort(key=lambda each: -each["age"])
     return Answer(message=count(len(sessions), "session"), content={"sessions": sessions[:limit]})
 

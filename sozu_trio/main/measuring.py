@@ -14,7 +14,7 @@ from sozu_trio.telemetry.plural import count
 async def _metrics(parts: Parts, call: Call) -> Answer:
     names = call.read(MetricsBody).names
     looked = await parts.supervisor.look("counters")
-    workers = {str(worker): _named(each["counters"], names) for worker, each in looked.items()}
+    workers = {who.text: _named(each["counters"], names) for who, each in looked.items()}
     state = parts.transactions.state
     main = {f"configuration.{kind}": number for kind, number in counts(state).items()}
     main["configuration.generation"] = parts.transactions.generation

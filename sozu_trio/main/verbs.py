@@ -19,6 +19,7 @@ from sozu_trio.main import (
     looking,
     measuring,
     remembering,
+    replacing,
 )
 from sozu_trio.main.auditing import Attempt, audited
 from sozu_trio.main.parts import Call, Handler, Handlers, Parts
@@ -34,11 +35,11 @@ HANDLERS: Handlers = {
     **measuring.HANDLERS,
     **following.HANDLERS,
     **explaining.HANDLERS,
+    **replacing.HANDLERS,
     **ending.HANDLERS,
 }
 
 NOT_BUILT: Mapping[str, str] = {
-    "upgrade": "not built yet: upgrading while it serves",
     "metrics enable": "counters are plain integers here and always on",
     "metrics disable": "counters are plain integers here and always on",
     "metrics clear": "counters are never set back: take the difference of two readings",

@@ -21,9 +21,9 @@ from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.messages import PROTOCOL, REPORTS, Adopt, Adopted, Holding, Reply, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.bind import bound_address
-from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.door import doors_in, knock, owner_of, remove_door
 from sozu_trio.nursery.orphan import Held
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,14 @@ class _Told:
 
 
 class Orphan:
-    """An adopted worker, a Found of `nursery/crew.py`. Close it in the end."""
+    """An adopted worker, a Found of `nursery/post.py`. Close it in the end."""
 
     def __init__(self, door: Path, channel: Channel[Report], pid: int, pidfd: int, told: _Told) -> None:
         assert told.adopted is not None
         self.worker_id = told.adopted.worker_id
+        self.leaving = told.adopted.leaving
+        """It has handed over to a successor, and only drains."""
+        self.seconds_left = told.adopted.seconds_left
         self.program: Program = told.adopted.program
         """What it began with."""
         self.pid = pid

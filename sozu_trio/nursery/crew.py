@@ -3,18 +3,19 @@
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Ask, Beat, Begin, Happened, Kill, Lines, Logged, Look, Report, Stop
+from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
+from sozu_trio.nursery.asking import ask_all
+from sozu_trio.nursery.post import Found, Post, Spawn, Spawned
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters
@@ -26,64 +27,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a worker is started anew that died soon after its start; doubled each time."""
 HEALTHY_AFTER = 10.0
 """Seconds a worker lives before its death counts as the first one again: it is replaced at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spawned:
-    """A worker that has been started."""
-
-    pid: int
-    where: Callable[[], Awaitable[str]] | None = None
-    """Tells what it is doing, if it can be told to tell. None for a task of main, which cannot hang alone."""
-
-
-class Spawn(Protocol):
-    """Runs a worker on its end of a channel until it has ended; says so as soon as it is started.
-
-    Cancelled, it ends the worker at once.
-    """
-
-    async def __call__(
-        self, worker_id: int, channel: Channel[Ask], /, *, task_status: trio.TaskStatus[Spawned]
-    ) -> None: ...
-
-
-class Found(Protocol):
-    """A worker that runs already (`nursery/adoption.py`)."""
-
-    channel: Channel[Report]
-    listening: set[ListenerKey]
-    """Where it accepts on sockets of its own."""
-    given_up: bool
-    """Set when it has said its last or is of no use: `stay` ends it when it is cancelled then."""
-
-    async def stay(self, *, task_status: trio.TaskStatus[Spawned]) -> None:
-        """As Spawn."""
-
-
-@dataclass(slots=True, eq=False)
-class _Post:
-    """What a worker and its successors are kept at."""
-
-    found: Found | None
-    """Whoever holds it now, where that is one that main has found."""
-    given_up: trio.Event = field(default_factory=trio.Event)
-    """Nobody is to follow whoever holds it now."""
-    dismissed: bool = False
-    """The others go on."""
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-    def dismiss(self) -> None:
-        self.dismissed = True
-        self.give_up(None)
-
-    def give_up(self, grace: float | None) -> None:
-        """Whoever holds it is to end by itself, and is killed if it has not done so soon after `grace` seconds."""
-        self.given_up.set()
-        if self.found is not None:
-            self.found.given_up = True
-        if grace is not None:
-            self.scope.deadline = min(self.scope.deadline, trio.current_time() + grace + 2 * GOODBYE)
 
 
 class Crew:
@@ -104,7 +47,13 @@ class Crew:
         self._on_event = on_event
         self._on_move = on_move
         self._workers: dict[int, WorkerHandle] = {}
-        self._posts: dict[int, _Post] = {}
+        self._posts: dict[int, Post] = {}
+        self._trials: dict[int, Post] = {}
+        """Of those that are to take the place of a worker which serves."""
+        self._leaving: dict[Post, WorkerHandle] = {}
+        """Those that have handed over to a successor."""
+        self._parted = trio.Event()
+        """One of them has ended."""
         self._past = Counters()
         """Of workers that have been replaced."""
         self._stopping = trio.Event()
@@ -115,13 +64,19 @@ class Crew:
         return [self._workers[worker_id] for worker_id in sorted(self._workers)]
 
     @property
+    def leaving(self) -> list[WorkerHandle]:
+        """Those that only drain, because a successor of the same id serves, by id."""
+        return sorted(self._leaving.values(), key=lambda worker: worker.worker_id)
+
+    @property
     def living(self) -> list[WorkerHandle]:
-        return [worker for worker in self.workers if not worker.over]
+        """Those that leave are the last."""
+        return [worker for worker in (*self.workers, *self.leaving) if not worker.over]
 
     @property
     def listening(self) -> dict[int, set[ListenerKey]]:
-        """Where each of the living accepts, by id."""
-        return {worker.worker_id: worker.listening for worker in self.living}
+        """Where each of those accepts that are to, by id."""
+        return {worker.worker_id: worker.listening for worker in self.workers if not worker.over}
 
     async def keep(
         self,
@@ -134,28 +89,53 @@ class Crew:
 
         `found` is the first one, which runs already. Raises OperatorError when the first one dies before it has begun.
         """
-        post = self._posts[worker_id] = _Post(found)
+        post = self._posts[worker_id] = Post(found)
         if self._stopping.is_set():
             post.given_up.set()
+        await self._stay(worker_id, post, task_status)
+
+    async def try_out(
+        self, worker_id: int, patience: float, *, task_status: trio.TaskStatus[WorkerHandle] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run a worker beside the one of that id; nobody follows it until it is promoted, and then as with `keep`.
+
+        It gets `patience` seconds for each answer until then. Raises OperatorError when it dies before it has begun.
+        """
+        post = self._trials[worker_id] = Post(on_trial=True, patience=patience)
+        await self._stay(worker_id, post, task_status)
+        if post.worker is None:
+            why = "the proxy is stopping" if self._stopping.is_set() else post.failure
+            raise OperatorError(f"the successor of worker {worker_id} does not begin: {why}")
+
+    async def see_out(self, found: Found, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run a worker that has handed over already, to its end."""
+        post = Post(found, leaves=True)
+        await self._stay(found.worker_id, post, task_status)
+
+    async def _stay(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> None:
         try:
             with post.scope:
                 await self._keep(worker_id, post, task_status)
         finally:
-            del self._posts[worker_id]
-            if post.dismissed:
+            for posts in (self._posts, self._trials):
+                if posts.get(worker_id) is post:
+                    del posts[worker_id]
+            if post.leaves:
+                self._see_off(post)
+            elif post.dismissed and not post.on_trial:
                 self._part_with(worker_id)
             elif post.scope.cancelled_caught:
                 log.error("worker %d has not ended in time: it is killed", worker_id)
 
-    async def _keep(self, worker_id: int, post: _Post, task_status: trio.TaskStatus[None]) -> None:
+    async def _keep(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> None:
         pause = 0.0
         while not post.given_up.is_set():
             began = trio.current_time()
-            worker = await self._run(worker_id, post.found, task_status)
+            worker = await self._run(worker_id, post, task_status)
             post.found = None
-            if post.given_up.is_set():
+            if post.is_last:
                 return
-            if worker_id not in self._workers:
+            if post.worker is None:
                 raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")
             if not self._program.worker_automatic_restart:
                 self._leave(worker)
@@ -168,6 +148,33 @@ class Crew:
                 await post.given_up.wait()
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
+    def promote(self, successor: WorkerHandle) -> WorkerHandle | None:
+        """Have `successor`, which was on trial, take the place of the worker of its id. Returns that one, to be told to
+        hand over, or None where it is dead.
+        """
+        worker_id = successor.worker_id
+        post = self._trials.pop(worker_id)
+        post.on_trial = False
+        successor.patience = self._patience
+        before, known = self._posts.get(worker_id), self._workers.get(worker_id)
+        self._posts[worker_id], self._workers[worker_id] = post, successor
+        if before is not None and known is not None and not known.over:
+            before.leaves = known.leaving = True
+            self._leaving[before] = known
+            return known
+        if before is not None:
+            # It waits to be replaced, or its replacement is about to begin.
+            before.leaves = True
+            before.discharge()
+        if known is not None:
+            self._past.add(known.counters)
+        return None
+
+    async def until_left(self, worker_id: int) -> None:
+        """Wait until nobody of that id leaves any more."""
+        while any(worker.worker_id == worker_id and not worker.over for worker in self.leaving):
+            await self._parted.wait()
+
     def _leave(self, worker: WorkerHandle) -> None:
         """Go on without it. Raises OperatorError where it was the last one."""
         log.error("worker %d (pid %d) is not replaced: worker_automatic_restart is off", worker.worker_id, worker.pid)
@@ -175,21 +182,29 @@ class Crew:
             raise OperatorError("no worker is left, and worker_automatic_restart is off")
         self._on_move()
 
-    async def _run(self, worker_id: int, found: Found | None, task_status: trio.TaskStatus[None]) -> WorkerHandle:
+    async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle:
         """One worker, from its start to its end."""
+        found = post.found
         ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
-        async with trio.open_nursery() as spawning:
-            spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
-            patience = self._program.worker_timeout or math.inf
-            worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
-            if found is not None:
-                worker.listening = set(found.listening)
-            # It ends by itself after its last word; whoever says none is of no use any more.
-            said_all = await self._hear(worker, spawned, found, task_status)
-            if found is not None:
-                found.given_up = True
-            spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
+        try:
+            async with trio.open_nursery() as spawning:
+                spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+                patience = self._patience if post.patience is None else post.patience
+                worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
+                if found is not None:
+                    worker.listening = set(found.listening)
+                # It ends by itself after its last word; whoever says none is of no use any more.
+                said_all = await self._hear(worker, spawned, post, task_status)
+                if found is not None:
+                    found.given_up = True
+                spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
+        finally:
+            ours.close()
         return worker
+
+    @property
+    def _patience(self) -> float:
+        return self._program.worker_timeout or math.inf
 
     def _spawning(self, worker_id: int) -> tuple[Channel[Report], Callable[..., Awaitable[None]]]:
         """Main's end of a new worker's channel, and what runs that worker."""
@@ -197,18 +212,19 @@ class Crew:
         return ours, partial(self._spawn, worker_id, theirs)
 
     async def _hear(
-        self, worker: WorkerHandle, spawned: Spawned, found: Found | None, task_status: trio.TaskStatus[None]
+        self, worker: WorkerHandle, spawned: Spawned, post: Post, task_status: trio.TaskStatus[Any]
     ) -> bool:
         """Have a worker begin and take what it says; whether it has said its last word."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._begin, worker, found is not None, task_status)
+                nursery.start_soon(self._begin, worker, post, task_status)
                 if spawned.where is not None and worker.patience < math.inf:
                     nursery.start_soon(self._watch, worker, spawned.where)
                 await worker.run()
                 nursery.cancel_scope.cancel(reason="it has said its last word")
         except* ChannelError as lost:
-            log.error("%s", lost.exceptions[0])
+            post.failure = str(lost.exceptions[0])
+            log.error("%s", post.failure)
         return worker.stopped is not None
 
     async def _watch(self, worker: WorkerHandle, where: Callable[[], Awaitable[str]]) -> None:
@@ -220,12 +236,31 @@ class Crew:
             except WorkerSilent as silent:
                 raise ChannelError(f"{silent}: it is killed. {await where()}") from silent
 
-    async def _begin(self, worker: WorkerHandle, begun: bool, task_status: trio.TaskStatus[None]) -> None:
+    async def _begin(self, worker: WorkerHandle, post: Post, task_status: trio.TaskStatus[Any]) -> None:
         try:
-            if not begun:
+            if post.found is None:
                 await worker.ask_in_time(partial(Begin, worker_id=worker.worker_id, program=self._program))
         except WorkerRefused as refused:
             raise ChannelError(str(refused)) from refused
+        post.worker = worker
+        if post.on_trial:
+            task_status.started(worker)
+        elif post.leaves:
+            self._remember_leaving(worker, post)
+            task_status.started()
+        else:
+            self._take_place(worker, task_status)
+
+    def _remember_leaving(self, worker: WorkerHandle, post: Post) -> None:
+        """It has been told by a main before whom to hand over to, and has looked at what it has."""
+        worker.leaving = True
+        worker.successor = self._workers.get(worker.worker_id)
+        if post.found is not None and post.found.seconds_left is not None:
+            worker.leaves_at = trio.current_time() + post.found.seconds_left
+        worker.has_looked.set()
+        self._leaving[post] = worker
+
+    def _take_place(self, worker: WorkerHandle, task_status: trio.TaskStatus[None]) -> None:
         known = self._workers.get(worker.worker_id)
         self._workers[worker.worker_id] = worker
         if known is None:
@@ -234,63 +269,11 @@ class Crew:
             self._past.add(known.counters)
             self._on_move()
 
-    async def ask(
-        self, ask: Callable[[WorkerHandle], Awaitable[object]], workers: Iterable[WorkerHandle] | None = None
-    ) -> dict[int, WorkerRefused]:
-        """`await ask(worker)` for all (None = every living one) at once; returns who refused, by worker id.
-
-        One that has died meanwhile has not refused: the next one in its place begins anew.
-        """
-        refusals: dict[int, WorkerRefused] = {}
-
-        async def ask_one(worker: WorkerHandle) -> None:
-            try:
-                await ask(worker)
-            except WorkerRefused as refused:
-                if not worker.over:
-                    refusals[worker.worker_id] = refused
-
-        async with trio.open_nursery() as nursery:
-            for worker in self.living if workers is None else workers:
-                nursery.start_soon(ask_one, worker)
-        return refusals
-
-    async def look(self, what: str, query: Mapping[str, Any]) -> dict[int, Any]:
-        """What each worker answers (`nursery/looks.py`), by worker id; one that does not answer is left out.
-
-        Raises WorkerRefused for what cannot be asked.
-        """
-        found: dict[int, Any] = {}
-
-        async def look(worker: WorkerHandle) -> None:
-            found[worker.worker_id] = await worker.ask_in_time(partial(Look, what=what, query=query))
-
-        for refused in (await self.ask(look)).values():
-            if not isinstance(refused, WorkerSilent):
-                raise refused
-            log.warning("%s", refused)
-        return found
-
-    async def kill_session(self, session: str) -> bool:
-        """Cut one session; whether there was one of that name. Raises WorkerRefused when a worker cannot be asked and
-        no other one had it.
-        """
-        found = False
-
-        async def kill(worker: WorkerHandle) -> None:
-            nonlocal found
-            found = await worker.ask_in_time(partial(Kill, session=session)) or found
-
-        refusals = await self.ask(kill)
-        if refusals and not found:
-            raise next(iter(refusals.values()))
-        return found
-
     def counters(self) -> Counters:
         """The sum over all workers, of those that have ended what they said last."""
         total = Counters()
         total.add(self._past)
-        for worker in self._workers.values():
+        for worker in (*self.workers, *self.leaving):
             total.add(worker.counters)
         return total
 
@@ -314,11 +297,11 @@ class Crew:
             self._posts[worker_id].dismiss()
             worker.stopping = True
             worker.listening.clear()
-        leaving = [worker for worker in self.living if worker.worker_id in worker_ids]
-        refusals = await self.ask(lambda worker: worker.ask_in_time(partial(Stop, grace=grace)), leaving)
+        leaving = [worker for worker in self.workers if worker.worker_id in worker_ids and not worker.over]
+        refusals = await ask_all(leaving, lambda worker: worker.ask_in_time(partial(Stop, grace=grace)))
         for refused in refusals.values():
             log.error("%s: it is killed", refused)
-        self.discharge(refusals)
+        self.discharge(who.worker_id for who in refusals)
 
     def discharge(self, worker_ids: Iterable[int]) -> None:
         """Kill these, and have nobody follow them."""
@@ -327,8 +310,13 @@ class Crew:
             if post is None:
                 self._part_with(worker_id)
             else:
-                post.dismiss()
-                post.scope.cancel(reason="it is not wanted any more")
+                post.discharge()
+
+    def reject(self, successor: WorkerHandle) -> None:
+        """Kill one that is on trial, unless it has been promoted."""
+        post = self._trials.get(successor.worker_id)
+        if post is not None and post.worker is successor:
+            post.discharge()
 
     def _part_with(self, worker_id: int) -> None:
         """Remember what it has counted, and nothing else."""
@@ -338,13 +326,32 @@ class Crew:
             cut = worker.stopped.cut if worker.stopped else 0
             log.info("worker %d (pid %d) has left: %s cut", worker_id, worker.pid, count(cut, "session"))
 
+    def _see_off(self, post: Post) -> None:
+        """As `_part_with`; a stop counts those whom it has cut."""
+        worker = self._leaving.get(post)
+        if worker is not None and not self._stopping.is_set():
+            del self._leaving[post]
+            self._past.add(worker.counters)
+            cut = worker.stopped.cut if worker.stopped else 0
+            log.info(
+                "worker %d (pid %d), which had a successor, has left: %s cut", *worker.who[1:], count(cut, "session")
+            )
+        self._parted.set()
+        self._parted = trio.Event()
+
     async def stop(self, grace: float | None) -> None:
         """Tell every worker to stop; may be called again with less patience. Raises WorkerRefused."""
         self._stopping.set()
-        for post in self._posts.values():
+        for post in (*self._posts.values(), *self._trials.values(), *self._leaving):
             post.give_up(grace)
-        for worker in self.living:
+        for post in self._trials.values():
+            if post.worker is None:
+                post.discharge()
+        trials = [post.worker for post in self._trials.values() if post.worker is not None]
+        stopping = [*self.living, *trials]
+        for worker in stopping:
             worker.stopping = True
             worker.listening.clear()
-        for refused in (await self.ask(lambda worker: worker.ask(partial(Stop, grace=grace)))).values():
+        refusals = await ask_all(stopping, lambda worker: worker.ask(partial(Stop, grace=grace)))
+        for refused in refusals.values():
             raise refused

@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from sozu_trio.errors import OperatorError
+from sozu_trio.nursery.asking import ask_all
 from sozu_trio.nursery.crew import Crew
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
@@ -75,8 +76,8 @@ class Hands:
         async with trio.open_nursery() as starting:
             for worker_id in ids:
                 starting.start_soon(self.start, worker_id)
-        workers = [worker for worker in self._crew.living if worker.worker_id in ids]
-        for refused in (await self._crew.ask(partial(prepare, target=target), workers)).values():
+        workers = [worker for worker in self._crew.workers if worker.worker_id in ids and not worker.over]
+        for refused in (await ask_all(workers, partial(prepare, target=target))).values():
             raise refused
         for failure in await self._follow(workers, target):
             raise failure

@@ -53,11 +53,11 @@ class Loans:
             self._sockets.retire(owners)
 
     def _forget(self) -> None:
-        """Loans to workers that are gone themselves, and of sockets that are no more."""
+        """Loans to workers that are gone themselves, or have handed over, and of sockets that are no more."""
         self._lent = {
             (owner, key): borrower
             for (owner, key), borrower in self._lent.items()
-            if not borrower.over and key in self._sockets.of.get(owner, ())
+            if not borrower.over and not borrower.leaving and key in self._sockets.of.get(owner, ())
         }
 
     def _lonely(self) -> Iterable[tuple[int, ListenerKey]]:
@@ -68,7 +68,11 @@ class Loans:
                     yield owner, key
 
     async def _lend(self, owner: int, key: ListenerKey) -> None:
-        candidates = [worker for worker in self._crew.living if key in worker.listening and not worker.stopping]
+        candidates = [
+            worker
+            for worker in self._crew.living
+            if key in worker.listening and not worker.stopping and not worker.leaving
+        ]
         sock = self._sockets.of.get(owner, {}).get(key)
         if not candidates or sock is None:
             return

@@ -15,13 +15,13 @@ import trio
 
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask
-from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.door import make_door, remove_door
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
 
 
 class SpawnProcess:
-    """A Spawn (`nursery/crew.py`): each worker is a process that runs `module`."""
+    """A Spawn (`nursery/post.py`): each worker is a process that runs `module`."""
 
     def __init__(self, module: str, directory: Path, *arguments: str) -> None:
         """`module` is run with the worker's id, the descriptors of its channel, of its door, which is in `directory`,

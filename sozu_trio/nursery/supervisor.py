@@ -20,19 +20,24 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
+from sozu_trio.control.answering import Progress
 from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.adoption import Orphan, settings_kept
-from sozu_trio.nursery.crew import Crew, Spawn
+from sozu_trio.nursery.asking import ask_all, kill_session_of, look_at
+from sozu_trio.nursery.crew import Crew
 from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
+from sozu_trio.nursery.post import Spawn
 from sozu_trio.nursery.sockets import ListeningSockets
+from sozu_trio.nursery.succession import Succeeded, Succession
 from sozu_trio.nursery.transaction import Following, Target, forget, prepare, removed_backends
-from sozu_trio.nursery.workers import WorkerRefused, WorkerStatus
+from sozu_trio.nursery.workers import Who, WorkerHandle, WorkerRefused, WorkerStatus
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.drains import Drains, grace_of
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
 from sozu_trio.telemetry.counters import Counters
+from sozu_trio.telemetry.plural import count
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +77,8 @@ class Supervisor:
         self._sockets = ListeningSockets(workers)
         self._loans = Loans(self._crew, self._sockets)
         self._hands = Hands(self._crew, self._sockets, self._loans, self._refuse_while_stopping)
+        self._succession = Succession(program, self._crew, self._sockets, self._loans, self._refuse_while_stopping)
+        self._upgrading = trio.Lock()
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
@@ -91,7 +98,8 @@ class Supervisor:
         self, orphans: Sequence[Orphan] = (), *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Start the workers and serve them until the last has stopped. `orphans` take the place of those they can."""
-        adopted = await self._adopt(orphans)
+        leaving = [orphan for orphan in orphans if orphan.leaving]
+        adopted = await self._adopt([orphan for orphan in orphans if not orphan.leaving])
         surplus = adopted.keys() - self._sockets.of.keys()
         try:
             async with trio.open_nursery() as services:
@@ -99,10 +107,13 @@ class Supervisor:
                 services.start_soon(self._keep_lent, name="loans")
                 async with trio.open_nursery() as workers:
                     self._hands.start = partial(workers.start, self._crew.keep)
+                    self._succession.start = partial(workers.start, self._crew.try_out)
                     async with trio.open_nursery() as starting:
                         for worker_id in (*self._sockets.of, *surplus):
                             starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
-                    for worker in self._crew.living:
+                    for orphan in leaving:
+                        await workers.start(self._crew.see_out, orphan)
+                    for worker in self._crew.workers:
                         if worker.worker_id in adopted:
                             self._loans.remember(adopted[worker.worker_id].lent, worker)
                     await self._crew.dismiss(surplus, grace_of(self.program.shutdown_timeout))
@@ -205,6 +216,29 @@ class Supervisor:
                 raise
         self._settle()
 
+    async def upgrade(self, worker_id: int, tell: Progress) -> Succeeded:
+        """Replace a worker by a successor that begins beside it, and have that one take over what it has.
+
+        Returns once the successor serves and all that can move at once has moved; the rest drains. Waits for another
+        upgrade, and for one that still drains of the same id; `tell` hears of that. Raises OperatorError where the
+        successor does not get ready; nothing has changed then.
+        """
+        async with self._upgrading:
+            await self._until_left(worker_id, tell)
+            successor = await self._succession.begin(worker_id)
+            await tell(f"worker {worker_id}: its successor has begun (pid {successor.pid})", {})
+            async with self._changing:
+                before = await self._succession.take_place(successor, self._present)
+            self._settle()
+            return await self._succession.result(before, successor)
+
+    async def _until_left(self, worker_id: int, tell: Progress) -> None:
+        for worker in self._crew.leaving:
+            if worker.worker_id == worker_id:
+                sessions = count(worker.counters.sessions, "session")
+                await tell(f"worker {worker_id}: waiting for {sessions} of the one before (pid {worker.pid})", {})
+                await self._crew.until_left(worker_id)
+
     @property
     def _present(self) -> Target:
         state, generation = replace(self.state, declared=None), self.generation
@@ -245,11 +279,11 @@ class Supervisor:
                     await journal()
         except BaseException:
             with trio.move_on_after(GOODBYE, shield=True):
-                await self._crew.ask(forget)
+                await ask_all(self._crew.living, forget)
             raise
 
     async def _prepare(self, target: Target) -> None:
-        refusals = await self._crew.ask(partial(prepare, target=target))
+        refusals = await ask_all(self._crew.living, partial(prepare, target=target))
         if refusals:
             # A worker that stops refuses much, and has no better reason.
             self._refuse_while_stopping()
@@ -257,9 +291,7 @@ class Supervisor:
 
     async def _follow(self, target: Target) -> str:
         """Have every worker follow; returns what is not confirmed, if anything."""
-        followings = [
-            Following(worker, target, self._sockets.of.get(worker.worker_id, {})) for worker in self._crew.living
-        ]
+        followings = [Following(worker, target, self._wanted_of(worker)) for worker in self._crew.living]
         async with trio.open_nursery() as nursery:
             for following in followings:
                 nursery.start_soon(following.run)
@@ -267,9 +299,15 @@ class Supervisor:
             return ""
         # Whoever has died meanwhile is replaced; the next one begins with this generation, and on the same sockets.
         done = [following for following in followings if not following.worker.over]
-        self._sockets.settle((following.worker.worker_id, following.worker.listening) for following in done)
+        serving = [following.worker for following in done if not following.worker.leaving]
+        self._sockets.settle((worker.worker_id, worker.listening) for worker in serving)
         self._moved.set()
         return "; ".join(str(failure) for following in done for failure in following.failures)
+
+    def _wanted_of(self, worker: WorkerHandle) -> Mapping[ListenerKey, socket.socket]:
+        """Where a worker is to accept; of one that leaves, the listeners whose sessions it is to keep."""
+        sockets = self._sockets.of.get(worker.worker_id, {})
+        return {key: sock for key, sock in sockets.items() if key in worker.listening} if worker.leaving else sockets
 
     async def _heal(self) -> None:
         """Bring workers in step that have not followed."""
@@ -279,6 +317,7 @@ class Supervisor:
             async with self._changing:
                 # Before the first change there is nothing to bring anybody in step with.
                 failures = await self._bring_in_step() if self.generation and not self._stopping else ""
+                await self._succession.hand_over_again()
             if failures:
                 log.warning("not in step yet: %s", failures)
                 await trio.sleep(HEALING_PERIOD)
@@ -293,24 +332,35 @@ class Supervisor:
             return str(error)
         target, generation = self._present, self.generation
         behind = [worker for worker in self._crew.living if worker.generation != generation]
-        refusals = await self._crew.ask(partial(prepare, target=target), behind)
+        refusals = await ask_all(behind, partial(prepare, target=target))
         failures = await self._follow(target)
         return "; ".join([*map(str, refusals.values()), failures]) if refusals else failures
 
-    async def look(self, what: str, query: Mapping[str, Any] = NO_QUERY) -> dict[int, Any]:
-        """What each worker answers (`nursery/looks.py`), by worker id; one that does not answer is left out.
+    async def look(self, what: str, query: Mapping[str, Any] = NO_QUERY) -> dict[Who, Any]:
+        """What each worker answers (`nursery/looks.py`), those that leave last; one that does not answer is left out.
 
         Raises WorkerRefused for what cannot be asked.
         """
-        return await self._crew.look(what, query)
+        return await look_at(self._crew.living, what, query)
 
     async def kill_session(self, session: str) -> bool:
         """Cut one session; whether there was one of that name. Raises WorkerRefused."""
-        return await self._crew.kill_session(session)
+        return await kill_session_of(self._crew.living, session)
 
     @property
     def workers(self) -> list[WorkerStatus]:
+        """Those that serve, by id."""
         return [worker.status(self.generation) for worker in self._crew.workers]
+
+    @property
+    def living(self) -> set[Who]:
+        """Those that serve, and those that only drain."""
+        return {worker.who for worker in self._crew.living}
+
+    @property
+    def leaving(self) -> list[WorkerStatus]:
+        """Those that only drain, because they have a successor."""
+        return [worker.status(self.generation) for worker in self._crew.leaving if not worker.over]
 
     def counters(self) -> Counters:
         """The sum over all workers, at most a second old; exact after `look("counters")`."""
@@ -338,7 +388,8 @@ class Supervisor:
     @property
     def cut(self) -> int:
         """How many sessions the stop has cut."""
-        return sum(worker.stopped.cut for worker in self._crew.workers if worker.stopped)
+        workers = [*self._crew.workers, *self._crew.leaving]
+        return sum(worker.stopped.cut for worker in workers if worker.stopped)
 
 
 def _active(state: State) -> set[ListenerKey]:

@@ -37,6 +37,7 @@ from sozu_trio.control.messages import (
     Cut,
     Forget,
     GiveBack,
+    HandedOver,
     HandOver,
     Kill,
     Lend,
@@ -284,7 +285,7 @@ class Worker:
             case Kill():
                 return self._kill(message.session)
             case HandOver():
-                self._hand_over(message.grace)
+                await self._hand_over(message.grace)
             case TakeOver():
                 pass
             case Stop():
@@ -382,10 +383,12 @@ class Worker:
                 return True
         return False
 
-    def _hand_over(self, grace: float | None) -> None:
+    async def _hand_over(self, grace: float | None) -> None:
         """Leave what there is to a successor; it stays reachable for the next main, for it may drain for long."""
         self._leaves_at = math.inf if grace is None else trio.current_time() + grace
         self._drain(grace)
+        with contextlib.suppress(OSError):
+            await self._link.send(HandedOver(moved=0, left=sum(len(node.sessions) for node in self.nodes)))
 
     def _drain(self, grace: float | None) -> None:
         self.listeners.clear()

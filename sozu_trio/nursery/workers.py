@@ -7,12 +7,12 @@ import math
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import trio
 
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
-from sozu_trio.control.messages import Ask, Counted, Happened, Lines, Logged, Look, Reply, Report, Stopped
+from sozu_trio.control.messages import Ask, Counted, HandedOver, Happened, Lines, Logged, Look, Reply, Report, Stopped
 from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.cuts import Removed
 from sozu_trio.routing.state import ListenerKey
@@ -44,12 +44,30 @@ class WorkerStatus:
     id: int
     pid: int
     state: str
-    """running, behind (not known to serve by the generation in force), not answering, stopping, or stopped."""
+    """running, behind (not known to serve by the generation in force), not answering, stopping, leaving (it has a
+    successor), or stopped.
+    """
     generation: int | None
     """The one it has confirmed; None when that is not known."""
     sessions: int
+    seconds_left: float | None = None
+    """Of one that leaves: how long until what it has is cut; None = never."""
     sandbox: tuple[str, ...] = ()
     """The layers around it; there are none yet."""
+
+
+class Who(NamedTuple):
+    """Which worker; in order, those that serve come first."""
+
+    leaving: bool
+    """A successor of the same id serves in its place."""
+    worker_id: int
+    pid: int
+
+    @property
+    def text(self) -> str:
+        """For an operator."""
+        return f"{self.worker_id}, leaving (pid {self.pid})" if self.leaving else str(self.worker_id)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +109,16 @@ class WorkerHandle:
         """As it told them last."""
         self.stopping = False
         """It was told to stop."""
+        self.leaving = False
+        """A successor of the same id serves in its place."""
+        self.successor: WorkerHandle | None = None
+        """Whom it was told to hand over to."""
+        self.leaves_at = math.inf
+        """When it cuts what it still has then, by Trio's clock."""
+        self.handed_over: HandedOver | None = None
+        """What it said when it had looked once at all that it could hand over."""
+        self.has_looked = trio.Event()
+        """It has said that, or is gone."""
         self.over = False
         """It has said its last, or is gone."""
         self.answering = True
@@ -101,6 +129,10 @@ class WorkerHandle:
         self._on_event = on_event
         self._serials = itertools.count(1)
         self._waiting: dict[int, _Question] = {}
+
+    @property
+    def who(self) -> Who:
+        return Who(self.leaving, self.worker_id, self.pid)
 
     async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
@@ -146,6 +178,7 @@ class WorkerHandle:
                 await self._receive()
         finally:
             self.over = True
+            self.has_looked.set()
             self._channel.close()
             self.counters.close_gauges()
             for question in self._waiting.values():
@@ -183,6 +216,9 @@ class WorkerHandle:
                 self._on_event(report)
             case Counted():
                 self._count(report)
+            case HandedOver():
+                self.handed_over = report
+                self.has_looked.set()
             case Stopped():
                 self.stopped = report
 
@@ -209,6 +245,7 @@ class WorkerHandle:
             state=self._state(generation),
             generation=self.generation,
             sessions=self.counters.sessions,
+            seconds_left=None if self.leaves_at == math.inf else max(0.0, self.leaves_at - trio.current_time()),
         )
 
     def _state(self, generation: int) -> str:
@@ -218,4 +255,6 @@ class WorkerHandle:
             return "not answering"
         if self.stopping:
             return "stopping"
+        if self.leaving:
+            return "leaving"
         return "running" if self.generation == generation else "behind"

@@ -34,6 +34,7 @@ async def test_status(main: AskedMain) -> None:
         "workers": [
             {"id": 0, "pid": os.getpid(), "state": "running", "generation": 1, "sessions": 0, "sandbox": []},
         ],
+        "leaving": [],
     }
     main = AskedMain(replace(main.parts, config_path="/etc/proxy.toml"), main.addresses, [])
     await main.apply({"verb": "cluster add", "id": "new"})

@@ -17,8 +17,8 @@ from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel
 from sozu_trio.control.codec import encode
 from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Reply
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.listener import Doorkeeping, SessionNode
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
@@ -229,6 +229,10 @@ class Workers:
         """Kinds that any worker hears of only after an event."""
         self.refused_later: set[type[Ask]] = set()
         """Kinds that workers refuse which are started from now on."""
+        self.ignored_later: set[type[Ask]] = set()
+        """Kinds that they never answer."""
+        self.fatal_later: set[type[Ask]] = set()
+        """Kinds of which they die."""
         self.ids: list[int] = []
         """In the order in which they were started, as the lists above."""
         self.lines: list[str] = []
@@ -240,7 +244,9 @@ class Workers:
         self.channels.append(Meddling(channel))
         self.channels[-1].delayed = self.delayed
         self.channels[-1].refused |= self.refused_later
+        self.channels[-1].ignored |= self.ignored_later
         self.deaths.append(trio.CancelScope())
+        self.channels[-1].fatal |= dict.fromkeys(self.fatal_later, self.deaths[-1])
         make_handler = partial(self._make_handler, len(self.ids))
         try:
             with self.deaths[-1]:

@@ -23,9 +23,9 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.nursery import adoption
 from sozu_trio.nursery.adoption import Orphan, find_orphans, settings_kept
 from sozu_trio.nursery.bind import bound_address
-from sozu_trio.nursery.crew import Spawned
 from sozu_trio.nursery.door import doors_in, knock, make_door
 from sozu_trio.nursery.orphan import Door, introduce
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.routing.state import ListenerKey
 
 PATIENCE = 20

@@ -15,7 +15,9 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask, Beat, Kill, Listen, Look, Stop
 from sozu_trio.errors import OperatorError
-from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew, Spawned
+from sozu_trio.nursery.asking import ask_all, kill_session_of, look_at
+from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
 from tests.nursery.parts import FakeHandler, Workers, connected
@@ -57,11 +59,11 @@ async def test_all_are_asked_at_once_and_those_who_refuse_are_named() -> None:
 
     async with running(Workers()) as crew:
         started = trio.current_time()
-        refusals = await crew.ask(ask)
+        refusals = await ask_all(crew.living, ask)
         assert trio.current_time() == started + 1
-        assert (sorted(begun), sorted(refusals)) == ([0, 1, 2], [1, 2])
-        assert str(refusals[2]) == "worker 2: no"
-        assert await crew.ask(ask, crew.living[:1]) == {}
+        assert (sorted(begun), [who.worker_id for who in sorted(refusals)]) == ([0, 1, 2], [1, 2])
+        assert str(refusals[crew.living[2].who]) == "worker 2: no"
+        assert await ask_all(crew.living[:1], ask) == {}
 
 
 async def test_who_does_not_answer_in_time_is_left_out_of_what_is_looked_at(caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +71,7 @@ async def test_who_does_not_answer_in_time_is_left_out_of_what_is_looked_at(capl
     async with running(workers) as crew:
         workers.channels[1].ignored.add(Look)
         begun = trio.current_time()
-        assert sorted(await crew.look("weather", {})) == [0, 2]
+        assert [who.worker_id for who in await look_at(crew.living, "weather", {})] == [0, 2]
         assert trio.current_time() == begun + TIMEOUT
         assert [worker.answering for worker in crew.workers] == [True, False, True]
     assert "worker 1: no answer to Look within 7 s" in caplog.text
@@ -78,7 +80,7 @@ async def test_who_does_not_answer_in_time_is_left_out_of_what_is_looked_at(capl
 async def test_what_cannot_be_looked_at_is_refused() -> None:
     async with running(Workers()) as crew:
         with pytest.raises(WorkerRefused, match="nobody knows the future"):
-            await crew.look("future", {})
+            await look_at(crew.living, "future", {})
 
 
 async def test_a_session_is_killed_wherever_it_is() -> None:
@@ -89,11 +91,11 @@ async def test_a_session_is_killed_wherever_it_is() -> None:
             await wait_all_tasks_blocked()
             (session,) = workers.handlers[1].names
             workers.channels[0].refused.add(Kill)
-            assert await crew.kill_session(session) is True
+            assert await kill_session_of(crew.living, session) is True
             with pytest.raises(WorkerRefused, match="worker 0: not today"):
-                await crew.kill_session(session)
+                await kill_session_of(crew.living, session)
             workers.channels[0].refused.clear()
-            assert await crew.kill_session(session) is False
+            assert await kill_session_of(crew.living, session) is False
 
 
 async def test_what_workers_have_counted_adds_up_and_outlives_them() -> None:
@@ -102,7 +104,7 @@ async def test_what_workers_have_counted_adds_up_and_outlives_them() -> None:
         for number, handler in enumerate(workers.handlers, 1):
             handler.counters.requests = number
             handler.counters.tunnels = number
-        await crew.look("counters", {})
+        await look_at(crew.living, "counters", {})
         assert (crew.counters().requests, crew.counters().tunnels) == (6, 6)
         workers.handlers[0].counters.requests = 100
         await crew.dismiss([0], 0)
@@ -145,7 +147,7 @@ async def test_who_dies_is_replaced_at_once_and_what_it_has_counted_still_counts
     async with running(workers) as crew:
         workers.handlers[1].counters.requests = 7
         workers.handlers[1].counters.tunnels = 1
-        await crew.look("counters", {})
+        await look_at(crew.living, "counters", {})
         begun = trio.current_time()
         workers.kill(1)
         await wait_all_tasks_blocked()
@@ -198,7 +200,7 @@ async def test_who_has_died_meanwhile_has_not_refused() -> None:
         await worker.ask(partial(Look, what="weather", query={}))
 
     async with running(workers) as crew:
-        assert await crew.ask(ask) == {}
+        assert await ask_all(crew.living, ask) == {}
 
 
 async def test_one_that_never_begins_is_an_error() -> None:

@@ -11,7 +11,7 @@ import trio
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import channel_pair
 from sozu_trio.control.messages import Begin, Reply
-from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.spawn import SpawnProcess
 
 PATIENCE = 30

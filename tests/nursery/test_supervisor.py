@@ -17,7 +17,7 @@ from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Amend, Ask, Commit, Cut, Forget, Happened, Listen, Prepare, Unlisten
 from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
-from sozu_trio.nursery.crew import Spawned
+from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.nursery.transaction import RECORDS_PER_MESSAGE
 from sozu_trio.nursery.workers import WorkerRefused
@@ -666,7 +666,7 @@ async def test_sessions_are_looked_at_and_killed() -> None:
             assert await supervisor.kill_session(session["id"]) is True
             await wait_all_tasks_blocked()
             assert client.recv(1) == b""
-        assert await supervisor.look("sessions") == {0: []}
+        assert list((await supervisor.look("sessions")).values()) == [[]]
 
 
 async def test_a_worker_that_is_a_task_and_fails_takes_main_with_it() -> None:
