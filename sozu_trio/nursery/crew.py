@@ -40,7 +40,7 @@ class Spawned:
 class Spawn(Protocol):
     """Runs a worker on its end of a channel until it has ended; says so as soon as it is started.
 
-    Cancelled, it ends the worker at once.
+    Cancelled, it ends the worker at once. Raises OSError before it has started where there is no room for a worker.
     """
 
     async def __call__(
@@ -132,7 +132,8 @@ class Crew:
     ) -> None:
         """Run a worker, and another one whenever it dies, until they have been told to stop.
 
-        `found` is the first one, which runs already. Raises OperatorError when the first one dies before it has begun.
+        `found` is the first one, which runs already. Raises OperatorError when the first one cannot be started, or dies
+        before it has begun.
         """
         post = self._posts[worker_id] = _Post(found)
         if self._stopping.is_set():
@@ -151,22 +152,29 @@ class Crew:
         pause = 0.0
         while not post.given_up.is_set():
             began = trio.current_time()
-            worker = await self._run(worker_id, post.found, task_status)
+            ended = await self._run(worker_id, post.found, task_status)
             post.found = None
             if post.given_up.is_set():
                 return
             if worker_id not in self._workers:
-                raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")
-            if not self._program.worker_automatic_restart:
-                self._leave(worker)
+                raise OperatorError(f"worker {worker_id} {_why_not_begun(ended)}")
+            if isinstance(ended, WorkerHandle) and not self._program.worker_automatic_restart:
+                self._leave(ended)
                 return
             if trio.current_time() - began >= HEALTHY_AFTER:
                 pause = 0.0
-            log.error("worker %d (pid %d) is replaced in %g s", worker_id, worker.pid, pause)
-            self._on_move()
+            self._tell_of(ended, worker_id, pause)
             with trio.move_on_after(pause):
                 await post.given_up.wait()
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+
+    def _tell_of(self, ended: WorkerHandle | OSError, worker_id: int, pause: float) -> None:
+        """There is to be another one of that id in `pause` seconds."""
+        if isinstance(ended, OSError):
+            log.error("worker %d cannot be started: %s; tried again in %g s", worker_id, ended, pause)
+        else:
+            log.error("worker %d (pid %d) is replaced in %g s", worker_id, ended.pid, pause)
+            self._on_move()
 
     def _leave(self, worker: WorkerHandle) -> None:
         """Go on without it. Raises OperatorError where it was the last one."""
@@ -175,11 +183,20 @@ class Crew:
             raise OperatorError("no worker is left, and worker_automatic_restart is off")
         self._on_move()
 
-    async def _run(self, worker_id: int, found: Found | None, task_status: trio.TaskStatus[None]) -> WorkerHandle:
-        """One worker, from its start to its end."""
-        ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+    async def _run(
+        self, worker_id: int, found: Found | None, task_status: trio.TaskStatus[None]
+    ) -> WorkerHandle | OSError:
+        """One worker, from its start to its end, or why it could not be started."""
+        try:
+            ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+        except OSError as error:
+            return error
         async with trio.open_nursery() as spawning:
-            spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+            try:
+                spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+            except OSError as error:
+                ours.close()
+                return error
             patience = self._program.worker_timeout or math.inf
             worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
             if found is not None:
@@ -348,3 +365,9 @@ class Crew:
             worker.listening.clear()
         for refused in (await self.ask(lambda worker: worker.ask(partial(Stop, grace=grace)))).values():
             raise refused
+
+
+def _why_not_begun(ended: WorkerHandle | OSError) -> str:
+    if isinstance(ended, OSError):
+        return f"cannot be started: {ended}"
+    return "has ended before it began: see its messages"
