@@ -212,3 +212,27 @@ def test_one_listener_drains_and_the_other_one_serves(site: Site) -> None:
         tunnel.send_message("and you?")
         assert tunnel.receive() == "and you?"
     assert ctl_json(proxy, *stop) == {"generation": 2, "cut": 0}
+
+
+def test_one_cluster_drains_and_the_others_serve(site: Site) -> None:
+    proxy = site.start("shutdown_timeout = 0")
+    http, tcp = proxy.ports
+    stop = ("cluster", "remove", "--id", "echo", "--drain", "--drain-timeout", "2.5")
+    with open_websocket(http, "/echo") as tunnel, open_websocket(http, "/echo") as leaving, connect(tcp) as session:
+        assert receive_until(session, b"hello") == b"hello"
+        began = time.monotonic()
+        with running(proxy, *stop) as process:
+            assert re.fullmatch(r"2 sessions left, 2 of them WebSocket, \d s\n", line_of(process))
+            leaving.close(1000, "enough")
+            assert leaving.receive() is None
+            assert leaving.ended()
+            tunnel.send_message("still there?")
+            assert tunnel.receive() == "still there?"
+            assert process.wait(PATIENCE) == 0
+            assert time.monotonic() - began >= 2.5
+            *_, told, said, _, _ = iter(lambda: line_of(process), "")
+        assert re.fullmatch(r"1 session left, 1 of them WebSocket, \d s\n", told)
+        assert said == "cluster remove: done; 1 session cut\n"
+        site.relay.over.set()
+        session.sendall(b"and you?")
+        assert receive_until(session, b"?") == b"and you?"
