@@ -12,35 +12,17 @@ import pytest
 
 from benchmarks.processes import free_port
 from tests.e2e.clients import PATIENCE, connect, get, receive_all, receive_until
+from tests.e2e.configurations import both_proxies
 from tests.e2e.control import Control, ctl_json, line_of, running, socket_of
 from tests.e2e.parts import Proxy, StartProxy, wait_until
 from tests.e2e.servers import Handle, SlowAnswer, serving
 from tests.e2e.websocket import open_websocket, serve_echo
 
-CONFIG = """
-{before}
-[[listeners]]
-protocol = "http"
-address = "127.0.0.1:{http}"
-[[listeners]]
-protocol = "tcp"
-address = "127.0.0.1:{tcp}"
-[clusters.slow]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*" }}]
-backends = [{{ address = "127.0.0.1:{slow}" }}]
-[clusters.echo]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/echo" }}]
-backends = [{{ address = "127.0.0.1:{echo}" }}]
+FLOODED = """
 [clusters.flood]
 protocol = "http"
 frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/flood" }}]
 backends = [{{ address = "127.0.0.1:{flood}" }}]
-[clusters.relay]
-protocol = "tcp"
-frontends = [{{ address = "127.0.0.1:{tcp}" }}]
-backends = [{{ address = "127.0.0.1:{relay}" }}]
 """
 FLOOD = 64 << 20
 """Bytes that no buffers between a backend and its client can hold."""
@@ -79,7 +61,10 @@ class Site:
     relay: Relay
 
     def start(self, before: str) -> Proxy:
-        return self.start_proxy(CONFIG.format(before=before, http=free_port(), tcp=free_port(), **self.ports))
+        http, tcp = free_port(), free_port()
+        web, echo, relay, flood = (self.ports[name] for name in ("web", "echo", "relay", "flood"))
+        after = FLOODED.format(http=http, flood=flood)
+        return self.start_proxy(both_proxies(http, tcp, web=web, echo=echo, relay=relay, before=before, after=after))
 
     @contextlib.contextmanager
     def clients(self, proxy: Proxy) -> Iterator[list[socket.socket]]:
@@ -106,7 +91,7 @@ class Site:
 def site(start_proxy: StartProxy) -> Iterator[Site]:
     slow, relay = SlowAnswer(), Relay()
     with contextlib.ExitStack() as stack:
-        handlers: dict[str, Handle] = {"slow": slow, "echo": serve_echo, "flood": flood, "relay": relay}
+        handlers: dict[str, Handle] = {"web": slow, "echo": serve_echo, "flood": flood, "relay": relay}
         ports = {name: stack.enter_context(serving(handle)) for name, handle in handlers.items()}
         stack.callback(relay.over.set)
         stack.callback(slow.answer.set)

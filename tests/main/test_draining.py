@@ -1,6 +1,6 @@
 """A listener that drains: who waits for it sees who is left, and hears how many were cut."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from sozu_trio.main.draining import POLL, Left, look_at_left
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.testing import Client
 from tests.main.looking_parts import AskedMain, open_main
-from tests.nursery.parts import listening
 
 pytestmark = pytest.mark.virtual_time
 
@@ -37,13 +36,6 @@ protocol = "tcp"
 frontends = [{ address = "$tcp" }]
 backends = [{ address = "$silent" }]
 """
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A backend that lets in and says nothing."""
-    with listening() as sock:
-        yield "{}:{}".format(*sock.getsockname())
 
 
 @pytest.fixture
