@@ -255,7 +255,7 @@ async def _serve_control(
 async def _obey(signals: AsyncIterator[int], parts: Parts, logs: Logs) -> None:
     """SIGTERM, SIGINT: soft stop, the second one hard. SIGHUP: read the file again. SIGUSR1: reopen the logs."""
     stopping = False
-    async with trio.open_nursery() as reloading:
+    async with trio.open_nursery() as obeying:
         async for number in signals:
             name = signal.Signals(number).name
             match number:
@@ -263,11 +263,12 @@ async def _obey(signals: AsyncIterator[int], parts: Parts, logs: Logs) -> None:
                     log.info("%s: log files are opened anew", name)
                     logs.reopen()
                 case signal.SIGHUP:
-                    reloading.start_soon(_reload, parts, name="reload")
+                    obeying.start_soon(_reload, parts, name="reload")
                 case signal.SIGUSR2:
                     log.warning("%s: not built yet, ignored", name)
                 case _:
-                    await _stop(parts.supervisor, name, again=stopping)
+                    # A worker that does not answer keeps this one waiting; the next signal is heard all the same.
+                    obeying.start_soon(partial(_stop, parts.supervisor, name, again=stopping), name="stop")
                     stopping = True
 
 

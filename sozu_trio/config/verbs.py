@@ -14,7 +14,7 @@ from sozu_trio.config.bodies import (
     BackendRemove,
     BackendUpdate,
     ClusterBody,
-    ClusterName,
+    ClusterRemove,
     HttpFrontendAdd,
     HttpFrontendRemove,
     HttpListenerBody,
@@ -93,7 +93,7 @@ _HTTPS_FRONTEND = _unbuilt(*(each.name for each in fields(_FRONTEND)), *_HSTS)
 BODIES: Mapping[str, type] = {
     "cluster add": _CLUSTER,
     "cluster update": _CLUSTER,
-    "cluster remove": ClusterName,
+    "cluster remove": ClusterRemove,
     "backend add": _BACKEND_ADD,
     "backend update": _BACKEND_UPDATE,
     "backend remove": BackendRemove,

@@ -87,7 +87,8 @@ class Crew:
     ) -> None:
         """Run a worker, and another one whenever it dies, until they have been told to stop.
 
-        `found` is the first one, which runs already. Raises OperatorError when the first one dies before it has begun.
+        `found` is the first one, which runs already. Raises OperatorError when the first one cannot be started, or dies
+        before it has begun.
         """
         post = self._posts[worker_id] = Post(found)
         if self._stopping.is_set():
@@ -131,19 +132,18 @@ class Crew:
         pause = 0.0
         while not post.given_up.is_set():
             began = trio.current_time()
-            worker = await self._run(worker_id, post, task_status)
+            ended = await self._run(worker_id, post, task_status)
             post.found = None
             if post.is_last:
                 return
             if post.worker is None:
-                raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")
-            if not self._program.worker_automatic_restart:
-                self._leave(worker)
+                raise OperatorError(f"worker {worker_id} {_why_not_begun(ended)}")
+            if isinstance(ended, WorkerHandle) and not self._program.worker_automatic_restart:
+                self._leave(ended)
                 return
             if trio.current_time() - began >= HEALTHY_AFTER:
                 pause = 0.0
-            log.error("worker %d (pid %d) is replaced in %g s", worker_id, worker.pid, pause)
-            self._on_move()
+            self._tell_of(ended, worker_id, pause)
             with trio.move_on_after(pause):
                 await post.given_up.wait()
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
@@ -175,6 +175,14 @@ class Crew:
         while any(worker.worker_id == worker_id and not worker.over for worker in self.leaving):
             await self._parted.wait()
 
+    def _tell_of(self, ended: WorkerHandle | OSError, worker_id: int, pause: float) -> None:
+        """There is to be another one of that id in `pause` seconds."""
+        if isinstance(ended, OSError):
+            log.error("worker %d cannot be started: %s; tried again in %g s", worker_id, ended, pause)
+        else:
+            log.error("worker %d (pid %d) is replaced in %g s", worker_id, ended.pid, pause)
+            self._on_move()
+
     def _leave(self, worker: WorkerHandle) -> None:
         """Go on without it. Raises OperatorError where it was the last one."""
         log.error("worker %d (pid %d) is not replaced: worker_automatic_restart is off", worker.worker_id, worker.pid)
@@ -182,13 +190,21 @@ class Crew:
             raise OperatorError("no worker is left, and worker_automatic_restart is off")
         self._on_move()
 
-    async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle:
-        """One worker, from its start to its end."""
+    async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle | OSError:
+        """One worker, from its start to its end, or why it could not be started."""
         found = post.found
-        ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+        try:
+            ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+        except OSError as error:
+            post.failure = str(error)
+            return error
         try:
             async with trio.open_nursery() as spawning:
-                spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+                try:
+                    spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+                except OSError as error:
+                    post.failure = str(error)
+                    return error
                 patience = self._patience if post.patience is None else post.patience
                 worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
                 if found is not None:
@@ -355,3 +371,9 @@ class Crew:
         refusals = await ask_all(stopping, lambda worker: worker.ask(partial(Stop, grace=grace)))
         for refused in refusals.values():
             raise refused
+
+
+def _why_not_begun(ended: WorkerHandle | OSError) -> str:
+    if isinstance(ended, OSError):
+        return f"cannot be started: {ended}"
+    return "has ended before it began: see its messages"

@@ -25,7 +25,7 @@ class Spawned:
 class Spawn(Protocol):
     """Runs a worker on its end of a channel until it has ended; says so as soon as it is started.
 
-    Cancelled, it ends the worker at once.
+    Cancelled, it ends the worker at once. Raises OSError before it has started where there is no room for a worker.
     """
 
     async def __call__(

@@ -5,6 +5,7 @@ its door (`nursery/door.py`) and nothing else of ours: descriptors are closed on
 those of main, for a pipe would break when main is gone.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -46,7 +47,11 @@ class SpawnProcess:
 
     async def _start(self, worker_id: int, descriptors: tuple[int, ...]) -> trio.Process:
         command = [sys.executable, "-m", self._module, *map(str, (worker_id, *descriptors)), *self._arguments]
-        return await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=descriptors)
+        try:
+            return await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=descriptors)
+        except RuntimeError as error:
+            # Trio forks in a thread, and the kernel counts threads as it counts processes.
+            raise OSError(errno.EAGAIN, str(error)) from error
 
 
 async def _stay(process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadMetric
+from sozu_trio.nursery.listener import SessionKind
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer
@@ -39,6 +40,8 @@ class Connection:
     """It has served a request before: the backend may have closed it meanwhile without anything being wrong."""
     idle_since: float = 0.0
     is_cut: bool = False
+    kind: SessionKind = "http"
+    """Whoever uses it says so when it becomes something else."""
     on_cut: Callable[[], None] | None = None
     """Called when it is cut, for a user who may be waiting for somebody else."""
     _written_before: int = 0

@@ -80,8 +80,8 @@ class ProxyHandler:
         return self.proxy.backends.cut(cluster_id, backend_id, address)
 
     async def look(self, what: str, query: Mapping[str, Any]) -> Any:
-        """`backends` {cluster?} or `route` {address, host, path, method}, as `Proxy` tells them. Raises ValueError for
-        anything else.
+        """`backends` {cluster?} or `route` {address, host, path, method}, as `Proxy` tells them, or who is left at
+        `removed` {backends: [[cluster, backend, address]]}. Raises ValueError for anything else.
         """
         match what, dict(query):
             case "backends", {"cluster": str(cluster_id), **others} if not others:
@@ -91,6 +91,9 @@ class ProxyHandler:
             case "route", {"address": str(address), "host": str(host), "path": str(path), "method": str(method)}:
                 asked = (part.encode("latin-1") for part in (host, path, method))
                 return self.proxy.find_route(parse_address(address), *asked)
+            case "removed", {"backends": [*named], **others} if not others:
+                removed = [(cluster_id, backend_id, parse_address(at)) for cluster_id, backend_id, at in named]
+                return self.proxy.backends.left(removed)
         raise ValueError(f"there is no such thing to look at: {what} {dict(query)}")
 
     async def _describe_backends(self) -> list[dict[str, Any]]:

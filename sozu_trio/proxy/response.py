@@ -168,7 +168,7 @@ async def _tunnel(exchange: "Exchange", connection: Connection, rest: bytes) -> 
         to_backend=early,
         to_client=rest,
     )
-    connection.on_cut = tunnel.cut
+    connection.kind, connection.on_cut = "websocket", tunnel.cut
     await tunnel.run()
     exchange.record.message = "upgraded; " + tunnel.outcome
     exchange.record.failed = tunnel.timed_out

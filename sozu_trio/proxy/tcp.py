@@ -114,7 +114,7 @@ class TcpSession:
             idle_timeout=self._listener.timeouts.tunnel,
             to_backend=first,
         )
-        connection.on_cut = tunnel.cut
+        connection.kind, connection.on_cut = "tcp", tunnel.cut
         try:
             await tunnel.run()
         except BaseException:
