@@ -486,7 +486,7 @@ CUT = Cut(serial=9, cluster_id="api", backend_id="b", address=BACKEND.address, g
 
 async def test_a_removed_backend_is_cut_when_its_time_is_up() -> None:
     async with started() as main:
-        await main.change(Delta(backends=(BACKEND,)), 1)
+        await main.change(Delta(clusters=(Cluster(cluster_id="api"),), backends=(BACKEND,)), 1)
         assert await main.ask(CUT) == "backend b of cluster api is there to stay"
         await main.change(Delta(gone_backends=(("api", "b"),)), 2, base=1)
         assert await main.ask(CUT) is None
@@ -502,7 +502,7 @@ async def test_a_removed_backend_is_cut_when_its_time_is_up() -> None:
 async def test_a_backend_that_comes_back_is_not_cut() -> None:
     async with started() as main:
         await main.ask(CUT)
-        await main.change(Delta(backends=(BACKEND,)), 2)
+        await main.change(Delta(clusters=(Cluster(cluster_id="api"),), backends=(BACKEND,)), 2)
         await trio.sleep(20)
         assert main.handler.cuts == []
         main.channel.close()
