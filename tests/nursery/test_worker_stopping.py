@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import Backend
+from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import (
@@ -159,6 +159,7 @@ async def test_a_main_that_reads_nothing_more_delays_the_end_only_so_long() -> N
     theirs.close()
 
 
+API = Cluster(cluster_id="api")
 BACKEND = Backend(cluster_id="api", backend_id="b", address=Address("127.0.0.1", 9000))
 REMOVED = ("api", "b", BACKEND.address)
 CUT = Cut(serial=9, cluster_id="api", backend_id="b", address=BACKEND.address, grace=10)
@@ -166,7 +167,7 @@ CUT = Cut(serial=9, cluster_id="api", backend_id="b", address=BACKEND.address, g
 
 async def test_a_removed_backend_is_cut_when_its_time_is_up() -> None:
     async with started() as main:
-        await main.change(Delta(backends=(BACKEND,)), 1)
+        await main.change(Delta(clusters=(API,), backends=(BACKEND,)), 1)
         assert await main.ask(CUT) == "backend b of cluster api is there to stay"
         await main.change(Delta(gone_backends=(("api", "b"),)), 2, base=1)
         assert await main.ask(CUT) is None
@@ -182,7 +183,7 @@ async def test_a_removed_backend_is_cut_when_its_time_is_up() -> None:
 async def test_a_backend_that_comes_back_is_not_cut() -> None:
     async with started() as main:
         await main.ask(CUT)
-        await main.change(Delta(backends=(BACKEND,)), 2)
+        await main.change(Delta(clusters=(API,), backends=(BACKEND,)), 2)
         await trio.sleep(20)
         assert main.handler.cuts == []
         main.channel.close()
