@@ -17,7 +17,7 @@ from sozu_trio.nursery.succession import TRIAL, Succeeded
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.state import State
 from tests.nursery.parts import Workers
-from tests.nursery.test_supervisor import free_address, listening_at
+from tests.nursery.supervising import free_address, listening_at
 
 pytestmark = pytest.mark.virtual_time
 
