@@ -5,6 +5,7 @@ to the end.
 """
 
 import sys
+from functools import partial
 
 import trio
 
@@ -55,8 +56,8 @@ async def main(websocket_port: int, tcp_port: int) -> None:
             await trio.aclose_forcefully(stream)
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_tcp, messages, websocket_port)
-        await nursery.start(trio.serve_tcp, streams, tcp_port)
+        await nursery.start(partial(trio.serve_tcp, messages, websocket_port, host="127.0.0.1"))
+        await nursery.start(partial(trio.serve_tcp, streams, tcp_port, host="127.0.0.1"))
         print(READY, flush=True)
 
 

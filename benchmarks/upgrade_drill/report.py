@@ -37,7 +37,8 @@ def lost(outcome: Outcome) -> Iterator[str]:
     if not seen.requests:
         yield "no request was sent at all"
     if found:
-        yield from (f"    {count:,} times: {reason}" for reason, count in seen.reasons.most_common())
+        reasons = sorted(seen.reasons.items(), key=lambda each: -each[1])
+        yield from (f"    {count:,} times: {reason}" for reason, count in reasons)
 
 
 def left(outcome: Outcome) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """What the clients of a drill have seen: one `Tally` for all of them, as they are tasks of one thread."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 MOST_REASONS = 20
@@ -37,7 +36,7 @@ class Tally:
     """Bytes that came back as others, or that nobody had sent."""
     cut: int = 0
     """WebSocket and TCP sessions that could not be opened, or ended before the client closed them."""
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
     """Why, in words; how often."""
 
     def begin(self) -> None:
@@ -55,7 +54,7 @@ class Tally:
         self.failures += 1
         self.because(f"request: {reason}")
 
-    def because(self, reason: str) -> None:
+    def because(self, reason: str, times: int = 1) -> None:
         """Keep `reason`, unless there are too many already."""
         if reason in self.reasons or len(self.reasons) < MOST_REASONS:
-            self.reasons[reason] += 1
+            self.reasons[reason] = self.reasons.get(reason, 0) + times

@@ -78,6 +78,6 @@ class Session:
         self._tally.streamed += self._sent
         self._tally.missing += missing
         self._tally.wrong += self._returned.wrong + surplus
-        if missing or not self._complete:
+        if missing or not (self._complete and self.ended.is_set()):
             self._tally.cut += 1
-            self._tally.because("TCP: the session ended before all was back")
+            self._tally.because("TCP: the session ended before all was back, or did not end when all was sent")

@@ -11,6 +11,7 @@ import trio
 
 LONGEST = 600
 """Seconds one call of ctl may take."""
+CTL = (sys.executable, "-P", "-m", "sozu_trio", "ctl")
 
 Kind = Literal["everything", "workers", "main"]
 
@@ -26,6 +27,7 @@ class Upgrader:
     kind: Kind
     target: Sequence[str]
     python: str | None = None
+    ctl: Sequence[str] = CTL
 
     async def upgrade(self) -> Any:
         """Once, with everything that `kind` is about. Returns what ctl answered. Raises UpgradeFailed."""
@@ -38,7 +40,7 @@ class Upgrader:
         return [await self._ctl("upgrade", "--worker", str(worker["id"])) for worker in workers]
 
     async def _ctl(self, *words: str) -> Any:
-        command = [sys.executable, "-P", "-m", "sozu_trio", "ctl", *self.target, "--json", *words]
+        command = [*self.ctl, *self.target, "--json", *words]
         with trio.move_on_after(LONGEST):
             done = await trio.run_process(
                 command, stdin=subprocess.DEVNULL, capture_stdout=True, capture_stderr=True, check=False
