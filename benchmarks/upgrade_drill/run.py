@@ -40,27 +40,34 @@ FAILURES = (ControlError, OperatorError, ProcessTrouble, NoAnswer)
 def main(words: Sequence[str] | None = None) -> None:
     """Raises SystemExit with 1 where something was lost."""
     options = command_line(words)
+    found: list[str] = []
     try:
         with on_stage(options) as stage:
-            if options.paired:
-                pairs = trio.run(paired.paired, stage, quiet_crowd(stage), plan_of(stage, options), options.rounds)
-                found, text, document = paired.problems_of(pairs), paired.table_of(pairs), paired.json_of(pairs)
-            else:
-                outcome = trio.run(drill, stage, crowd_of(stage), plan_of(stage, options))
-                found, text, document = report.problems(outcome), report.table(outcome), report.as_json(outcome)
+            found += perform(stage, options)
     except (*FAILURES, BaseExceptionGroup) as error:
-        raise SystemExit(told(error)) from error
-    print(document if options.json else report.aligned(text))
+        found += told(error)
     if found:
         raise SystemExit("\n".join(["", "upgrade drill failed:", *found]))
 
 
-def told(error: BaseException) -> str:
-    """The failures in `error`, a line each. Raises it where it holds anything else."""
+def perform(stage: Stage, options: argparse.Namespace) -> list[str]:
+    """Do what the options ask for and print what came of it; what was lost. Raises FAILURES, in groups."""
+    plan = plan_of(stage, options)
+    if options.paired:
+        pairs = trio.run(paired.paired, stage, quiet_crowd(stage), plan, options.rounds)
+        print(paired.json_of(pairs) if options.json else report.aligned(paired.table_of(pairs)), flush=True)
+        return paired.problems_of(pairs)
+    outcome = trio.run(drill, stage, crowd_of(stage), plan)
+    print(report.as_json(outcome) if options.json else report.aligned(report.table(outcome)), flush=True)
+    return report.problems(outcome)
+
+
+def told(error: BaseException) -> list[str]:
+    """The failures in `error`. Raises it where it holds anything else."""
     each = list(leaves(error))
     if not all(isinstance(leaf, FAILURES) for leaf in each):
         raise error
-    return "\n".join(f"upgrade drill failed: {leaf}" for leaf in each)
+    return [str(leaf) for leaf in each]
 
 
 def command_line(words: Sequence[str] | None) -> argparse.Namespace:

@@ -1,19 +1,24 @@
 """Where a drill takes place: a real proxy before real backends, started for it; or a proxy that runs already."""
 
 import contextlib
+import os
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers import HOST, SMALL, backend_serving
-from benchmarks.processes import Process, free_port, says
+from benchmarks.processes import POLL, Process, ProcessTrouble, free_port, says
 from benchmarks.upgrade_drill import echo
 from benchmarks.upgrade_drill.keep_alive import Asked
 
 STOP = 40
 """Seconds the proxy may take to end once nobody is connected."""
+LAST = 5
+"""Seconds its workers may live longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,29 @@ def own_stage(workers: int) -> Iterator[Stage]:
                     raise process.trouble(f"died with exit code {process.exit_code}")
                 if code := process.end(seconds=STOP):
                     raise process.trouble(f"ended with exit code {code}")
+                end_what_is_left(folder)
+
+
+def end_what_is_left(folder: Path) -> None:
+    """Raises ProcessTrouble where main has left processes behind, which run in its folder. They are killed."""
+    deadline = time.monotonic() + LAST
+    while (left := running_in(folder)) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if left:
+        raise ProcessTrouble(f"processes outlived main, which had been stopped: {', '.join(map(str, left))}")
+
+
+def running_in(folder: Path) -> list[int]:
+    """The processes whose current directory is `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if entry.joinpath("cwd").readlink() == folder:
+                found.append(int(entry.name))
+    return found
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ class Tally:
     closed: int = 0
     """Keep-alive connections the proxy closed, or said it would, though the client had not asked for it."""
     slowest: float = 0
-    """The request that took longest since `begin`, from the moment it was due until its answer was complete."""
+    """The request that took longest since `begin`, from the moment it was due until its answer was complete; those of
+    wrk from its first on, and from the moment they were sent.
+    """
     connections: int = 0
     """New ones, for a single request."""
     messages: int = 0

@@ -37,7 +37,7 @@ class Upgrader:
         if self.kind == "main":
             return await self._ctl("upgrade", "--main-only", *more)
         workers = (await self._ctl("status"))["workers"]
-        return [await self._ctl("upgrade", "--worker", str(worker["id"])) for worker in workers]
+        return [await self._ctl("upgrade", "--worker", str(worker["id"]), *more) for worker in workers]
 
     async def _ctl(self, *words: str) -> Any:
         command = [*self.ctl, *self.target, "--json", *words]

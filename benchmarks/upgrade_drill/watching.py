@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,8 +38,6 @@ class Watch:
 
     def __init__(self, path: Path) -> None:
         """`path`: the control socket."""
-        self.away = 0.0
-        """Seconds the control plane has let somebody wait at most, however often they had to connect anew."""
         self.most_workers = 0
         """At a time, without those that only drain."""
         self.peak = 0
@@ -47,28 +46,36 @@ class Watch:
         """The last one."""
         self._path = path
         self._seen: dict[int, str] = {}
+        self._away = 0.0
+        self._asked = math.inf
+        """Since when somebody waits."""
+
+    @property
+    def away(self) -> float:
+        """Seconds the control plane has let somebody wait at most, however often they had to connect anew."""
+        return max(self._away, trio.current_time() - self._asked)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> NoReturn:
         """Look until cancelled. Raises ControlError where nobody answers the first time."""
         async with open_client(self._path) as client:
             self._take((await client.ask("status")).content)
         task_status.started()
-        asked = trio.current_time()
         while True:
             with contextlib.suppress(ControlError):
                 async with open_client(self._path) as client:
                     for number in itertools.count():
+                        self._asked = min(self._asked, trio.current_time())
                         self._take((await client.ask("status")).content)
-                        self.away = max(self.away, trio.current_time() - asked)
+                        self._away, self._asked = self.away, math.inf
                         if number % WEIGHED == 0:
                             await self._weigh()
                         await trio.sleep(EVERY)
-                        asked = trio.current_time()
+            self._asked = min(self._asked, trio.current_time())
             await trio.sleep(AGAIN)
 
     def begin(self) -> None:
         """What is compared begins now: forget how it was at most."""
-        self.away, self.most_workers, self.peak = 0.0, 0, 0
+        self._away, self.most_workers, self.peak = 0.0, 0, 0
 
     async def sample(self) -> Sample:
         """As it is now."""
