@@ -81,10 +81,11 @@ async def drill(stage: Stage, crowd: Crowd, plan: Plan) -> Outcome:
             outcome.seconds = trio.current_time() - began
             await trio.sleep(SETTLE)
             outcome.after = await watch.sample()
+        alone = stage.folder is not None
         with trio.move_on_after(LEAVING):
-            while watch.left_behind():
+            while watch.left_behind(draining=alone):
                 await trio.sleep(0.1)
-        outcome.left_behind = watch.left_behind()
+        outcome.left_behind = watch.left_behind(draining=alone)
         nursery.cancel_scope.cancel(reason="the drill is over")
     outcome.peak, outcome.most_workers, outcome.away = watch.peak, watch.most_workers, watch.away
     return outcome

@@ -82,9 +82,13 @@ class Watch:
         memory, descriptors = await trio.to_thread.run_sync(measured, self._pids())
         return Sample(memory=memory, descriptors=descriptors, workers=self._workers())
 
-    def left_behind(self) -> list[int]:
-        """Processes that were seen, live still, and are neither main nor one of its workers now."""
-        current = {self.status["main"]["pid"], *(worker["pid"] for worker in self.status["workers"])}
+    def left_behind(self, *, draining: bool) -> list[int]:
+        """Processes that were seen, live still, and are neither main nor one of its workers now.
+
+        `draining`: whether workers that only drain count, because nobody is connected any more.
+        """
+        workers = [each for each in self.status["workers"] if not (draining and each["state"] in DRAINING)]
+        current = {self.status["main"]["pid"], *(worker["pid"] for worker in workers)}
         return sorted(pid for pid, began in self._seen.items() if pid not in current and birth(pid) == began)
 
     def _take(self, status: dict[str, Any]) -> None:

@@ -112,13 +112,21 @@ async def test_left_behind(tmp_path: Path) -> None:
         before = status_of(main.pid, {old.pid: "running"})
         after = status_of(main.pid, {new.pid: "running"})
         async with watching(tmp_path, itertools.chain([before] * 10, [after])) as watch:
-            await until(lambda: watch.left_behind() == [old.pid])
+            await until(lambda: watch.left_behind(draining=True) == [old.pid])
             sample = await watch.sample()
             assert sample.memory
             assert 0 < sample.memory <= watch.peak * 2
             old.kill()
             old.wait()
-            assert watch.left_behind() == []
+            assert watch.left_behind(draining=True) == []
+
+
+async def test_those_that_drain_are_left_behind_where_nobody_is_connected(tmp_path: Path) -> None:
+    with child() as main, child() as old:
+        status = status_of(main.pid, {old.pid: "stopping"})
+        async with watching(tmp_path, iter([status])) as watch:
+            await until(lambda: watch.left_behind(draining=True) == [old.pid])
+            assert watch.left_behind(draining=False) == []
 
 
 async def test_nobody_is_there(tmp_path: Path) -> None:
