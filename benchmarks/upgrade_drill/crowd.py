@@ -33,6 +33,11 @@ class Crowd:
     streams: int = 20
     streams_every: float = 0.05
 
+    @property
+    def sessions(self) -> int:
+        """WebSocket and TCP sessions together."""
+        return (self.websockets if self.echo else 0) + (self.streams if self.stream else 0)
+
 
 @asynccontextmanager
 async def at_work(crowd: Crowd, tally: Tally) -> AsyncIterator[None]:

@@ -71,10 +71,8 @@ async def drill(stage: Stage, crowd: Crowd, plan: Plan) -> Outcome:
     async with trio.open_nursery() as nursery:
         await nursery.start(watch.run)
         async with at_work(crowd, outcome.tally), wrk_at_work(stage, plan, outcome):
-            say(f"warming up for {WARM_UP} s")
-            await trio.sleep(WARM_UP)
+            await warm_up(crowd, outcome.tally)
             watch.begin()
-            outcome.tally.begin()
             outcome.before = await watch.sample()
             began = trio.current_time()
             await upgrades(plan, outcome)
@@ -89,6 +87,15 @@ async def drill(stage: Stage, crowd: Crowd, plan: Plan) -> Outcome:
         nursery.cancel_scope.cancel(reason="the drill is over")
     outcome.peak, outcome.most_workers, outcome.away = watch.peak, watch.most_workers, watch.away
     return outcome
+
+
+async def warm_up(crowd: Crowd, tally: Tally) -> None:
+    """Until every client is at work, and some seconds at least."""
+    say(f"warming up for {WARM_UP} s")
+    await trio.sleep(WARM_UP)
+    while tally.sessions < crowd.sessions:  # each is there, or has failed, within the patience of its client
+        await trio.sleep(0.1)
+    tally.begin()
 
 
 @contextlib.asynccontextmanager

@@ -9,8 +9,10 @@ from benchmarks.upgrade_drill.drill import Outcome
 from benchmarks.upgrade_drill.watching import Sample
 
 MEBIBYTE = 1 << 20
-MORE_DESCRIPTORS = 24
-"""That each worker may have come to: pipes kept for splicing, and connections to backends kept for reuse."""
+MORE_DESCRIPTORS = 128
+"""That each worker may have come to: up to 64 for splicing, and 64 connections to backends kept for reuse."""
+MORE_OF_MAIN = 2
+"""Descriptors that main, which has no traffic, may have come to: somebody may be asking it something."""
 MORE_MEMORY = 1.25
 """What memory may have become, times what it was: processes of the same age do not weigh the same."""
 
@@ -54,6 +56,8 @@ def left(outcome: Outcome) -> Iterator[str]:
         yield f"{before.workers} workers before, {after.workers} after"
     if after.descriptors > before.descriptors + MORE_DESCRIPTORS * before.workers:
         yield f"{before.descriptors} descriptors before, {after.descriptors} after"
+    if after.of_main > before.of_main + MORE_OF_MAIN:
+        yield f"main: {before.of_main} descriptors before, {after.of_main} after"
     if before.memory and after.memory and after.memory > MORE_MEMORY * before.memory:
         yield f"{mebibytes(before.memory)} MiB before, {mebibytes(after.memory)} MiB after"
 
@@ -81,6 +85,7 @@ def table(outcome: Outcome) -> list[tuple[str, str]]:
             "descriptors before / after",
             f"{before.descriptors if before else '–'} / {after.descriptors if after else '–'}",
         ),
+        ("  of main", f"{before.of_main if before else '–'} / {after.of_main if after else '–'}"),
         ("workers / most at a time", f"{before.workers if before else '–'} / {outcome.most_workers}"),
         ("processes left behind", f"{len(outcome.left_behind)}"),
         ("upgrades", f"{len(outcome.times)}"),

@@ -36,8 +36,10 @@ class Tally:
     """Bytes that never came back."""
     wrong: int = 0
     """Bytes that came back as others, or that nobody had sent."""
+    sessions: int = 0
+    """WebSocket and TCP sessions that were opened, or could not be."""
     cut: int = 0
-    """WebSocket and TCP sessions that could not be opened, or ended before the client closed them."""
+    """Of these: could not be opened, or ended before the client closed them."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why, in words; how often."""
 

@@ -21,9 +21,11 @@ async def keep_streaming(
         with trio.fail_after(PATIENCE):
             stream = await trio.open_tcp_stream(*address)
     except (OSError, trio.TooSlowError) as error:
+        tally.sessions += 1
         tally.cut += 1
         tally.because(f"TCP: not opened: {str(error) or 'no answer'}")
         return
+    tally.sessions += 1
     session = Session(seed, tally)
     async with stream, trio.open_nursery() as nursery:
         nursery.start_soon(session.listen, stream)

@@ -29,6 +29,8 @@ class Sample:
 
     memory: int | None
     descriptors: int
+    of_main: int
+    """Descriptors."""
     workers: int
     """Those that do not only drain."""
 
@@ -80,7 +82,8 @@ class Watch:
     async def sample(self) -> Sample:
         """As it is now."""
         memory, descriptors = await trio.to_thread.run_sync(measured, self._pids())
-        return Sample(memory=memory, descriptors=descriptors, workers=self._workers())
+        _, of_main = await trio.to_thread.run_sync(measured, [self.status["main"]["pid"]])
+        return Sample(memory=memory, descriptors=descriptors, of_main=of_main, workers=self._workers())
 
     def left_behind(self, *, draining: bool) -> list[int]:
         """Processes that were seen, live still, and are neither main nor one of its workers now.

@@ -41,9 +41,11 @@ async def keep_echoing(asked: Asked, tally: Tally, *, first: float, every: float
         with trio.fail_after(PATIENCE):
             stream = await open_session(asked)
     except (Broken, OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+        tally.sessions += 1
         tally.cut += 1
         tally.because(f"WebSocket: not opened: {str(error) or 'no answer'}")
         return
+    tally.sessions += 1
     async with stream, trio.open_nursery() as nursery:
         nursery.start_soon(session.listen, stream)
         await session.speak(stream, max(first, trio.current_time()), every, over)

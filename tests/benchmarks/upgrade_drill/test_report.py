@@ -12,7 +12,7 @@ from benchmarks.upgrade_drill.report import aligned, as_json, problems, table
 from benchmarks.upgrade_drill.tally import Tally
 from benchmarks.upgrade_drill.watching import Sample
 
-BEFORE = Sample(memory=80 << 20, descriptors=100, workers=2)
+BEFORE = Sample(memory=80 << 20, descriptors=100, of_main=20, workers=2)
 
 
 def outcome(**seen: Any) -> Outcome:
@@ -42,7 +42,8 @@ def test_nothing_was_tried() -> None:
     ("after", "problem"),
     [
         ({"memory": 101 << 20}, "80.0 MiB before, 101.0 MiB after"),
-        ({"descriptors": 149}, "100 descriptors before, 149 after"),
+        ({"descriptors": 357}, "100 descriptors before, 357 after"),
+        ({"of_main": 23}, "main: 20 descriptors before, 23 after"),
         ({"workers": 1}, "2 workers before, 1 after"),
     ],
 )
