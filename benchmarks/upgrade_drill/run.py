@@ -57,7 +57,7 @@ def perform(stage: Stage, options: argparse.Namespace) -> list[str]:
         pairs = trio.run(paired.paired, stage, quiet_crowd(stage), plan, options.rounds)
         print(paired.json_of(pairs) if options.json else report.aligned(paired.table_of(pairs)), flush=True)
         return paired.problems_of(pairs)
-    outcome = trio.run(drill, stage, crowd_of(stage), plan)
+    outcome = trio.run(drill, stage, crowd_of(stage, options), plan)
     print(report.as_json(outcome) if options.json else report.aligned(report.table(outcome)), flush=True)
     return report.problems(outcome)
 
@@ -107,6 +107,8 @@ def add_upgrades(parser: argparse.ArgumentParser) -> None:
 def add_paired(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a proxy of its own")
     group.add_argument("--workers", type=positive, metavar="N", help="how many it has (2; 1 with --paired)")
+    group.add_argument("--websockets", type=positive, default=50, metavar="N", help="WebSocket clients (50)")
+    group.add_argument("--streams", type=positive, default=20, metavar="N", help="TCP sessions (20)")
     group.add_argument(
         "--rate",
         type=rate,
@@ -163,9 +165,15 @@ def on_stage(options: argparse.Namespace) -> Iterator[Stage]:
     yield Stage(socket=socket, target=("--socket", str(socket)), pages=pages)
 
 
-def crowd_of(stage: Stage) -> Crowd:
+def crowd_of(stage: Stage, options: argparse.Namespace) -> Crowd:
     """Every kind of client that the stage has a place for."""
-    return Crowd(pages=stage.pages, echo=stage.echo, stream=stage.stream)
+    return Crowd(
+        pages=stage.pages,
+        echo=stage.echo,
+        websockets=options.websockets,
+        stream=stage.stream,
+        streams=options.streams,
+    )
 
 
 def quiet_crowd(stage: Stage) -> Crowd:

@@ -18,6 +18,8 @@ from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import Nginx, StartProxy, require
 
 DRILL = (sys.executable, "-P", "-m", "benchmarks.upgrade_drill.run")
+SMALL = ("--no-upgrade", "--seconds", "1", "--rate", "200", "--websockets", "10", "--streams", "5")
+"""So that other tests beside it are not slowed down."""
 WARMED_UP = "no upgrade"
 """How the line of progress begins that comes before anything is compared."""
 
@@ -61,7 +63,7 @@ def drilling(*words: str) -> Iterator[Drill]:
 
 @pytest.mark.drill
 def test_nothing_is_lost_without_an_upgrade() -> None:
-    with drilling("--no-upgrade", "--seconds", "1", "--rate", "200") as drill:
+    with drilling(*SMALL) as drill:
         code, found, said = drill.result()
     assert (code, found["problems"]) == (0, []), said
     seen = found["tally"]
@@ -70,7 +72,7 @@ def test_nothing_is_lost_without_an_upgrade() -> None:
 
 @pytest.mark.drill
 def test_a_worker_that_is_killed_is_noticed() -> None:
-    with drilling("--no-upgrade", "--seconds", "1", "--rate", "200") as drill:
+    with drilling(*SMALL) as drill:
         drill.until(WARMED_UP)
         os.kill(drill.workers()[0], signal.SIGKILL)
         code, found, said = drill.result()
