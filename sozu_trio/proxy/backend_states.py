@@ -139,8 +139,12 @@ class BackendStates:
         return sum(map(self._cut, self._find((cluster_id, backend_id, address))))
 
     def _find(self, key: BackendKey) -> list[BackendState]:
-        found = [state for state in self.find(key[0]) or () if key_of(state.backend) == key]
-        return [*found, *self._removed.get(key, ())]
+        configured = self.configured(key)
+        return [*([] if configured is None else [configured]), *self._removed.get(key, ())]
+
+    def configured(self, key: BackendKey) -> BackendState | None:
+        """The backend of `key` in the Table in force."""
+        return next((state for state in self.find(key[0]) or () if key_of(state.backend) == key), None)
 
     def _cut(self, state: BackendState) -> int:
         if state.leaving is not None:
@@ -181,10 +185,9 @@ class BackendStates:
     def learn(self, failing: Iterable[Failing], now: float) -> None:
         """Leave those alone that are here, too, as the worker before did; nobody is told of them again."""
         for each in failing:
-            key = each.cluster_id, each.backend_id, each.address
-            for state in self.find(each.cluster_id) or ():
-                if key_of(state.backend) == key and state.back_off.failures < each.failures:
-                    state.back_off.failures, state.back_off.until = each.failures, now + each.seconds
+            state = self.configured((each.cluster_id, each.backend_id, each.address))
+            if state is not None and state.back_off.failures < each.failures:
+                state.back_off.failures, state.back_off.until = each.failures, now + each.seconds
 
     def describe(self, cluster_id: str | None, now: float) -> Iterator[dict[str, Any]]:
         """Every backend of a cluster, of all of them for None, for an operator; JSON. `retry_in`: seconds."""
