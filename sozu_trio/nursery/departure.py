@@ -64,11 +64,23 @@ class _Offering:
 class Departure:
     """One channel to one successor, for as long as it lasts."""
 
-    def __init__(self, channel: Channel[Taken], nodes: Collection[ListenerNode]) -> None:
-        """`nodes`: listeners whose sessions are to move, also as they change."""
+    def __init__(
+        self,
+        channel: Channel[Taken],
+        nodes: Collection[ListenerNode],
+        learned: Learned,
+        report: Callable[[int, int], Awaitable[None]],
+    ) -> None:
+        """`nodes`: listeners whose sessions are to move, also as they change. `learned` is said first.
+        `report(moved, left)` is called when everybody who was there then has been looked at.
+        """
         self.moved = 0
+        self.looked = trio.Event()
+        """Everybody who was here at first has been looked at, and that was reported; the worker must not end before."""
         self._channel = channel
         self._nodes = nodes
+        self._learned = learned
+        self._report = report
         self._is_over = False
         self._scope = trio.CancelScope()
         self._asking = trio.Lock()
@@ -116,38 +128,35 @@ class Departure:
         self._again.set()
         return False
 
-    async def run(self, learned: Learned, report: Callable[[int, int], Awaitable[None]]) -> None:
-        """Move whoever can be moved until `finish`, or the end of the channel; which is closed then.
-
-        `learned` goes first. `report(moved, left)` is called when everybody who is here now has been looked at.
-        """
+    async def run(self) -> None:
+        """Move whoever can be moved until `finish`, or the end of the channel; which is closed then."""
         try:
             with closing(self._channel), self._scope:
-                await self._move_all(learned, report)
+                await self._move_all()
         finally:
             # Where the worker itself is cut short nobody is left to go on with what was offered.
             self._end(is_taken=True)
 
-    async def _move_all(self, learned: Learned, report: Callable[[int, int], Awaitable[None]]) -> None:
+    async def _move_all(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._carry, name="departing sessions")
             try:
-                await self._ask(learned)
+                await self._ask(self._learned)
                 await self._wake_all()
                 await _let_them_run()
             finally:
-                # The worker may end with the last session.
                 with trio.move_on_after(GOODBYE, shield=True):
-                    await self._tell(report)
+                    await self._tell()
+                self.looked.set()
             while not self._is_over:
                 await self._again.wait()
                 await self._try_again()
             nursery.cancel_scope.cancel(reason="the successor's channel has ended")
 
-    async def _tell(self, report: Callable[[int, int], Awaitable[None]]) -> None:
+    async def _tell(self) -> None:
         left = sum(len(node.sessions) for node in self._nodes)
         log.info("%d sessions have moved to the next worker, %d are left for now", self.moved, left)
-        await report(self.moved, left)
+        await self._report(self.moved, left)
 
     async def _try_again(self) -> None:
         """In a while, for those for whom there was no room."""
@@ -184,7 +193,7 @@ class Departure:
     async def _offer_batch(self) -> None:
         self._settled = trio.Event()
         # The others that were woken at the same time get here meanwhile.
-        await trio.lowlevel.checkpoint()
+        await _let_them_run()
         async with self._asking:
             self._offered = self._next_batch()
             if self._offered:

@@ -6,8 +6,7 @@ May begin again with another successor, where the one before has died.
 import contextlib
 import math
 import socket
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 
 import trio
 
@@ -42,17 +41,17 @@ class Leaving:
             return None
         return max(0.0, self._at - trio.current_time())
 
-    def begin(self, grace: float | None, sock: socket.socket) -> Callable[[], Awaitable[None]]:
-        """Accept no more, and cut after `grace` seconds (None = never) what is left then. What is returned moves
-        sessions over the channel of which `sock` is an end.
+    def begin(self, grace: float | None, sock: socket.socket) -> Departure:
+        """Accept no more, and cut after `grace` seconds (None = never) what is left then. What is returned, when it is
+        run, moves sessions over the channel of which `sock` is an end.
         """
         if self._departure is not None:
             self._departure.finish()
         self._at = math.inf if grace is None else trio.current_time() + grace
-        departure = self._departure = Departure(Channel(sock, ANSWERS), self._nodes)
+        departure = self._departure = Departure(Channel(sock, ANSWERS), self._nodes, self._learned(), self._report)
         for node in self._nodes:
             node.leave(departure, self._at)
-        return partial(departure.run, self._learned(), self._report)
+        return departure
 
     async def _report(self, moved: int, left: int) -> None:
         # A main that is gone meanwhile is followed by one that asks.

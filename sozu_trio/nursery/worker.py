@@ -273,7 +273,7 @@ class Worker:
             case Kill():
                 return self._kill(message.session)
             case HandOver():
-                self._hand_over(message.grace, descriptors, branches.services)
+                self._hand_over(message.grace, descriptors, branches)
             case TakeOver():
                 self._take_over(descriptors, branches.services)
             case Stop():
@@ -310,14 +310,15 @@ class Worker:
                 return True
         return False
 
-    def _hand_over(self, grace: float | None, descriptors: list[int], services: trio.Nursery) -> None:
+    def _hand_over(self, grace: float | None, descriptors: list[int], branches: Branches) -> None:
         """Leave what there is to a successor; it stays reachable for the next main, for it may drain for long."""
         if self._is_told_to_stop:
             raise ChannelError("the worker is stopping")
-        depart = self._leaving.begin(grace, taken_over(descriptors))
+        departure = self._leaving.begin(grace, taken_over(descriptors))
         self._listening.forget()
         self._stop.set()
-        services.start_soon(self._serve, "departures", depart, name="departures")
+        branches.services.start_soon(self._serve, "departures", departure.run, name="departures")
+        branches.listeners.start_soon(departure.looked.wait)
 
     def _take_over(self, descriptors: list[int], services: trio.Nursery) -> None:
         channel = Channel(taken_over(descriptors), OFFERS)

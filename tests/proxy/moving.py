@@ -35,7 +35,7 @@ from sozu_trio.control.messages import (
     TakeOver,
     Unlisten,
 )
-from sozu_trio.control.moves import Parcel
+from sozu_trio.control.moves import OFFERS, Offer, Parcel
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.listener import ListenerNode, Resume, SessionNode
@@ -143,13 +143,16 @@ class Moving:
             self._heard.set()
             self._heard = trio.Event()
         self.over.set()
+        self._heard.set()
 
     async def ask(self, kind: type[Any], *descriptors: int, **members: Any) -> Any:
-        """What a message of `kind` is answered; it must not fail."""
+        """What a message of `kind` is answered; it must not fail. Raises BrokenPipeError when the worker has ended."""
         self._serial += 1
         serial = self._serial
         await self.channel.send(kind(serial=serial, **members), descriptors)
         while serial not in self._replies:
+            if self.over.is_set():
+                raise BrokenPipeError
             await self._heard.wait()
         reply = self._replies.pop(serial)
         assert reply.failure is None, reply.failure
@@ -196,6 +199,7 @@ class Succession:
         self.state = declared_by(self.config)
         self.workers: list[Moving] = []
         self.clients: list[Client] = []
+        self.channels: list[Channel[Offer]] = []
 
     async def start(self) -> Moving:
         """Another worker that accepts."""
@@ -218,6 +222,14 @@ class Succession:
             await new.ask(TakeOver, first.fileno())
             await old.ask(HandOver, second.fileno(), grace=grace)
         return await old.moves(count + 1)
+
+    async def hand_over(self, old: Moving, grace: float | None = 60) -> Channel[Offer]:
+        """Have `old` hand over to the test, which gets the successor's end."""
+        first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with second:
+            await old.ask(HandOver, second.fileno(), grace=grace)
+        self.channels.append(Channel(first, OFFERS))
+        return self.channels[-1]
 
     async def succeed(self, grace: float | None = 60) -> tuple[Moving, HandedOver]:
         """Another worker, to which the last one hands over; and what that says."""
@@ -242,6 +254,8 @@ class Succession:
 
     async def close(self) -> None:
         """Stop all that still run; no worker has lost count of anything."""
+        for channel in self.channels:
+            channel.close()
         for client in self.clients:
             await trio.aclose_forcefully(client.stream)
         for worker in self.workers:
@@ -263,10 +277,13 @@ class Succession:
 @asynccontextmanager
 async def open_succession(backend: ScriptedBackend, **parts: str) -> AsyncIterator[Succession]:
     """One worker that serves both listeners of TEXT, whose places are filled by `parts`."""
-    async with trio.open_nursery() as nursery:
-        logging.getLogger("sozu_trio").setLevel(logging.INFO)
-        succession = Succession(nursery, backend, **parts)
-        await succession.start()
-        yield succession
-        await succession.close()
-        logging.getLogger("sozu_trio").setLevel(logging.NOTSET)
+    log = logging.getLogger("sozu_trio")
+    log.setLevel(logging.INFO)
+    try:
+        async with trio.open_nursery() as nursery:
+            succession = Succession(nursery, backend, **parts)
+            await succession.start()
+            yield succession
+            await succession.close()
+    finally:
+        log.setLevel(logging.NOTSET)
