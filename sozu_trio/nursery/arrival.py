@@ -55,11 +55,16 @@ class Arrival:
         self._doors = doors
         self._learn = learn
         self._spare = Spare()
+        self._scope = trio.CancelScope()
+
+    def finish(self) -> None:
+        """Take nobody any more, and refuse nobody: this worker leaves or stops, and another one may come that can."""
+        self._scope.cancel(reason="the worker takes no sessions any more")
 
     async def run(self) -> None:
         """Take what is offered until the worker before has ended. Closes the channel."""
         # It is reset, not ended, where the worker before had not read an answer.
-        with contextlib.closing(self._channel), contextlib.suppress(OSError):
+        with contextlib.closing(self._channel), self._scope, contextlib.suppress(OSError):
             try:
                 while await self._answer_next():
                     pass

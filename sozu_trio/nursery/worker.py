@@ -124,6 +124,7 @@ class Worker:
         handler.tell_with(self._telling.happened)
         self._stop = trio.Event()
         """It is to end when the last session has."""
+        self._arrivals: list[Arrival] = []
         self._leaving = Leaving(self._listening.nodes, handler.learned, link)
 
     @property
@@ -315,14 +316,15 @@ class Worker:
         if self._is_told_to_stop:
             raise ChannelError("the worker is stopping")
         departure = self._leaving.begin(grace, taken_over(descriptors))
-        self._listening.forget()
-        self._stop.set()
+        self._accept_nobody()
         branches.services.start_soon(self._serve, "departures", departure.run, name="departures")
         branches.listeners.start_soon(departure.looked.wait)
 
     def _take_over(self, descriptors: list[int], services: trio.Nursery) -> None:
+        self._refuse_while_stopping()
         channel = Channel(taken_over(descriptors), OFFERS)
         arrival = Arrival(channel, self._listening.listeners, self._doors, self._handler.learn)
+        self._arrivals.append(arrival)
         services.start_soon(self._serve, "arrivals", arrival.run, name="arrivals")
 
     def _refuse_while_stopping(self) -> None:
@@ -333,11 +335,17 @@ class Worker:
     def _is_told_to_stop(self) -> bool:
         return self._stop.is_set() and not self._leaving.began
 
-    def _drain(self, grace: float | None) -> None:
+    def _accept_nobody(self) -> None:
+        """Neither clients nor sessions of the worker before; end with the last session."""
         self._listening.forget()
+        for arrival in self._arrivals:
+            arrival.finish()
+        self._stop.set()
+
+    def _drain(self, grace: float | None) -> None:
+        self._accept_nobody()
         for node in self._listening.nodes:
             node.stop(grace)
-        self._stop.set()
 
     def _stop_all(self, grace: float | None) -> None:
         self._leaving.stop()

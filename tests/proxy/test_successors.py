@@ -10,13 +10,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.control.channel import Channel, close_all
-from sozu_trio.control.messages import Kill, Stop, TakeOver
+from sozu_trio.control.messages import Cut, Kill, Stop, TakeOver
 from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Taken
 from sozu_trio.nursery import arrival
 from sozu_trio.nursery.departure import BATCH
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
-from tests.proxy.moving import Succession, open_succession
+from tests.proxy.moving import Succession, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.test_tunnels import SWITCH, open_tunnel
 
@@ -251,6 +251,62 @@ async def test_a_soft_stop_lets_the_idle_leave_and_nobody_moves_any_more(start_b
         assert old.stopped is not None
         assert old.stopped.cut == 2
         successor.die()
+
+
+async def test_one_that_leaves_itself_refuses_nobody(start_backend: StartBackend) -> None:
+    """Whom the first worker still has moves to the third one, and is served until then."""
+    go = trio.Event()
+
+    async def slow(connection: BackendConnection) -> None:
+        while await connection.read_head():
+            await go.wait()
+            await connection.send(OK)
+
+    async with open_succession(await start_backend(slow)) as succession:
+        first = succession.workers[0]
+        client = await succession.client()
+        await client.send(GET)
+        await wait_all_tasks_blocked()
+        second, _ = await succession.succeed()
+        third = await succession.start()
+        await succession.move(second, third)
+        await second.over.wait()
+        go.set()
+        assert not values(await client.receive_until(b"ok"), b"connection")
+        await trio.sleep(5)
+        await served(client)
+        assert (len(await first.sessions()), len(await third.sessions())) == (1, 0)
+        said = await succession.move(first, third)
+        assert (said.moved, said.left) == (1, 0)
+        await served(client)
+
+
+@pytest.mark.parametrize("answer", ["taken", "died"])
+async def test_a_cut_of_its_backend_waits_for_the_fate_of_one_in_transit(
+    answer: str, start_backend: StartBackend
+) -> None:
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnels = [await open_tunnel(succession, kind) for kind in ("tcp", "websocket")]
+        await wait_all_tasks_blocked()
+        successor = Successor(await succession.hand_over(old))
+        assert len((await successor.offered()).parcels) == 2
+        await old.change(without_backends(succession.state), 2)
+        for cluster, backend in (("raw", "b1"), ("web", "b0")):
+            address = succession.backend.address
+            await old.ask(Cut, cluster_id=cluster, backend_id=backend, address=address, grace=0)
+        await trio.sleep(1)
+        if answer == "taken":
+            await successor.channel.send(Taken(taken=(0, 1), refused=(), room=500))
+            await old.over.wait()
+            for tunnel in tunnels:
+                with pytest.raises(BlockingIOError):
+                    os.read(tunnel.stream.socket.fileno(), 1)
+        successor.die()
+        for tunnel in tunnels:
+            assert await is_reset(tunnel) == (answer == "died")
+        await old.over.wait()
+    assert len(succession.lines) == (2 if answer == "died" else 0)
 
 
 async def test_left_without_a_successor_idle_ones_are_served_until_the_deadline(start_backend: StartBackend) -> None:
