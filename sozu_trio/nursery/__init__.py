@@ -6,6 +6,7 @@
     accept      connections out of a listening socket, and what to do when the kernel has no more of something
     guard       the outer edge of every session: no exception passes it
     listener    accepting inside connections: the two scopes behind soft and hard stop
+    listening   the listeners of a worker
     handler     what a worker asks of those who know what a connection is
     generations a worker's side of a change: the one place where the Table is swapped
     holding     how long a change holds the loop
@@ -13,6 +14,9 @@
     looks       the live tree, read off
     cuts        removed backends and their deadlines
     link        a worker's line to its main, or to the next one
+    leaving     a worker that has handed over to its successor
+    departure   sessions on their way to a successor, as their worker sees it
+    arrival     the same, as the successor sees it
     telling     lines, events and counters to main
     telling_lines lines of one log on their way there
     orphan      a worker whose main has died, and what it says to the next one

@@ -4,12 +4,14 @@ A backend that is removed stays known until its last connection ends, so that wh
 comes back before that is the same again.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
+from sozu_trio.control.moves import Failing
 from sozu_trio.proxy.backends import Availability, BackendState, ClusterState, Shared, Tell, tell_nobody
 from sozu_trio.proxy.swaps import Swaps
 from sozu_trio.routing.backoff import BackOff
@@ -163,8 +165,12 @@ class BackendStates:
         }
 
     def _find(self, key: BackendKey) -> list[BackendState]:
-        found = [state for state in self.find(key[0]) or () if key_of(state.backend) == key]
-        return [*found, *self._removed.get(key, ())]
+        configured = self.configured(key)
+        return [*([] if configured is None else [configured]), *self._removed.get(key, ())]
+
+    def configured(self, key: BackendKey) -> BackendState | None:
+        """The backend of `key` in the Table in force."""
+        return next((state for state in self.find(key[0]) or () if key_of(state.backend) == key), None)
 
     def _cut(self, state: BackendState) -> int:
         if state.leaving is not None:
@@ -188,6 +194,26 @@ class BackendStates:
             if swept >= SWEPT:
                 swept = 0
                 yield
+
+    def failing(self, now: float) -> Iterator[Failing]:
+        """Those that could not be connected to when that was tried last."""
+        for state in itertools.chain.from_iterable(self.clusters.values()):
+            if state.back_off.failures:
+                cluster_id, backend_id, address = key_of(state.backend)
+                yield Failing(
+                    cluster_id=cluster_id,
+                    backend_id=backend_id,
+                    address=address,
+                    failures=state.back_off.failures,
+                    seconds=max(0.0, state.back_off.until - now),
+                )
+
+    def learn(self, failing: Iterable[Failing], now: float) -> None:
+        """Leave those alone that are here, too, as the worker before did; nobody is told of them again."""
+        for each in failing:
+            state = self.configured((each.cluster_id, each.backend_id, each.address))
+            if state is not None and state.back_off.failures < each.failures:
+                state.back_off.failures, state.back_off.until = each.failures, now + each.seconds
 
     def describe(self, cluster_id: str | None, now: float) -> Iterator[dict[str, Any]]:
         """Every backend of a cluster, of all of them for None, for an operator; JSON. `retry_in`: seconds."""

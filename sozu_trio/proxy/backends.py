@@ -169,6 +169,16 @@ class BackendState:
         if connection.on_cut is not None:
             connection.on_cut()
 
+    def hide(self, connection: Connection) -> None:
+        """Have no cut touch `connection`: it may be about to live on in another process, which a reset would reach."""
+        self.shared.open.discard(connection)
+
+    def show(self, connection: Connection) -> None:
+        """It does not; it is cut where it would have been meanwhile."""
+        self.shared.open.add(connection)
+        if self.is_cut:
+            self.cut(connection)
+
     def close_idle(self, before: float = math.inf) -> int:
         """Close connections idle since before `before` (seconds) and those that have died. Returns how many."""
         idle, self.idle = self.idle, []

@@ -16,8 +16,9 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel
 from sozu_trio.control.codec import encode
 from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Reply
+from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.listener import Doorkeeping, SessionNode
+from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import ListenerKey
@@ -116,6 +117,7 @@ class FakeHandler:
         self.freed = 0
         self.release = trio.Event()
         self.names: list[str] = []
+        self.learned_of: list[Learned] = []
         numbers = itertools.count(1)
         self.doors = Doorkeeping(
             serve=self._serve,
@@ -123,6 +125,7 @@ class FakeHandler:
             relieve=lambda: self.freed,
             next_name=lambda: f"session-{next(numbers)}",
             capacity=Capacity(program.max_connections),
+            admit=self._admit,
         )
 
     @property
@@ -147,6 +150,15 @@ class FakeHandler:
         if what != "weather":
             raise ValueError(f"nobody knows the {what}")
         return {"asked": dict(query), "answer": "x" * int(query.get("size", 1))}
+
+    def learned(self) -> Learned:
+        return Learned(failing=())
+
+    def learn(self, learned: Learned) -> None:
+        self.learned_of.append(learned)
+
+    def _admit(self, parcel: Parcel) -> Resume | None:
+        raise AssertionError("nobody arrives here")
 
     async def _service(self) -> None:
         try:

@@ -391,3 +391,18 @@ def test_backends_are_described(world: World) -> None:
     assert next(world.states.describe("api", 12.0))["retry_in"] == 0
     assert list(world.states.describe("unknown", 10.0)) == []
     assert math.isfinite(described[1]["retry_in"])
+
+
+def test_what_is_known_of_failures_is_learned_and_told_nobody(world: World) -> None:
+    world.swap(backend("one"), backend("two", address=THERE))
+    one, two = world.state("one"), world.state("two")
+    one.back_off.failures, one.back_off.until = 7, 110.0
+    two.back_off.failures, two.back_off.until = 2, 90.0
+    failing = list(world.states.failing(100.0))
+    assert [(each.backend_id, each.failures, each.seconds) for each in failing] == [("one", 7, 10.0), ("two", 2, 0.0)]
+    successor = World()
+    successor.swap(backend("one"), backend("two", address=Address("127.0.0.1", 3)))
+    successor.states.learn(failing, 500.0)
+    assert (successor.state("one").back_off.failures, successor.state("one").back_off.until) == (7, 510.0)
+    assert successor.state("two").back_off.failures == 0
+    assert not successor.told
