@@ -1,6 +1,6 @@
 """Sessions on their way to a successor, as their worker sees it.
 
-A session that gets to a place where it can move gives itself away (`Departure.give`): its task waits there, with all
+A session that gets to a place where it can move gives itself away (`depart`): its task waits there, with all
 its state on its stack, until the successor has said whether it took the session. If so the task ends without a word;
 if not it goes on where it was. Those that only wait, and tunnels, are woken for that, a few at a time: to cancel
 thousands of tasks at once holds the loop for as long as all of them take.
@@ -9,6 +9,7 @@ Why an end of the channel without an answer means that nobody serves what was of
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import closing
@@ -82,9 +83,13 @@ class Departure:
         self._learned = learned
         self._report = report
         self._is_over = False
+        """The channel has ended, or is of no use any more."""
+        self._is_finished = False
         self._scope = trio.CancelScope()
         self._asking = trio.Lock()
         """One offer at a time."""
+        self._asked_at = math.inf
+        """When the offer was made that is not answered yet."""
         self._room = 0
         self._queue: deque[_Offering] = deque()
         self._offered: list[_Offering] = []
@@ -105,7 +110,7 @@ class Departure:
         cancels it before its fate is known.
         """
         descriptors = [node.sock.fileno()] if backend is None else [node.sock.fileno(), backend]
-        if self._is_over or node.stays or not self._has_room(len(descriptors)):
+        if self._is_over or node.stays or not self._can_offer(len(descriptors)):
             return False
         offering = _Offering(node, _parcel(node, content), descriptors)
         self._queue.append(offering)
@@ -122,8 +127,9 @@ class Departure:
                 await offering.decided.wait()
         return offering.is_taken
 
-    def _has_room(self, descriptors: int) -> bool:
-        if descriptors <= self._room:
+    def _can_offer(self, descriptors: int) -> bool:
+        """Whether there is room, and an answer to be had soon: whoever could wait for it is better served here."""
+        if descriptors <= self._room and trio.current_time() < self._asked_at + LONGEST_QUEUE:
             return True
         self._again.set()
         return False
@@ -154,6 +160,8 @@ class Departure:
             nursery.cancel_scope.cancel(reason="the successor's channel has ended")
 
     async def _tell(self) -> None:
+        if self._is_finished:
+            return
         left = sum(len(node.sessions) for node in self._nodes)
         log.info("%d sessions have moved to the next worker, %d are left for now", self.moved, left)
         await self._report(self.moved, left)
@@ -230,7 +238,9 @@ class Departure:
 
     async def _ask_locked(self, message: Offer, descriptors: Collection[int] = ()) -> None:
         """Say `message`, and hear who of those now offered is taken."""
+        self._asked_at = trio.current_time()
         answer = await self._answer(message, list(descriptors))
+        self._asked_at = math.inf
         if answer is None:
             log.warning("the successor is gone: %d sessions that were on their way go on here", len(self._offered))
             self._end(is_taken=False)
@@ -268,7 +278,7 @@ class Departure:
 
     def finish(self) -> None:
         """Move nobody any more. Those that are offered already wait for their answer."""
-        self._is_over = True
+        self._is_over = self._is_finished = True
         self._empty_queue()
         if not self._offered:
             self._scope.cancel(reason="nobody moves any more")
@@ -289,6 +299,21 @@ class Departure:
         while self._queue:
             self._queue.popleft().decide(is_taken=False)
         self._something.set()
+
+
+async def depart(
+    node: SessionNode, content: Callable[[], KeptAlive | Tunnelled | None], backend: int | None = None
+) -> bool:
+    """Give the session of `node` away, as `Departure.give` does, where it departs; whether it is gone.
+
+    Another successor may have come while one was tried.
+    """
+    tried = None
+    while (departure := node.listener.departure) is not None and departure is not tried:
+        if await departure.give(node, content(), backend):
+            return True
+        tried = departure
+    return False
 
 
 async def _let_them_run() -> None:

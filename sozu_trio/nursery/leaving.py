@@ -7,6 +7,7 @@ import contextlib
 import math
 import socket
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -17,6 +18,9 @@ from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.departure import Departure
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listener import ListenerNode
+
+SHORTEST: Final = 5.0
+"""Seconds of grace that sessions get at least: ten thousand move in one."""
 
 
 class Leaving:
@@ -42,12 +46,12 @@ class Leaving:
         return max(0.0, self._at - trio.current_time())
 
     def begin(self, grace: float | None, sock: socket.socket) -> Departure:
-        """Accept no more, and cut after `grace` seconds (None = never) what is left then. What is returned, when it is
-        run, moves sessions over the channel of which `sock` is an end.
+        """Accept no more, and cut after `grace` seconds (None = never) what is left then, but nobody before all have
+        had time to move. What is returned, when it is run, moves sessions over the channel of which `sock` is an end.
         """
         if self._departure is not None:
             self._departure.finish()
-        self._at = math.inf if grace is None else trio.current_time() + grace
+        self._at = math.inf if grace is None else trio.current_time() + max(grace, SHORTEST)
         departure = self._departure = Departure(Channel(sock, ANSWERS), self._nodes, self._learned(), self._report)
         for node in self._nodes:
             node.leave(departure, self._at)

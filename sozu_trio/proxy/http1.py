@@ -16,7 +16,7 @@ from sozu_trio.config.limits import LAST_CALL, LINGER, LINGER_BYTES, READ_SIZE
 from sozu_trio.config.listeners import HttpListener
 from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
-from sozu_trio.nursery.departure import Departure
+from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.connect import BackendTimeouts
@@ -187,7 +187,7 @@ class HttpConnection:
     async def _read_head(self) -> RequestHead | None:
         """The next request's head; None when the client has gone or the connection has moved. Raises RequestRefused."""
         stream, patience, parser = self.stream, self.patience, self._parser
-        if self.node.listener.departure is not None and await self._moves(self.node.listener.departure):
+        if self.node.listener.departure is not None and await self._moves():
             return None
         if not self._buffer:
             patience.limit(self._idle_timeout(), self.now)
@@ -211,18 +211,23 @@ class HttpConnection:
             head = parser.parse(self._buffer)
         return head
 
-    async def _moves(self, departure: Departure) -> bool:
+    async def _moves(self) -> bool:
         """Move to the worker that comes next, if that is possible; whether it has."""
         self.patience.relax()
-        idle = trio.current_time() - self.now
-        kept_alive = KeptAlive(
-            client=self._client, destination=self._destination, early=self._buffer, idle=idle, served=self._is_used
-        )
-        if not await departure.give(self.node, kept_alive):
+        if not await depart(self.node, self._kept_alive):
             return False
         self.stop_watching()
         self.stream.leave()
         return True
+
+    def _kept_alive(self) -> KeptAlive:
+        return KeptAlive(
+            client=self._client,
+            destination=self._destination,
+            early=self._buffer,
+            idle=trio.current_time() - self.now,
+            served=self._is_used,
+        )
 
     def _idle_timeout(self) -> float:
         """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take."""

@@ -10,6 +10,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import LAST_CALL, READ_SIZE
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
 from sozu_trio.errors import ProxyHeaderError
+from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
@@ -75,8 +76,7 @@ async def _first_bytes(stream: Stream, limit: float, node: SessionNode) -> bytes
     drain = node.listener.drain
     deadline = node.started + limit
     while True:
-        departure = node.listener.departure
-        if departure is not None and await departure.give(node):
+        if node.listener.departure is not None and await depart(node, lambda: None):
             stream.leave()
             return b""
         with trio.move_on_at(deadline) as scope:

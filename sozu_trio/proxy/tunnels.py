@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from sozu_trio.control.moves import Tunnelled, Way
-from sozu_trio.nursery.departure import Departure
+from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.backends import BackendState, Connection
 from sozu_trio.proxy.connect import discard
@@ -46,8 +46,7 @@ async def relay_or_move(node: SessionNode, connection: Connection, tunnel: Tunne
     """
     connection.kind, connection.on_cut = node.kind, tunnel.cut
     while True:
-        departure = node.listener.departure
-        if departure is not None and await _moves(departure, node, connection, tunnel, about()):
+        if node.listener.departure is not None and await _moves(node, connection, tunnel, about):
             return True
         node.tunnel = tunnel
         try:
@@ -58,15 +57,15 @@ async def relay_or_move(node: SessionNode, connection: Connection, tunnel: Tunne
             return False
 
 
-async def _moves(departure: Departure, node: SessionNode, connection: Connection, tunnel: Tunnel, about: About) -> bool:
+async def _moves(node: SessionNode, connection: Connection, tunnel: Tunnel, about: Callable[[], About]) -> bool:
     state = connection.state
     if state.leaving is not None or connection.is_cut:
         return False
     moved = False
     state.hide(connection)
     try:
-        parcel = _tunnelled(state, tunnel, about)
-        moved = await departure.give(node, parcel, connection.stream.sock.fileno())
+        backend = connection.stream.sock.fileno()
+        moved = await depart(node, lambda: _tunnelled(state, tunnel, about()), backend)
     finally:
         if not moved:
             state.show(connection)

@@ -10,12 +10,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.control.channel import Channel, close_all
-from sozu_trio.control.messages import Cut, Kill, Stop, TakeOver
+from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, TakeOver
 from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Taken
 from sozu_trio.nursery import arrival
 from sozu_trio.nursery.departure import BATCH
+from sozu_trio.nursery.listener import Door, SessionNode
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
+from tests.nursery.parts import tcp_pair
 from tests.proxy.moving import Succession, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.test_tunnels import SWITCH, open_tunnel
@@ -82,6 +84,19 @@ async def one_of_each(succession: Succession) -> tuple[Client, Client, Client, C
     tunnels = [await open_tunnel(succession, kind) for kind in ("tcp", "websocket")]
     await wait_all_tasks_blocked()
     return silent, used, tunnels[0], tunnels[1]
+
+
+async def open_late(succession: Succession) -> Client:
+    """A connection that was let in by the worker that leaves, as if it had been busy until now."""
+    old = succession.workers[0]
+    (listener,) = old.nodes
+    ours, theirs = tcp_pair()
+    node = SessionNode("late", theirs, ours.getsockname(), listener, trio.current_time())
+    door = Door(listener, old.handler.doors, succession.nursery)
+    door.take_in(node, old.handler.doors.serve)
+    ours.setblocking(False)
+    succession.clients.append(Client(trio.SocketStream(trio.socket.from_stdlib_socket(ours))))
+    return succession.clients[-1]
 
 
 async def all_go_on(clients: tuple[Client, Client, Client, Client]) -> None:
@@ -370,6 +385,95 @@ async def test_descriptors_that_are_lost_are_no_sessions_that_are(
         assert not lose
         assert len(await new.sessions()) == 4
         await all_go_on(clients)
+
+
+async def test_an_answer_that_makes_no_sense_is_taken_for_yes(
+    start_backend: StartBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That two serve one connection is worse than that nobody does."""
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        client = await succession.client()
+        await served(client)
+        successor = Successor(await succession.hand_over(old))
+        await successor.offered()
+        await successor.channel.send(Learned(failing=()))
+        await old.over.wait()
+        with pytest.raises(BlockingIOError):
+            os.read(client.stream.socket.fileno(), 1)
+        successor.die()
+        assert await client.receive_all() == b""
+    assert "the successor makes no sense, and may serve 1 sessions" in caplog.text
+
+
+async def test_while_one_hangs_only_those_in_transit_wait_for_it(start_backend: StartBackend) -> None:
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        client = await succession.client()
+        await served(client)
+        successor = Successor(await succession.hand_over(old))
+        await successor.offered()
+        # Nobody hears of this one before its request has been answered.
+        late = await open_late(succession)
+        begun = trio.current_time()
+        for _ in range(10):
+            await served(late)
+        assert trio.current_time() - begun <= 2
+        await client.send(GET)
+        await trio.sleep(10)
+        successor.die()
+        assert (await client.receive_until(b"ok")).startswith(b"HTTP/1.1 200")
+        await served(late)
+
+
+async def test_whoever_was_in_transit_to_one_that_died_moves_to_the_next(start_backend: StartBackend) -> None:
+    """Which came before the old worker heard of the death."""
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        clients = await one_of_each(succession)
+        new = await succession.start()
+        successor = Successor(await succession.hand_over(old))
+        assert len((await successor.offered()).parcels) == 4
+        first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with first, second:
+            await new.ask(TakeOver, first.fileno())
+            await old.ask(HandOver, second.fileno(), grace=60)
+        successor.die()
+        await old.over.wait()
+        assert len(old.handed_over) == 1
+        assert len(await new.sessions()) == 4
+        await all_go_on(clients)
+
+
+async def test_requests_flow_while_workers_follow_one_another(start_backend: StartBackend) -> None:
+    """And some successors die."""
+    answered = 0
+
+    async def ask_for_ever(client: Client) -> None:
+        nonlocal answered
+        while True:
+            await served(client)
+            answered += 1
+            await trio.sleep(0.001)
+
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = [await succession.client() for _ in range(20)]
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(ask_for_ever, client)
+            for turn in range(6):
+                await trio.sleep(0.05)
+                successor = Successor(await succession.hand_over(succession.workers[-1]))
+                with trio.move_on_after(turn * 0.01):
+                    await successor.offered()
+                successor.die()
+                await trio.sleep(0.02)
+                await succession.succeed()
+                await succession.workers[-2].over.wait()
+            nursery.cancel_scope.cancel(reason="that was enough")
+        assert answered > 200
+        assert succession.total("requests") - answered <= 20
+        assert succession.total("sessions_total") == 20
 
 
 async def test_one_that_makes_no_sense_to_its_successor_keeps_its_sessions(start_backend: StartBackend) -> None:
