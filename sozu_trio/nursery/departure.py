@@ -179,7 +179,7 @@ class Departure:
         nodes = [node for node in self._nodes if node.departure is self]
         waiting = list(chain.from_iterable(map(_movable, nodes)))
         for start in range(0, len(waiting), BATCH):
-            if not self._room:
+            if self._is_over or not self._room:
                 self._again.set()
                 return
             for wake in waiting[start : start + BATCH]:

@@ -15,7 +15,7 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.load import parse_config
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel
+from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import (
     ASKS,
     REPORTS,
@@ -35,7 +35,7 @@ from sozu_trio.control.messages import (
     TakeOver,
     Unlisten,
 )
-from sozu_trio.control.moves import OFFERS, Offer, Parcel
+from sozu_trio.control.moves import OFFERS, Offer, Offered, Parcel, Taken
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.listener import ListenerNode, Resume, SessionNode
@@ -46,6 +46,7 @@ from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, State
 from sozu_trio.testing import Client, ScriptedBackend
 
+ROOM = Taken(taken=(), refused=(), room=500)
 TEXT = """
 [[listeners]]
 protocol = "http"
@@ -167,6 +168,8 @@ class Moving:
     async def moves(self, count: int = 1) -> HandedOver:
         """Wait until it has reported so often that it handed over; the last report."""
         while len(self.handed_over) < count:
+            if self.over.is_set():
+                raise BrokenPipeError
             await self._heard.wait()
         return self.handed_over[-1]
 
@@ -287,3 +290,33 @@ async def open_succession(backend: ScriptedBackend, **parts: str) -> AsyncIterat
             await succession.close()
     finally:
         log.setLevel(logging.NOTSET)
+
+
+class Successor:
+    """The successor's end of the channel, in the hands of a test."""
+
+    def __init__(self, channel: Channel[Offer]) -> None:
+        self.channel = channel
+        self.descriptors: list[int] = []
+
+    async def hear(self) -> Offer:
+        """The next message. Raises EOFError when the old worker has ended."""
+        received = await self.channel.receive()
+        if received is None:
+            raise EOFError
+        message, descriptors = received
+        self.descriptors += descriptors
+        return message
+
+    async def offered(self) -> Offered:
+        """The next offer that is one."""
+        while True:
+            message = await self.hear()
+            if isinstance(message, Offered) and message.parcels:
+                return message
+            await self.channel.send(ROOM)
+
+    def die(self) -> None:
+        close_all(self.descriptors)
+        self.descriptors.clear()
+        self.channel.close()

@@ -18,41 +18,11 @@ from sozu_trio.nursery.listener import Door, SessionNode
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
 from tests.nursery.parts import tcp_pair
-from tests.proxy.moving import Succession, open_succession, without_backends
+from tests.proxy.moving import ROOM, Succession, Successor, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.test_tunnels import SWITCH, open_tunnel
 
 pytestmark = pytest.mark.virtual_time
-
-ROOM = Taken(taken=(), refused=(), room=500)
-
-
-class Successor:
-    """The successor's end of the channel, in the hands of a test."""
-
-    def __init__(self, channel: Channel[Offer]) -> None:
-        self.channel = channel
-        self.descriptors: list[int] = []
-
-    async def hear(self) -> Offer:
-        received = await self.channel.receive()
-        assert received is not None
-        message, descriptors = received
-        self.descriptors += descriptors
-        return message
-
-    async def offered(self) -> Offered:
-        """The next offer that is one."""
-        while True:
-            message = await self.hear()
-            if isinstance(message, Offered) and message.parcels:
-                return message
-            await self.channel.send(ROOM)
-
-    def die(self) -> None:
-        close_all(self.descriptors)
-        self.descriptors.clear()
-        self.channel.close()
 
 
 async def served(client: Client) -> None:

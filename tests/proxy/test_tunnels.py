@@ -1,5 +1,6 @@
 """Tunnels that move from worker to worker: every byte arrives once and in order, and each has one line."""
 
+import contextlib
 import random
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.backends import open_backend
 from sozu_trio.testing.plugin import StartBackend
-from tests.proxy.moving import Succession, open_succession, without_backends
+from tests.proxy.moving import Succession, Successor, open_succession, without_backends
 from tests.proxy.parts import is_reset, request
 
 pytestmark = pytest.mark.virtual_time
@@ -110,13 +111,26 @@ async def transfer(
     assert got[len(data) :] == b"goodbye"
 
 
+async def succeed_in_the_end(succession: Succession, seconds: float) -> None:
+    """A successor that dies after so many `seconds`, whatever it has been offered by then, and one that does not."""
+    # A worker that has nobody left is gone as soon as it has handed over.
+    with contextlib.suppress(BrokenPipeError):
+        successor = Successor(await succession.hand_over(succession.workers[-1]))
+        with trio.move_on_after(seconds), contextlib.suppress(EOFError):
+            await successor.offered()
+            await trio.sleep(seconds / 2)
+        successor.die()
+    with contextlib.suppress(BrokenPipeError):
+        await succession.succeed()
+
+
 @BOTH
 @pytest.mark.parametrize("seed", range(3))
 async def test_bulk_in_both_directions_arrives_once_and_in_order(
     kind: str, seed: int, start_backend: StartBackend
 ) -> None:
     rng = random.Random(seed)
-    data = rng.randbytes(8 << 20)
+    data = rng.randbytes(4 << 20)
     async with open_succession(await start_backend(echo)) as succession:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
@@ -124,7 +138,7 @@ async def test_bulk_in_both_directions_arrives_once_and_in_order(
             )
             for _ in range(6):
                 await trio.sleep(rng.random() / 50)
-                await succession.succeed()
+                await succeed_in_the_end(succession, rng.random() / 100)
         await wait_all_tasks_blocked()
         await succession.workers[-1].stop()
     assert len(succession.lines) == 1
@@ -149,7 +163,7 @@ def test_whenever_they_move_nothing_is_lost_or_doubled(
                     nursery.start_soon(transfer, succession, kind, data, sizes, pauses)
                 for pause in moves:
                     await trio.sleep(pause)
-                    await succession.succeed()
+                    await succeed_in_the_end(succession, pause)
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
 
