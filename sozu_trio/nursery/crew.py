@@ -15,6 +15,7 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import Ask, Beat, Begin, Happened, Kill, Lines, Logged, Look, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
+from sozu_trio.nursery.estate import WorkerLeft
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters
@@ -54,6 +55,8 @@ class Found(Protocol):
     channel: Channel[Report]
     listening: set[ListenerKey]
     """Where it accepts on sockets of its own."""
+    generation: int | None
+    """The one it serves by; None = to be told everything anew."""
     given_up: bool
     """Set when it has said its last or is of no use: `stay` ends it when it is cancelled then."""
 
@@ -183,7 +186,7 @@ class Crew:
             patience = self._program.worker_timeout or math.inf
             worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
             if found is not None:
-                worker.listening = set(found.listening)
+                worker.listening, worker.generation = set(found.listening), found.generation
             # It ends by itself after its last word; whoever says none is of no use any more.
             said_all = await self._hear(worker, spawned, found, task_status)
             if found is not None:
@@ -293,6 +296,25 @@ class Crew:
         for worker in self._workers.values():
             total.add(worker.counters)
         return total
+
+    def left(self, generation: int) -> tuple[list[WorkerLeft], Counters]:
+        """The living, and what the others have counted, for the next image of main; `generation` is the one in force."""
+        past, left = Counters(), []
+        past.add(self._past)
+        for worker in self.workers:
+            if worker.over:
+                past.add(worker.counters)
+                continue
+            confirmed = generation if worker.generation == generation and not worker.uncut else None
+            numbers = worker.counters.numbers()
+            left.append(
+                WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers)
+            )
+        return left, past
+
+    def go_on_with(self, past: Counters) -> None:
+        """What workers of the image before have counted that are no more."""
+        self._past.add(past)
 
     def free_ids(self, many: int) -> list[int]:
         """The lowest ids that nobody has, not even one that still drains."""

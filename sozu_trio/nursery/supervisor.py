@@ -6,10 +6,11 @@ change is decided: State and generation are the new ones, nothing stops half way
 brought in step as soon as it can be.
 """
 
+import contextlib
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.adoption import Orphan, settings_kept
 from sozu_trio.nursery.crew import Crew, Spawn
+from sozu_trio.nursery.estate import Estate
 from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.sockets import ListeningSockets
@@ -32,7 +34,7 @@ from sozu_trio.nursery.workers import WorkerRefused, WorkerStatus
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.drains import Drains, grace_of
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
-from sozu_trio.telemetry.counters import Counters
+from sozu_trio.telemetry.counters import Counters, read_counters
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ class Supervisor:
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
+        self._succeeds = False
+        """An image of main before has left what is there."""
 
     def inherit(self, sockets: Iterable[socket.socket], *, shared: bool = False) -> None:
         """Take over sockets that already listen; each serves the listener of its address.
@@ -82,6 +86,44 @@ class Supervisor:
         `shared`: whoever gave them holds them, too, and goes on holding them.
         """
         self._sockets.inherit(sockets, shared=shared)
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing changes while the body runs. Raises OperatorError when the proxy is stopping."""
+        async with self._changing:
+            self._refuse_while_stopping()
+            yield
+
+    def estate(self) -> Estate:
+        """What the next image of main needs to go on in our place; nothing may change from now on."""
+        workers, past = self._crew.left(self.generation)
+        return Estate(
+            generation=self.generation,
+            worker_count=self.worker_count,
+            workers=workers,
+            past=past.numbers(),
+            sockets=self._sockets.left(),
+        )
+
+    def succeed(self, estate: Estate, orphans: Collection[Orphan]) -> None:
+        """Go on, once `run` is called, with what the image before has left, and with the workers that were found."""
+        self._succeeds = True
+        self.worker_count = estate.worker_count
+        self._sockets.go_on_with(estate.sockets)
+        found = {orphan.pid for orphan in orphans}
+        for orphan in orphans:
+            orphan.generation = estate.generation_of(orphan.pid)
+            orphan.is_child = orphan.pid in {worker.pid for worker in estate.workers}
+        for counters in (estate.past, *(worker.counters for worker in estate.workers if worker.pid not in found)):
+            ended = read_counters(counters)
+            ended.close_gauges()
+            self._crew.go_on_with(ended)
+
+    async def go_on(self, state: State, generation: int) -> None:
+        """Have in force what the image before had; workers that do not follow it yet are brought in step."""
+        async with self._changing:
+            self.state, self.generation = state, generation
+        self._settle()
 
     @property
     def _stopping(self) -> bool:
@@ -115,7 +157,8 @@ class Supervisor:
     async def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
         """One for each id; those with the lowest go on, the others are to end when their sessions have."""
         adopted = {orphan.worker_id: orphan for orphan in reversed(orphans)}
-        self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
+        if not self._succeeds:
+            self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
         for orphan in orphans:
             if adopted[orphan.worker_id] is not orphan:
                 log.warning("worker %d (pid %d) is one too many of its id: it stops", orphan.worker_id, orphan.pid)

@@ -102,6 +102,11 @@ class WorkerHandle:
         self._serials = itertools.count(1)
         self._waiting: dict[int, _Question] = {}
 
+    @property
+    def descriptor(self) -> int:
+        """Of the channel."""
+        return self._channel.fileno()
+
     async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
         worker's reason, or when it ended without one.
