@@ -1,7 +1,7 @@
 """Main's side of adoption: workers that serve on after their main has died are found at their doors and taken over.
 
-Mostly they are no children of this main: their end is seen by a pidfd, and how they ended is not known. It is where main
-has replaced itself and is still the process that started them.
+Mostly they are no children of this main: their end is seen by a pidfd, and how they ended is not known. It is known
+where main has replaced itself and is still the process that started them.
 """
 
 import logging

@@ -298,7 +298,7 @@ class Crew:
         return total
 
     def left(self, generation: int) -> tuple[list[WorkerLeft], Counters]:
-        """The living, and what the others have counted, for the next image of main; `generation` is the one in force."""
+        """The living, and what the others have counted, for the next image of main. `generation`: that in force."""
         past, left = Counters(), []
         past.add(self._past)
         for worker in self.workers:
@@ -307,9 +307,7 @@ class Crew:
                 continue
             confirmed = generation if worker.generation == generation and not worker.uncut else None
             numbers = worker.counters.numbers()
-            left.append(
-                WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers)
-            )
+            left.append(WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers))
         return left, past
 
     def go_on_with(self, past: Counters) -> None:

@@ -76,7 +76,7 @@ async def _reap(pid: int) -> None:
     try:
         await trio.lowlevel.wait_readable(pidfd)
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it has ended
     finally:
         trio.lowlevel.notify_closing(pidfd)
         os.close(pidfd)

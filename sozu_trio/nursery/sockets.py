@@ -28,8 +28,8 @@ Sockets = dict[ListenerKey, socket.socket]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What one image of main leaves to the next: descriptors by worker and listener, and whatever else `ListeningSockets`
-    knows of them.
+    """What one image of main leaves to the next: descriptors by worker and listener, and whatever else
+    `ListeningSockets` knows of them.
     """
 
     of: list[tuple[int, str, Address, int]]
