@@ -19,6 +19,7 @@ from sozu_trio.main import (
     looking,
     measuring,
     remembering,
+    upgrading,
 )
 from sozu_trio.main.auditing import Attempt, audited
 from sozu_trio.main.parts import Call, Handler, Handlers, Parts
@@ -35,10 +36,10 @@ HANDLERS: Handlers = {
     **following.HANDLERS,
     **explaining.HANDLERS,
     **ending.HANDLERS,
+    **upgrading.HANDLERS,
 }
 
 NOT_BUILT: Mapping[str, str] = {
-    "upgrade": "not built yet: upgrading while it serves",
     "metrics enable": "counters are plain integers here and always on",
     "metrics disable": "counters are plain integers here and always on",
     "metrics clear": "counters are never set back: take the difference of two readings",
@@ -70,7 +71,7 @@ class Verbs:
         handler = HANDLERS.get(request.verb)
         if handler is None:
             raise OperatorError(NOT_BUILT.get(request.verb) or _unknown(request.verb))
-        call = Call(peer=peer, verb=request.verb, body=request.body, progress=progress)
+        call = Call(peer=peer, verb=request.verb, body=request.body, progress=progress, request=request.id)
         if request.verb in LOOKING:
             return await handler(self._parts, call)
         attempt = Attempt(verb=call.verb, what=_what(call), actor=call.actor, client=peer.client_id)

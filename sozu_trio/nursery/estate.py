@@ -6,6 +6,7 @@ that no word is lost which a worker has said and nobody has heard.
 import contextlib
 import os
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import trio
@@ -61,11 +62,12 @@ async def hear_out(estate: Estate) -> list[Report]:
     return heard
 
 
-async def reap_left(pids: list[int]) -> None:
-    """Wait for children that the image before has started and nobody has taken over."""
+async def reap_left(estate: Estate, found: Collection[int]) -> None:
+    """Wait for the children that the image before has started and that are not among those `found`: they end, or have."""
     async with trio.open_nursery() as waiting:
-        for pid in pids:
-            waiting.start_soon(_reap, pid)
+        for worker in estate.workers:
+            if worker.pid not in found:
+                waiting.start_soon(_reap, worker.pid)
 
 
 async def _reap(pid: int) -> None:
