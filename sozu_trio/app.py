@@ -43,7 +43,7 @@ from sozu_trio.main.declared import declared_by
 from sozu_trio.main.events import Event, Events
 from sozu_trio.main.handoff import Succession
 from sozu_trio.main.informing import keep_informed
-from sozu_trio.main.launch import Launch, launched
+from sozu_trio.main.launch import Launch
 from sozu_trio.main.parts import Parts
 from sozu_trio.main.replacement import Replacement
 from sozu_trio.main.service_manager import ServiceManager
@@ -90,8 +90,8 @@ class Start:
 
     `path`: None for the embedded demonstration. `state_from`: a saved state to begin with instead of the journal,
     `none` for no such thing. `sockets`: handed over by a service manager that holds them, too; to be closed by whoever
-    calls. `service_manager`: who is told how it goes. `launch`: how the process was started; `succession`: what was left
-    to it, None where it was started afresh.
+    calls. `service_manager`: who is told how it goes. `launch`: how the process was started, None
+    where it is not ours to be replaced. `succession`: what was left to it, None where it was started afresh.
     """
 
     config: Config
@@ -99,7 +99,7 @@ class Start:
     state_from: str | None = None
     sockets: tuple[socket.socket, ...] = ()
     service_manager: ServiceManager = field(default_factory=ServiceManager)
-    launch: Launch = field(default_factory=launched)
+    launch: Launch | None = None
     succession: Succession | None = None
 
 
@@ -173,7 +173,9 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
         workers=program.worker_count,
     )
     supervisor.inherit(start.sockets, shared=True)
-    replacement = Replacement(start.launch, code, heirlooms, logs.flush, start.service_manager.variables)
+    replacement = start.launch and Replacement(
+        start.launch, code, heirlooms, logs.flush, start.service_manager.variables
+    )
     with (
         trio.open_signal_receiver(*SIGNALS) as signals,
         open_control_socket(program.command_socket, heirlooms) as sock,
@@ -192,7 +194,8 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
                 await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:
                 control = await controlling.start(_serve_control, parts, sock)
-                replacement.control = control
+                if replacement is not None:
+                    replacement.control = control
                 if start.succession is not None:
                     await go_on(parts, start.succession, control)
                 begin_to_serve()
@@ -288,7 +291,7 @@ async def _begun(start: Start, heirlooms: Heirlooms, *, served: bool) -> AsyncIt
 
 
 def _parts(
-    start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs, replacement: Replacement
+    start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs, replacement: Replacement | None
 ) -> Parts:
     return Parts(
         config=start.config,

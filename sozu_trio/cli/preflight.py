@@ -1,8 +1,8 @@
 """New code shows that it can take over from a main that runs: it is a child of that one, and only looks.
 
-    from sozu_trio.cli.preflight import main; main(DESCRIPTOR)
+    from sozu_trio.cli.preflight import main; main(QUESTION, CODE)
 
-Main's question is in the descriptor, a memfd, and so is the answer then (`main/preflight.py`). Whoever changes what is
+Main's question is in a memfd, and so is the answer then (`main/preflight.py`). Whoever changes what is
 asked or answered remembers that the other side is of another version. Everything that main and workers consist of is
 imported here.
 """
@@ -22,17 +22,21 @@ from sozu_trio.control.messages import PROTOCOL
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.birth import journal_path
 from sozu_trio.main.handoff import FORMAT
+from sozu_trio.nursery.kept_code import write_code
 from sozu_trio.routing.compile import compile_table
 
 USED = app, serve, worker_process
 
 
-def main(descriptor: int) -> None:
-    """Answer the question in `descriptor`, or end with exit code 1 and what is wrong on standard error."""
+def main(descriptor: int, code: int) -> None:
+    """Answer the question in `descriptor` and write this very code into `code`, or end with exit code 1 and what is
+    wrong on standard error.
+    """
     try:
         with open(descriptor, "r+b", closefd=False) as paper:
             paper.seek(0)
             answer = _answer(json.loads(paper.read()))
+            write_code(code)
             paper.seek(0)
             paper.truncate()
             paper.write(json.dumps(answer).encode())

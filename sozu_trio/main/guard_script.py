@@ -52,10 +52,11 @@ sys.modules[{name!r}] = guard
 sys.argv[1:] = record["arguments"]
 if not sys.flags.safe_path:
     sys.path[0] = record["path"]
+code = record["new_code" if guarded else "code"]
+if code is not None:
+    sys.path.insert(0, "/proc/self/fd/%d" % code)
 if guarded:
     threading.Thread(target=watch, daemon=True).start()
-elif record["code"] is not None:
-    sys.path.insert(0, "/proc/self/fd/%d" % record["code"])
 try:
     import runpy
 

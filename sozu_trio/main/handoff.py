@@ -63,14 +63,14 @@ class Succession:
         record = guard.record
         self.failure: str | None = record["failure"]
         """Why the code that was to take over has failed: this is the old one again."""
-        self.code: int | None = None if self.failure is None else record["code"]
-        """The zip this image runs from."""
+        codes = record["new_code"], record["code"]
+        self.code, self._other_code = codes if self.failure is None else codes[::-1]
+        """The zip this image runs from; None where it runs what is on disk."""
         self.handoff: Handoff = converter.structure(record["main"], Handoff)
         self.is_settled = False
         """There is no way back."""
         self._guard = guard
         self._papers: list[int] = record["papers"]
-        self._kept: int | None = record["code"]
 
     @property
     def program(self) -> Program:
@@ -95,12 +95,9 @@ class Succession:
         self._guard.commit()
         self.is_settled = True
         left = self.handoff
-        for descriptor in (*left.estate.descriptors, *self._papers):
+        for descriptor in (*left.estate.descriptors, *self._papers, *_there(self._other_code)):
             os.close(descriptor)
-        if self._kept is not None and self.code is None:
-            os.close(self._kept)
-        kept = [] if left.client is None else [left.client.descriptor]
-        for descriptor in (*kept, *([] if self.code is None else [self.code])):
+        for descriptor in _there(self.code, None if left.client is None else left.client.descriptor):
             os.set_inheritable(descriptor, False)
         Title().show("\0".join(left.launch.title))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -118,8 +115,12 @@ def succession() -> Succession | None:
     return None if guard is None else Succession(guard)
 
 
-def execute(handoff: Handoff, executable: str, code: int | None, environment: dict[str, str]) -> OSError:
-    """Run the program that `executable` finds in place of this one, guarded by this one's `code`.
+def _there(*descriptors: int | None) -> list[int]:
+    return [each for each in descriptors if each is not None]
+
+
+def execute(handoff: Handoff, executable: str, new_code: int, code: int | None, environment: dict[str, str]) -> OSError:
+    """Have `executable` run `new_code` in place of this program, and `code`, this program's own, if that fails.
 
     Returns only if that fails; all is as before then.
     """
@@ -132,6 +133,7 @@ def execute(handoff: Handoff, executable: str, code: int | None, environment: di
         "failure": None,
         "limit": LIMIT,
         "old": old,
+        "new_code": new_code,
         "code": code,
         "papers": [record, script],
         "arguments": launch.arguments,
@@ -140,7 +142,7 @@ def execute(handoff: Handoff, executable: str, code: int | None, environment: di
     }
     _write(record, json.dumps(document))
     _write(script, script_for(record))
-    left = [*handoff.descriptors, *([] if code is None else [code])]
+    left = [*handoff.descriptors, *_there(new_code, code)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         for descriptor in left:

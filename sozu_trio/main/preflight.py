@@ -7,6 +7,8 @@ The question is a JSON document in a memfd, which the child (`cli/preflight.py`)
 import json
 import os
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,14 +34,22 @@ SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """New code that can take over: its version, and the global keys as it has read them (`Program`, as JSON)."""
+    """New code that can take over: its version, the global keys as it has read them (`Program`, as JSON), and a
+    descriptor of the code itself, as `KeptCode` has it: what has been tried is what will run, whatever happens to the
+    files.
+    """
 
     version: str
     program: Any
+    code: int
 
 
-async def preflight(parts: Parts, launch: Launch, executable: str) -> Ready:
-    """Have the code that `executable` finds show that it can take over. Raises OperatorError with its last words."""
+@asynccontextmanager
+async def preflight(parts: Parts, launch: Launch, executable: str) -> AsyncIterator[Ready]:
+    """Have the code that `executable` finds show that it can take over, which the value says while the body runs.
+
+    Raises OperatorError with its last words.
+    """
     question = {
         "format": FORMAT,
         "protocol": PROTOCOL,
@@ -47,20 +57,23 @@ async def preflight(parts: Parts, launch: Launch, executable: str) -> Ready:
         "journal": str(parts.journal.path),
         "program": converter.unstructure(parts.config.program),
     }
-    with os.fdopen(os.memfd_create("sozu_trio preflight"), "w+b") as paper:
+    with (
+        os.fdopen(os.memfd_create("sozu_trio preflight"), "w+b") as paper,
+        os.fdopen(os.memfd_create("sozu_trio code"), "rb") as kept,
+    ):
         paper.write(json.dumps(question).encode())
         paper.flush()
-        code = f"from sozu_trio.cli.preflight import main\nmain({paper.fileno()})"
-        ended, words = await _run([executable, *launch.flags, *in_module(launch.path, code)], paper.fileno())
+        code = f"from sozu_trio.cli.preflight import main\nmain({paper.fileno()}, {kept.fileno()})"
+        command = [executable, *launch.flags, *in_module(launch.path, code)]
+        ended, words = await _run(command, [paper.fileno(), kept.fileno()])
         paper.seek(0)
-        answer = paper.read()
-    return _judge(ended, answer, words)
+        yield _judge(ended, paper.read(), kept.fileno(), words)
 
 
-def _judge(ended: int | None, answer: bytes, words: str) -> Ready:
+def _judge(ended: int | None, answer: bytes, code: int, words: str) -> Ready:
     try:
         document = json.loads(answer)
-        ready = Ready(version=str(document["ready"]), program=document["read"])
+        ready = Ready(version=str(document["ready"]), program=document["read"], code=code)
     except (ValueError, KeyError, TypeError):
         ready = None
     if ended is None:
@@ -74,7 +87,7 @@ def _judge(ended: int | None, answer: bytes, words: str) -> Ready:
     return ready
 
 
-async def _run(command: list[str], descriptor: int) -> tuple[int | None, str]:
+async def _run(command: list[str], descriptors: list[int]) -> tuple[int | None, str]:
     """Its exit code, None where it had to be killed, and what it said last."""
     said = bytearray()
     try:
@@ -83,7 +96,7 @@ async def _run(command: list[str], descriptor: int) -> tuple[int | None, str]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[descriptor],
+            pass_fds=descriptors,
         )
     except OSError as error:
         raise OperatorError(f"python: cannot run {command[0]}: {error.strerror}") from error

@@ -66,11 +66,14 @@ class Replacement:
     async def execute(
         self,
         executable: str,
+        code: int,
         asked: Asked | None,
         handoff: Callable[[Mapping[str, int], Handover | None, float], Handoff],
     ) -> Never:
-        """Leave off answering, and execute. `handoff` makes the record of the descriptors to be left, the client who
-        waits, and the time from which on nobody answers. Raises OperatorError; it answers again then.
+        """Leave off answering, and have `executable` run the zip in descriptor `code`. `handoff` makes the record of
+        the descriptors to be left, the client who waits, and the time from which on nobody answers.
+
+        Raises OperatorError; it answers again then.
         """
         away_since = time.monotonic()
         try:
@@ -81,7 +84,7 @@ class Replacement:
             # Signals that came meanwhile have been obeyed once everybody had a turn.
             await trio.lowlevel.checkpoint()
             record = handoff(self._heirlooms.held, client, away_since)
-            error = execute(record, executable, self.code.descriptor, {**os.environ, **self._environment})
+            error = execute(record, executable, code, self.code.descriptor, {**os.environ, **self._environment})
         finally:
             self.control.resume()
         raise OperatorError(f"python: cannot execute {executable}: {error.strerror}; nothing has changed")

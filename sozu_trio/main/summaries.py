@@ -19,6 +19,7 @@ from sozu_trio.main.bodies import (
     ShutdownBody,
     StateLoadBody,
     StateSaveBody,
+    UpgradeBody,
 )
 from sozu_trio.telemetry.escape import printable
 from sozu_trio.telemetry.plural import count
@@ -38,6 +39,7 @@ _TABLES: Mapping[str, type] = {
     "shutdown": ShutdownBody,
     "state load": StateLoadBody,
     "state save": StateSaveBody,
+    "upgrade": UpgradeBody,
 }
 """Verbs that change something → the table of their body."""
 _FILES = ("content", "certificate", "new-certificate", "old-certificate", "answer")

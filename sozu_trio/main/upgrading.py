@@ -42,7 +42,9 @@ async def replace_main(parts: Parts, python: str | None, *, actor: Actor, asked:
     Raises OperatorError where it does not; everything is as it was then.
     """
     replacement = parts.replacement
-    if replacement is None or parts.config_path is None:
+    if replacement is None:
+        raise OperatorError("this main was not started as a program of its own, so no other one can take its place")
+    if parts.config_path is None:
         raise OperatorError(
             "serve was started without a file: the demonstration cannot be upgraded, only started again"
         )
@@ -52,9 +54,9 @@ async def replace_main(parts: Parts, python: str | None, *, actor: Actor, asked:
     fit_to_run(executable)
     replacement.under_way = True
     try:
-        ready = await preflight(parts, replacement.launch, executable)
-        await tell(f"version {ready.version} is ready to take over from {__version__}", {"version": ready.version})
-        await _replace(parts, replacement, executable, ready, actor, asked)
+        async with preflight(parts, replacement.launch, executable) as ready:
+            await tell(f"version {ready.version} is ready to take over from {__version__}", {"version": ready.version})
+            await _replace(parts, replacement, executable, ready, actor, asked)
     finally:
         replacement.under_way = False
 
@@ -73,7 +75,7 @@ async def _replace(
         try:
             with parts.service_manager.reloading():
                 parts.service_manager.alive()
-                await replacement.execute(executable, asked, handoff)
+                await replacement.execute(executable, ready.code, asked, handoff)
         finally:
             parts.events.begin_again()
 

@@ -63,7 +63,7 @@ async def hear_out(estate: Estate) -> list[Report]:
 
 
 async def reap_left(estate: Estate, found: Collection[int]) -> None:
-    """Wait for the children that the image before has started and that are not among those `found`: they end, or have."""
+    """Wait for the children of the image before that are not among those `found`: they end, or have ended."""
     async with trio.open_nursery() as waiting:
         for worker in estate.workers:
             if worker.pid not in found:

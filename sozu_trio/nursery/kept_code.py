@@ -57,21 +57,27 @@ def path_of(descriptor: int) -> str:
 
 
 def _zipped() -> int:
-    """A descriptor of a new zip. Raises OSError, ValueError or SyntaxError for what cannot be read or compiled."""
+    descriptor = os.memfd_create("sozu_trio code")
+    try:
+        write_code(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def write_code(descriptor: int) -> None:
+    """Write the code this process runs into an empty file. Raises OSError, ValueError or SyntaxError for what cannot be
+    read, compiled or written.
+    """
     from zipfile import ZipFile, ZipInfo
 
     memory = io.BytesIO()
     with ZipFile(memory, "w") as made:
         for name, source in _sources():
             made.writestr(ZipInfo(f"{name}c"), _compiled(source))
-    descriptor = os.memfd_create("sozu_trio code")
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(memory.getbuffer())
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(memory.getbuffer())
 
 
 def _sources() -> Iterator[tuple[str, Path]]:

@@ -35,6 +35,7 @@ BODIES: dict[str, type] = {
     "session kill": bodies.SessionKillBody,
     "metrics get": bodies.MetricsBody,
     "shutdown": bodies.ShutdownBody,
+    "upgrade": bodies.UpgradeBody,
 }
 MORE = {"state load": {"content"}, "apply": {"changes"}}
 """What ctl makes of options besides."""

@@ -55,7 +55,6 @@ def test_verbs_either_look_or_change() -> None:
         ("", "verb: unknown: ''"),
         ("y" * 200, f"verb: unknown: '{'y' * 80}'"),
         ("a\nb", "verb: unknown: 'a\\nb'"),
-        ("upgrade", "not built yet: upgrading while it serves"),
         ("connection-limit show", "not built yet: limits per client address"),
         ("cluster health-check list", "not built yet: health checks"),
         ("metrics enable", "counters are plain integers here and always on"),
