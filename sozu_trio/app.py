@@ -173,9 +173,9 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
         workers=program.worker_count,
     )
     supervisor.inherit(start.sockets, shared=True)
-    replacement = start.launch and Replacement(
-        start.launch, code, heirlooms, logs.flush, start.service_manager.variables
-    )
+    replacement = None
+    if start.launch is not None:
+        replacement = Replacement(start.launch, code, heirlooms, logs.flush, start.service_manager.variables)
     with (
         trio.open_signal_receiver(*SIGNALS) as signals,
         open_control_socket(program.command_socket, heirlooms) as sock,

@@ -22,7 +22,7 @@ from sozu_trio.control.messages import PROTOCOL
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.birth import journal_path
 from sozu_trio.main.handoff import FORMAT
-from sozu_trio.nursery.kept_code import write_code
+from sozu_trio.nursery.kept_code import zipped_code
 from sozu_trio.routing.compile import compile_table
 
 USED = app, serve, worker_process
@@ -36,10 +36,11 @@ def main(descriptor: int, code: int) -> None:
         with open(descriptor, "r+b", closefd=False) as paper:
             paper.seek(0)
             answer = _answer(json.loads(paper.read()))
-            write_code(code)
             paper.seek(0)
             paper.truncate()
             paper.write(json.dumps(answer).encode())
+        with open(code, "wb", closefd=False) as kept:
+            kept.write(zipped_code())
     except OperatorError as error:
         raise SystemExit(str(error)) from None
 

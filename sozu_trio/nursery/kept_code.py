@@ -28,56 +28,46 @@ class KeptCode:
     """A memfd with the code, once `keep` has made it. Close it."""
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """`descriptor`: of a zip that this very process runs from."""
+        """`descriptor`: of a zip that this very process runs from; it stays open as long as the process runs."""
         self.descriptor = descriptor
-
-    @property
-    def path(self) -> str | None:
-        """What to put into sys.path, in a process that has the descriptor; None as long as there is no zip."""
-        return None if self.descriptor is None else path_of(self.descriptor)
+        self._made: int | None = None
 
     async def keep(self) -> None:
         """Make the zip, in a thread: 50 ms."""
         if self.descriptor is not None:
             return
         try:
-            self.descriptor = await trio.to_thread.run_sync(_zipped)
+            self._made = self.descriptor = await trio.to_thread.run_sync(_zipped)
         except (OSError, ValueError, SyntaxError) as error:
             log.warning("the code cannot be kept, later workers run what is on disk then: %s", error)
 
     def close(self) -> None:
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-            self.descriptor = None
-
-
-def path_of(descriptor: int) -> str:
-    """The path of a descriptor for the process that has it."""
-    return f"/proc/self/fd/{descriptor}"
+        if self._made is not None:
+            os.close(self._made)
+            self._made = self.descriptor = None
 
 
 def _zipped() -> int:
+    code = zipped_code()
     descriptor = os.memfd_create("sozu_trio code")
     try:
-        write_code(descriptor)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(code)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def write_code(descriptor: int) -> None:
-    """Write the code this process runs into an empty file. Raises OSError, ValueError or SyntaxError for what cannot be
-    read, compiled or written.
-    """
+def zipped_code() -> bytes:
+    """The code this process runs. Raises OSError, ValueError or SyntaxError for what cannot be read or compiled."""
     from zipfile import ZipFile, ZipInfo
 
     memory = io.BytesIO()
     with ZipFile(memory, "w") as made:
         for name, source in _sources():
             made.writestr(ZipInfo(f"{name}c"), _compiled(source))
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(memory.getbuffer())
+    return memory.getvalue()
 
 
 def _sources() -> Iterator[tuple[str, Path]]:
