@@ -62,7 +62,6 @@ from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.title import ROOM, call_thread
 from sozu_trio.nursery.worker import serve_worker
-from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.routing.state import State, with_declared
 from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.log import apply_directives
@@ -70,6 +69,8 @@ from sozu_trio.telemetry.logs import Logs
 
 log = logging.getLogger(__name__)
 
+WORKER = "sozu_trio.worker_process"
+"""What the process of a worker runs."""
 ADOPTION = 10.0
 """Seconds that workers which a main before has left get to answer, where `worker_timeout` sets no limit."""
 LAST_ANSWERS = 2.0
@@ -161,13 +162,11 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     program = start.config.program
     logs = Logs(program)
     events = Events()
-    code = KeptCode(None if start.succession is None else start.succession.code)
+    code = KeptCode(WORKER, None if start.succession is None else start.succession.code)
     heirlooms = Heirlooms(None if start.succession is None else start.succession.handoff.heirlooms)
     supervisor = Supervisor(
         program,
-        SpawnProcess(
-            "sozu_trio.worker_process", program.runtime_directory, str(int(program.log_colored)), ROOM, code=code
-        ),
+        SpawnProcess(WORKER, program.runtime_directory, str(int(program.log_colored)), ROOM, code=code),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
@@ -198,7 +197,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
                     replacement.control = control
                 if start.succession is not None:
                     await go_on(parts, start.succession, control)
-                begin_to_serve()
+                begin_to_serve(in_haste=start.succession is not None)
                 on_ready(supervisor)
                 nursery.start_soon(keep_informed, start.service_manager, supervisor, name="service manager")
                 nursery.start_soon(code.keep, name="code")
@@ -325,6 +324,8 @@ async def _serve_control(
 
 
 async def _serve_in_process(_worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+    from sozu_trio.proxy.doors import ProxyHandler  # main itself needs nothing of it: 60 ms
+
     task_status.started(Spawned(os.getpid()))
     try:
         await serve_worker(channel, ProxyHandler)

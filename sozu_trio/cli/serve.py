@@ -1,5 +1,6 @@
 """`serve`: a configuration from a file, or the embedded demonstration, until a signal says stop."""
 
+import gc
 import os
 import resource
 import select
@@ -12,7 +13,6 @@ import trio
 
 from sozu_trio import app
 from sozu_trio.cli.checking import checked_config, notice_lines, summary
-from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
 from sozu_trio.cli.pid_file import pid_file
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
@@ -38,6 +38,9 @@ def serve(path: Path | None, state_from: Path | None = None) -> None:
     `state_from`: a saved state to begin with instead of the journal, the path `none` for no state at all.
     """
     left = succession()
+    if left is not None:
+        # Until it has taken over, nobody is answered: what is made meanwhile stays for good anyhow.
+        gc.disable()
     with _explained(left):
         _serve_until_stopped(path, state_from, left)
 
@@ -95,6 +98,8 @@ async def _serve(config: Config | None, make_start: Callable[..., app.Start]) ->
     async with AsyncExitStack() as stack:
         greeting = ""
         if config is None:
+            from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
+
             config = demo_config(await stack.enter_async_context(open_demo_backends()))
             greeting = welcome()
         start = make_start(config=config)

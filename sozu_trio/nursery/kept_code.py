@@ -4,6 +4,7 @@ Workers that are started later run it, and so does main when the code that was t
 Python is not in it and is still loaded from disk, as is whatever the standard library has.
 """
 
+import importlib
 import importlib.util
 import io
 import logging
@@ -27,9 +28,12 @@ HEADER: Final = 16
 class KeptCode:
     """A memfd with the code, once `keep` has made it. Close it."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        """`descriptor`: of a zip that this very process runs from; it stays open as long as the process runs."""
+    def __init__(self, module: str, descriptor: int | None = None) -> None:
+        """`module`: what workers run, and what it imports is kept as well as what this process runs. `descriptor`: of
+        a zip that this very process runs from; it stays open as long as the process runs.
+        """
         self.descriptor = descriptor
+        self._module = module
         self._made: int | None = None
 
     async def keep(self) -> None:
@@ -37,8 +41,8 @@ class KeptCode:
         if self.descriptor is not None:
             return
         try:
-            self._made = self.descriptor = await trio.to_thread.run_sync(_zipped)
-        except (OSError, ValueError, SyntaxError) as error:
+            self._made = self.descriptor = await trio.to_thread.run_sync(_zipped, self._module)
+        except (OSError, ValueError, SyntaxError, ImportError) as error:
             log.warning("the code cannot be kept, later workers run what is on disk then: %s", error)
 
     def close(self) -> None:
@@ -47,7 +51,8 @@ class KeptCode:
             self._made = self.descriptor = None
 
 
-def _zipped() -> int:
+def _zipped(module: str) -> int:
+    importlib.import_module(module)
     code = zipped_code()
     descriptor = os.memfd_create("sozu_trio code")
     try:
