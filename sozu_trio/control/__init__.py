@@ -18,6 +18,9 @@ strict_json   JSON and no wider
 frames        bytes ↔ lines
 client        the other end, for programs on Trio or asyncio
 
+heirlooms     descriptors that one image of main leaves to the next
+lock          a file that is locked as long as something is ours
+
 What outlives the process:
 
 journal        every acknowledged change; journal_file (how it grows), journal_lines (its form), journal_read (what of

@@ -32,8 +32,10 @@
     crew        all workers at once
     door        where the next main finds a worker
     spawn       workers as processes
+    kept_code   what later workers run, whatever stands on disk meanwhile
     where       where a process hangs
     adoption    workers that a main before has left
+    estate      what one supervisor leaves to the next one of the same process
     steering    which sockets get new connections
     hands       more workers, or fewer
     supervisor  main: changes over workers, the listening sockets, the end

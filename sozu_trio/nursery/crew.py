@@ -15,6 +15,7 @@ from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.asking import ask_all
+from sozu_trio.nursery.estate import WorkerLeft
 from sozu_trio.nursery.post import Found, Post, Spawn, Spawned
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
@@ -208,7 +209,7 @@ class Crew:
                 patience = self._patience if post.patience is None else post.patience
                 worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
                 if found is not None:
-                    worker.listening = set(found.listening)
+                    worker.listening, worker.generation = set(found.listening), found.generation
                 # It ends by itself after its last word; whoever says none is of no use any more.
                 said_all = await self._hear(worker, spawned, post, task_status)
                 if found is not None:
@@ -292,6 +293,23 @@ class Crew:
         for worker in (*self.workers, *self.leaving):
             total.add(worker.counters)
         return total
+
+    def left(self, generation: int) -> tuple[list[WorkerLeft], Counters]:
+        """The living, and what the others have counted, for the next image of main. `generation`: that in force."""
+        past, left = Counters(), []
+        past.add(self._past)
+        for worker in (*self.workers, *self.leaving):
+            if worker.over:
+                past.add(worker.counters)
+                continue
+            confirmed = generation if worker.generation == generation and not worker.uncut else None
+            numbers = worker.counters.numbers()
+            left.append(WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers))
+        return left, past
+
+    def go_on_with(self, past: Counters) -> None:
+        """What workers of the image before have counted that are no more."""
+        self._past.add(past)
 
     def free_ids(self, many: int) -> list[int]:
         """The lowest ids that nobody has, not even one that still drains."""

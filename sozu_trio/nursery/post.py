@@ -40,6 +40,8 @@ class Found(Protocol):
     channel: Channel[Report]
     listening: set[ListenerKey]
     """Where it accepts on sockets of its own."""
+    generation: int | None
+    """The one it serves by; None = to be told everything anew."""
     seconds_left: float | None
     """Of one that leaves: how long until it cuts what it has; None = never."""
     given_up: bool

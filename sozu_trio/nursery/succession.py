@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from sozu_trio.config.program import Program
+from sozu_trio.control.answering import Progress
 from sozu_trio.control.messages import HandOver, Stop, TakeOver
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.asking import ask_all
@@ -24,6 +25,7 @@ from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.transaction import Following, Target, prepare
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.drains import grace_of
+from sozu_trio.telemetry.plural import count
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,14 @@ class Succession:
         self._sockets = sockets
         self._loans = loans
         self._refuse_while_stopping = refuse_while_stopping
+
+    async def until_left(self, worker_id: int, tell: Progress) -> None:
+        """Wait until nobody of that id drains any more; `tell` hears of who does."""
+        for worker in self._crew.leaving:
+            if worker.worker_id == worker_id:
+                sessions = count(worker.counters.sessions, "session")
+                await tell(f"worker {worker_id}: waiting for {sessions} of the one before (pid {worker.pid})", {})
+                await self._crew.until_left(worker_id)
 
     async def begin(self, worker_id: int) -> WorkerHandle:
         """Start a successor. Raises OperatorError when it does not begin."""

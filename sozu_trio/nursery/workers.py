@@ -134,6 +134,11 @@ class WorkerHandle:
     def who(self) -> Who:
         return Who(self.leaving, self.worker_id, self.pid)
 
+    @property
+    def descriptor(self) -> int:
+        """Of the channel."""
+        return self._channel.fileno()
+
     async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
         worker's reason, or when it ended without one.
