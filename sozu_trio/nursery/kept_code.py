@@ -11,7 +11,7 @@ import logging
 import marshal
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -53,7 +53,7 @@ class KeptCode:
 
 def _zipped(module: str) -> int:
     importlib.import_module(module)
-    code = zipped_code()
+    code = zipped_code(trio.from_thread.check_cancelled)
     descriptor = os.memfd_create("sozu_trio code")
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -64,13 +64,17 @@ def _zipped(module: str) -> int:
     return descriptor
 
 
-def zipped_code() -> bytes:
-    """The code this process runs. Raises OSError, ValueError or SyntaxError for what cannot be read or compiled."""
+def zipped_code(rest: Callable[[], None] = lambda: None) -> bytes:
+    """The code this process runs. `rest` is called now and then, and whatever it raises passes.
+
+    Raises OSError, ValueError or SyntaxError for what cannot be read or compiled.
+    """
     from zipfile import ZipFile, ZipInfo
 
     memory = io.BytesIO()
     with ZipFile(memory, "w") as made:
         for name, source in _sources():
+            rest()
             made.writestr(ZipInfo(f"{name}c"), _compiled(source))
     return memory.getvalue()
 

@@ -6,6 +6,7 @@ settings it began with. The State it is told anew.
 
 import contextlib
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -23,6 +24,8 @@ PATIENCE = 5.0
 """Seconds whoever knocks may take to say who they are."""
 BACKLOG = 64
 """Mains that wait at the door of a worker which is stuck."""
+AWAY = 2.0
+"""Seconds without a main that are nothing to complain of."""
 PAUSE = 1.0
 """Seconds until the next try where a connection could not be taken."""
 AT_ONCE = 100
@@ -103,6 +106,33 @@ def _spare() -> int | None:
     with contextlib.suppress(OSError):
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     return None
+
+
+async def await_main(next_main: Callable[[], Awaitable[Channel[Ask]]], patience: float) -> Channel[Ask]:
+    """What `next_main` returns, and a complaint once that takes long; the limit of it, `patience` seconds, is the
+    caller's. Raises trio.ClosedResourceError as `next_main` does, in no group.
+    """
+    complaining = trio.CancelScope()
+
+    async def complain() -> None:
+        with complaining:
+            # One that replaces itself is back by then.
+            await trio.sleep(AWAY)
+            log.warning("main is gone: serving on %s", _spelled(patience))
+
+    try:
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(complain, name="main is gone")
+            found = await next_main()
+            complaining.cancel(reason="another main has come")
+            return found
+    except* trio.ClosedResourceError:
+        pass
+    raise trio.ClosedResourceError
+
+
+def _spelled(patience: float) -> str:
+    return f"for {patience:g} s" if patience < math.inf else "until another comes"
 
 
 async def introduce(channel: Channel[Ask], itself: Adopted, held: Iterable[Held], place: int) -> None:

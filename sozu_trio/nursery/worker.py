@@ -59,14 +59,12 @@ from sozu_trio.nursery.leaving import Leaving, taken_over
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listening import Listening
 from sozu_trio.nursery.looks import Service, drains_by_listener, list_sessions, sessions_by_listener, tree_of
-from sozu_trio.nursery.orphan import OtherProtocol, introduce
+from sozu_trio.nursery.orphan import OtherProtocol, await_main, introduce
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
 
 log = logging.getLogger(__name__)
 
-MAIN_AWAY = 2.0
-"""Seconds without main that are nothing to complain of."""
 RELIEF = 16
 """Descriptors to be given back at a time when they have run out."""
 
@@ -183,7 +181,7 @@ class Worker:
         timeout = self._begin.program.orphan_timeout or math.inf
         found: Channel[Ask] | None = None
         with trio.move_on_after(timeout), contextlib.suppress(trio.ClosedResourceError):
-            found = await self._await_main(process, timeout)
+            found = await await_main(partial(process.next_main, self._introduce), timeout)
         if found is None:
             log.warning("no main has come to stay: stopping")
             return False
@@ -191,27 +189,6 @@ class Worker:
         log.info("another main has come")
         await self._telling.count()
         return True
-
-    async def _await_main(self, process: OwnProcess, timeout: float) -> Channel[Ask]:
-        """Raises trio.ClosedResourceError as `next_main` does, in no group."""
-        complaining = trio.CancelScope()
-
-        async def complain() -> None:
-            with complaining:
-                # One that replaces itself is back by then.
-                await trio.sleep(MAIN_AWAY)
-                patience = f"for {timeout:g} s" if timeout < math.inf else "until another comes"
-                log.warning("main is gone: serving on %s", patience)
-
-        try:
-            async with trio.open_nursery() as waiting:
-                waiting.start_soon(complain, name="main is gone")
-                found = await process.next_main(self._introduce)
-                complaining.cancel(reason="another main has come")
-                return found
-        except* trio.ClosedResourceError:
-            pass
-        raise trio.ClosedResourceError
 
     async def _introduce(self, channel: Channel[Ask]) -> None:
         assert self._process is not None

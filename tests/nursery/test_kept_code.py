@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import trio
 
 from sozu_trio.nursery import kept_code
 from sozu_trio.nursery.kept_code import KeptCode, zipped_code
@@ -56,7 +57,7 @@ async def test_one_that_this_process_runs_from_is_neither_made_anew_nor_closed(t
 async def test_where_it_cannot_be_made_the_code_on_disk_has_to_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> bytes:
+    def fail(_rest: object) -> bytes:
         raise SyntaxError("half written")
 
     monkeypatch.setattr(kept_code, "zipped_code", fail)
@@ -72,3 +73,11 @@ def test_no_tests_and_nothing_of_the_standard_library() -> None:
     assert {"sozu_trio/__init__.pyc", "sozu_trio/nursery/kept_code.pyc", "trio/_core/_run.pyc"} <= set(names)
     assert not [name for name in names if "/_tests/" in name or name.startswith(("os.", "json/"))]
     assert len(names) == len(set(names))
+
+
+async def test_nobody_waits_for_it_to_end() -> None:
+    code = KeptCode("sozu_trio.worker_process")
+    with trio.move_on_after(0.01) as limit:
+        await code.keep()
+    assert limit.cancelled_caught == (code.descriptor is None)
+    code.close()
