@@ -196,7 +196,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
                 if replacement is not None:
                     replacement.control = control
                 if start.succession is not None:
-                    await go_on(parts, start.succession, control)
+                    nursery.start_soon(go_on, parts, start.succession, control, name="upgrade")
                 begin_to_serve(in_haste=start.succession is not None)
                 on_ready(supervisor)
                 nursery.start_soon(keep_informed, start.service_manager, supervisor, name="service manager")

@@ -42,7 +42,8 @@ async def test_who_asked_is_told_which_version_runs_now(tmp_path: Path) -> None:
         assert answer.content["before"] == "1"
         assert answer.content["version"] == __version__
         assert [each["id"] for each in answer.content["workers"]] == [0]
-        assert told == [answer.message]
+        assert told[0] == answer.message
+        assert told[-1].startswith("worker 0: pid ")
         assert 'result="ok" verb="upgrade"' in main.audited[-1]
 
 
@@ -64,7 +65,8 @@ async def test_where_a_signal_has_asked_the_log_has_it(
     ("body", "said"),
     [
         ({}, "this main was not started as a program of its own"),
-        ({"worker": 0}, "worker: not built yet: upgrading one worker; want this key left out"),
+        ({"worker": 9}, "worker: there is none with the id 9; there are 0"),
+        ({"worker": 0, "python": "/x"}, "python: found '/x' and a worker; want only one of both"),
         ({"pythn": "x"}, "pythn: unknown key"),
     ],
 )
