@@ -115,17 +115,26 @@ class Departure:
         offering = _Offering(node, _parcel(node, content), descriptors)
         self._queue.append(offering)
         self._something.set()
+        if await self._is_offered(offering):
+            with trio.CancelScope(shield=True):
+                await offering.decided.wait()
+        return offering.is_taken
+
+    async def _is_offered(self, offering: _Offering) -> bool:
+        """Wait until it is, or will not be; False where it has waited too long, and is out of the queue."""
         try:
             with trio.move_on_after(LONGEST_QUEUE):
                 await offering.leaving.wait()
+        except trio.Cancelled:
+            # One that was offered after it had been cancelled, but before it ran, may be served by the successor. If it
+            # is not, its next wait is cancelled.
+            if not offering.leaving.is_set():
+                raise
         finally:
             if not offering.leaving.is_set():
                 self._queue.remove(offering)
                 self._again.set()
-        if offering.leaving.is_set():
-            with trio.CancelScope(shield=True):
-                await offering.decided.wait()
-        return offering.is_taken
+        return offering.leaving.is_set()
 
     def _can_offer(self, descriptors: int) -> bool:
         """Whether there is room, and an answer to be had soon: whoever could wait for it is better served here."""

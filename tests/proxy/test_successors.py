@@ -13,7 +13,7 @@ from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, TakeOver
 from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Taken
 from sozu_trio.nursery import arrival
-from sozu_trio.nursery.departure import BATCH
+from sozu_trio.nursery.departure import BATCH, Departure, _Offering
 from sozu_trio.nursery.listener import Door, SessionNode
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
@@ -215,6 +215,39 @@ async def test_a_hard_stop_waits_for_the_fate_of_those_in_transit(answer: str, s
         assert old.stopped.cut == (0 if answer == "taken" else 4)
         assert await is_reset(clients[2]) if answer == "died" else True
         successor.die()
+    assert len([line for line in succession.lines if "/chat" in line]) == int(answer == "died")
+
+
+@pytest.mark.parametrize("answer", ["taken", "died"])
+async def test_whoever_is_cut_just_before_it_is_offered_waits_for_its_fate(
+    answer: str, start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So soon before that its task has not run since."""
+    next_batch = Departure._next_batch
+
+    def cut_first(self: Departure) -> list[_Offering]:
+        for offering in self._queue:
+            offering.node.scope.cancel(reason="killed by the operator")
+        return next_batch(self)
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        clients = await one_of_each(succession)
+        monkeypatch.setattr(Departure, "_next_batch", cut_first)
+        successor = Successor(await succession.hand_over(old))
+        assert len((await successor.offered()).parcels) == 4
+        await trio.sleep(100)
+        assert len(await old.sessions()) == 4
+        if answer == "taken":
+            await successor.channel.send(Taken(taken=(0, 1, 2, 3), refused=(), room=500))
+            await old.over.wait()
+            for client in clients:
+                with pytest.raises(BlockingIOError):
+                    os.read(client.stream.socket.fileno(), 1)
+        successor.die()
+        await old.over.wait()
+        for client in clients[2:]:
+            assert await is_reset(client) == (answer == "died")
     assert len([line for line in succession.lines if "/chat" in line]) == int(answer == "died")
 
 
