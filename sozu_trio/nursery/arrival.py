@@ -19,6 +19,7 @@ import trio
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.moves import Learned, Offer, Offered, Parcel, Taken
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.link import BROKEN
 from sozu_trio.nursery.listener import Doorkeeping, ListenerNode, Resume, SessionNode
 from sozu_trio.routing.state import ListenerKey
 
@@ -63,13 +64,16 @@ class Arrival:
 
     async def run(self) -> None:
         """Take what is offered until the worker before has ended. Closes the channel."""
-        # It is reset, not ended, where the worker before had not read an answer.
-        with contextlib.closing(self._channel), self._scope, contextlib.suppress(OSError):
+        with contextlib.closing(self._channel), self._scope:
             try:
                 while await self._answer_next():
                     pass
             except ChannelError as error:
                 log.error("the worker before makes no sense; it keeps the sessions it has: %s", error)
+            except OSError as error:
+                # It is reset, not ended, where the worker before had not read an answer.
+                if error.errno not in BROKEN:
+                    log.error("no answer for the worker before; it keeps the sessions it has: %s", error)
 
     async def _answer_next(self) -> bool:
         """Answer the next offer; whether there was one."""
@@ -164,7 +168,11 @@ class Spare:
             most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             if most == resource.RLIM_INFINITY:
                 most = sys.maxsize
-            self._left = most - len(os.listdir(OPEN)) - RESERVE
+            try:
+                self._left = most - len(os.listdir(OPEN)) - RESERVE
+            except OSError:
+                # To count them takes one.
+                self._left = 0
             self._counted_at = trio.current_time()
         return max(0, self._left)
 

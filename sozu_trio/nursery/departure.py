@@ -71,9 +71,11 @@ class Departure:
         nodes: Collection[ListenerNode],
         learned: Learned,
         report: Callable[[int, int], Awaitable[None]],
+        report_stranded: Callable[[int], Awaitable[None]],
     ) -> None:
         """`nodes`: listeners whose sessions are to move, also as they change. `learned` is said first.
-        `report(moved, left)` is called when everybody who was there then has been looked at.
+        `report(moved, left)` is called when everybody who was there then has been looked at, and
+        `report_stranded(left)` after that, where the channel ends while sessions are left.
         """
         self.moved = 0
         self.looked = trio.Event()
@@ -82,6 +84,7 @@ class Departure:
         self._nodes = nodes
         self._learned = learned
         self._report = report
+        self._report_stranded = report_stranded
         self._is_over = False
         """The channel has ended, or is of no use any more."""
         self._is_finished = False
@@ -166,14 +169,22 @@ class Departure:
             while not self._is_over:
                 await self._again.wait()
                 await self._try_again()
+            await self._tell_stranded()
             nursery.cancel_scope.cancel(reason="the successor's channel has ended")
 
     async def _tell(self) -> None:
         if self._is_finished:
             return
-        left = sum(len(node.sessions) for node in self._nodes)
+        left = self._left()
         log.info("%d sessions have moved to the next worker, %d are left for now", self.moved, left)
         await self._report(self.moved, left)
+
+    async def _tell_stranded(self) -> None:
+        if not self._is_finished and (left := self._left()):
+            await self._report_stranded(left)
+
+    def _left(self) -> int:
+        return sum(len(node.sessions) for node in self._nodes)
 
     async def _try_again(self) -> None:
         """In a while, for those for whom there was no room."""

@@ -12,7 +12,19 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import trio
 
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
-from sozu_trio.control.messages import Ask, Counted, HandedOver, Happened, Lines, Logged, Look, Reply, Report, Stopped
+from sozu_trio.control.messages import (
+    Ask,
+    Counted,
+    HandedOver,
+    Happened,
+    Lines,
+    Logged,
+    Look,
+    Reply,
+    Report,
+    Stopped,
+    Stranded,
+)
 from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.cuts import Removed
 from sozu_trio.routing.state import ListenerKey
@@ -119,6 +131,8 @@ class WorkerHandle:
         """What it said when it had looked once at all that it could hand over."""
         self.has_looked = trio.Event()
         """It has said that, or is gone."""
+        self.stranded = False
+        """Its channel to the successor has ended, and it has sessions left."""
         self.over = False
         """It has said its last, or is gone."""
         self.answering = True
@@ -224,6 +238,8 @@ class WorkerHandle:
             case HandedOver():
                 self.handed_over = report
                 self.has_looked.set()
+            case Stranded():
+                self.stranded = True
             case Stopped():
                 self.stopped = report
 

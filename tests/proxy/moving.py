@@ -32,6 +32,7 @@ from sozu_trio.control.messages import (
     Reply,
     Stop,
     Stopped,
+    Stranded,
     TakeOver,
     Unlisten,
 )
@@ -82,6 +83,7 @@ class Moving:
         self.channel = Channel(sock, REPORTS)
         self.lines: list[str] = []
         self.handed_over: list[HandedOver] = []
+        self.stranded: list[Stranded] = []
         self.stopped: Stopped | None = None
         self.nodes: set[ListenerNode] = set()
         """Listeners that have had sessions."""
@@ -139,6 +141,8 @@ class Moving:
                     self.lines += report.lines.split("\n")
                 case HandedOver():
                     self.handed_over.append(report)
+                case Stranded():
+                    self.stranded.append(report)
                 case Stopped():
                     self.stopped = report
             self._heard.set()

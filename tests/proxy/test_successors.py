@@ -10,10 +10,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.control.channel import Channel, close_all
-from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, TakeOver
+from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, Stranded, TakeOver
 from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Taken
 from sozu_trio.nursery import arrival
-from sozu_trio.nursery.departure import BATCH, Departure, _Offering
+from sozu_trio.nursery.departure import BATCH, PAUSE, Departure, _Offering
 from sozu_trio.nursery.listener import Door, SessionNode
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
@@ -98,6 +98,8 @@ async def test_one_that_dies_before_it_took_them_loses_nothing(after: str, start
         successor.die()
         said = await old.moves()
         assert (said.moved, said.left) == (0, 4)
+        await trio.sleep(PAUSE + 0.1)
+        assert old.stranded == [Stranded(left=4)]
         if after in ("offer", "first batch"):
             assert await clients[2].receive_exactly(4) == b"wait"
         await all_go_on(clients)
@@ -124,6 +126,7 @@ async def test_one_that_dies_after_it_took_them_has_them(start_backend: StartBac
         await old.over.wait()
         assert old.stopped is not None
         assert old.stopped.cut == 0
+        assert not old.stranded
         # Nothing was said to the peers: their connections are as open as before.
         for client in clients:
             client.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -268,6 +271,7 @@ async def test_a_soft_stop_lets_the_idle_leave_and_nobody_moves_any_more(start_b
         await old.over.wait()
         assert old.stopped is not None
         assert old.stopped.cut == 2
+        assert not old.stranded
         successor.die()
 
 
@@ -388,6 +392,46 @@ async def test_descriptors_that_are_lost_are_no_sessions_that_are(
         assert not lose
         assert len(await new.sessions()) == 4
         await all_go_on(clients)
+
+
+async def test_one_that_cannot_even_count_its_descriptors_has_no_room_for_now(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir = os.listdir
+    free = [False]
+
+    def fail_at_first(path: str) -> list[str]:
+        if path == arrival.OPEN and not free[0]:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail_at_first)
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        _, said = await succession.succeed()
+        assert (said.moved, said.left) == (0, 4)
+        await trio.sleep(5)
+        await all_go_on(clients)
+        free[0] = True
+        await succession.workers[0].over.wait()
+        assert not succession.workers[0].stranded
+        await all_go_on(clients)
+
+
+async def test_an_end_of_the_channel_for_want_of_something_is_complained_of(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(self: arrival.Arrival) -> bool:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(arrival.Arrival, "_answer_next", fail)
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        _, said = await succession.succeed()
+        assert (said.moved, said.left) == (0, 4)
+        await all_go_on(clients)
+        assert succession.workers[0].stranded == [Stranded(left=4)]
+    assert "it keeps the sessions it has: [Errno 12] Cannot allocate memory" in caplog.text
 
 
 async def test_an_answer_that_makes_no_sense_is_taken_for_yes(
