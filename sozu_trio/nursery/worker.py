@@ -214,6 +214,7 @@ class Worker:
         except DescriptorsLost as loss:
             # No reason to lose every session as well. Main waits in vain only where the serial was lost too.
             log.error("%s", loss)
+            self._relieve()
             if isinstance(loss.message, Ask):
                 await self._link.send(Reply(serial=loss.message.serial, failure=str(loss)))
             return True

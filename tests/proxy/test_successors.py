@@ -11,13 +11,13 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, Stranded, TakeOver
-from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Taken
+from sozu_trio.control.moves import OFFERS, KeptAlive, Learned, Offer, Offered, Taken
 from sozu_trio.nursery import arrival
 from sozu_trio.nursery.departure import BATCH, PAUSE, Departure, _Offering
 from sozu_trio.nursery.listener import Door, SessionNode
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
-from tests.nursery.parts import tcp_pair
+from tests.nursery.parts import every_descriptor_taken, tcp_pair
 from tests.proxy.moving import ROOM, Succession, Successor, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.test_tunnels import SWITCH, open_tunnel
@@ -416,6 +416,20 @@ async def test_one_that_cannot_even_count_its_descriptors_has_no_room_for_now(
         await succession.workers[0].over.wait()
         assert not succession.workers[0].stranded
         await all_go_on(clients)
+
+
+async def test_one_without_a_free_descriptor_hands_over(start_backend: StartBackend) -> None:
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        await one_of_each(succession)
+        first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with second, every_descriptor_taken():
+            await old.ask(HandOver, second.fileno(), grace=60)
+        successor = Successor(Channel(first, OFFERS))
+        assert len((await successor.offered()).parcels) == 4
+        await successor.channel.send(Taken(taken=(0, 1, 2, 3), refused=(), room=500))
+        await old.over.wait()
+        successor.die()
 
 
 async def test_an_end_of_the_channel_for_want_of_something_is_complained_of(
