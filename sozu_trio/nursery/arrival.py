@@ -10,8 +10,10 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import trio
@@ -74,6 +76,8 @@ class Arrival:
                 # It is reset, not ended, where the worker before had not read an answer.
                 if error.errno not in BROKEN:
                     log.error("no answer for the worker before; it keeps the sessions it has: %s", error)
+            except Exception:
+                log.exception("an error of ours; the worker before keeps the sessions it has")
 
     async def _answer_next(self) -> bool:
         """Answer the next offer; whether there was one."""
@@ -105,19 +109,29 @@ class Arrival:
         self._spare.use(wanted)
         sockets = _sockets(descriptors)
         fate = _Fate()
-        refused = []
-        for place, parcel in enumerate(offered.parcels):
-            own = [next(sockets) for _ in range(parcel.sockets)]
-            if not self._begin(parcel, own, fate):
-                refused.append(place)
-                for sock in own:
-                    sock.close()
-        taken = sorted(set(range(len(offered.parcels))) - set(refused))
         try:
+            refused = self._begin_all(offered.parcels, sockets, fate)
+            taken = sorted(set(range(len(offered.parcels))) - set(refused))
             await self._channel.send(self._taken(taken, refused))
             fate.is_taken = True
         finally:
             fate.known.set()
+            for sock in sockets:
+                sock.close()
+
+    def _begin_all(self, parcels: tuple[Parcel, ...], sockets: deque[socket.socket], fate: _Fate) -> list[int]:
+        """Start the tasks of sessions, whose sockets are taken out of `sockets`; the places of those refused."""
+        refused = []
+        for place, parcel in enumerate(parcels):
+            own = list(islice(sockets, parcel.sockets))
+            begins = self._begin(parcel, own, fate)
+            for _ in own:
+                sock = sockets.popleft()
+                if not begins:
+                    sock.close()
+            if not begins:
+                refused.append(place)
+        return refused
 
     def _taken(self, taken: list[int] | None = None, refused: list[int] | None = None) -> Taken:
         return Taken(taken=tuple(taken or ()), refused=tuple(refused or ()), room=self._spare.count())
@@ -148,12 +162,12 @@ async def _go_on(node: SessionNode, backend: socket.socket | None, resume: Resum
             backend.close()
 
 
-def _sockets(descriptors: list[int]) -> Iterator[socket.socket]:
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+def _sockets(descriptors: list[int]) -> deque[socket.socket]:
+    sockets = deque(socket.socket(fileno=descriptor) for descriptor in descriptors)
     for sock in sockets:
         # They are so already, but Python does not know.
         sock.setblocking(False)
-    return iter(sockets)
+    return sockets
 
 
 class Spare:

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import socket
+from typing import Any
 
 import pytest
 import trio
@@ -11,10 +12,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, Stranded, TakeOver
-from sozu_trio.control.moves import OFFERS, KeptAlive, Learned, Offer, Offered, Taken
+from sozu_trio.control.moves import OFFERS, KeptAlive, Learned, Offer, Offered, Parcel, Taken
 from sozu_trio.nursery import arrival
 from sozu_trio.nursery.departure import BATCH, PAUSE, Departure, _Offering
-from sozu_trio.nursery.listener import Door, SessionNode
+from sozu_trio.nursery.listener import Door, Resume, SessionNode
+from sozu_trio.proxy.tunnels import record_as_json
+from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
 from tests.nursery.parts import every_descriptor_taken, tcp_pair
@@ -416,6 +419,50 @@ async def test_one_that_cannot_even_count_its_descriptors_has_no_room_for_now(
         await succession.workers[0].over.wait()
         assert not succession.workers[0].stranded
         await all_go_on(clients)
+
+
+async def test_an_error_of_ours_in_the_middle_of_a_batch_leaves_all_where_they_are(
+    start_backend: StartBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    admitted: list[Parcel] = []
+
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        new = await succession.start()
+        resumption = new.admit
+        assert resumption is not None
+
+        def admit(parcel: Parcel) -> Resume | None:
+            admitted.append(parcel)
+            if len(admitted) == 3:
+                raise RuntimeError("no idea")
+            return resumption(parcel)
+
+        new.admit = admit
+        said = await succession.move(succession.workers[0], new)
+        assert (said.moved, said.left) == (0, 4)
+        await wait_all_tasks_blocked()
+        assert len(admitted) == 3
+        assert await new.sessions() == []
+        await all_go_on(clients)
+        assert succession.workers[0].stranded == [Stranded(left=4)]
+    assert "an error of ours; the worker before keeps the sessions it has" in caplog.text
+
+
+async def test_a_tunnel_whose_record_has_other_members_stays_where_it_is(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell(record: AccessRecord) -> dict[str, Any]:
+        return {**record_as_json(record), "mood": "good"}
+
+    monkeypatch.setattr("sozu_trio.proxy.tunnels.record_as_json", tell)
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        new, said = await succession.succeed()
+        assert (said.moved, said.left) == (2, 2)
+        assert len(await new.sessions()) == 2
+        await all_go_on(clients)
+    assert "stays where it is: a record with other members: ['mood']" in caplog.text
 
 
 async def test_one_without_a_free_descriptor_hands_over(start_backend: StartBackend) -> None:
