@@ -11,7 +11,7 @@ import resource
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -50,7 +50,7 @@ class Arrival:
         channel: Channel[Offer],
         listeners: Mapping[ListenerKey, ListenerNode],
         doors: Doorkeeping,
-        learn: Callable[[Learned], None],
+        learn: Callable[[Learned], Awaitable[None]],
     ) -> None:
         """`listeners`: where sessions may go on, also as that changes. `learn` takes what is known of backends."""
         self._channel = channel
@@ -96,7 +96,7 @@ class Arrival:
             await self._take(message, descriptors)
             return True
         close_all(descriptors)
-        self._learn(message)
+        await self._learn(message)
         await self._channel.send(self._taken())
         return True
 

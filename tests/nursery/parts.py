@@ -173,7 +173,7 @@ class FakeHandler:
     def learned(self) -> Learned:
         return Learned(failing=())
 
-    def learn(self, learned: Learned) -> None:
+    async def learn(self, learned: Learned) -> None:
         self.learned_of.append(learned)
 
     def _admit(self, parcel: Parcel) -> Resume | None:
