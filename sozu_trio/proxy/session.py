@@ -75,6 +75,7 @@ async def _first_bytes(stream: Stream, limit: float, node: SessionNode) -> bytes
     """
     drain = node.listener.drain
     deadline = node.started + limit
+    released = False
     while True:
         if node.listener.departure is not None and await depart(node, lambda: None):
             stream.leave()
@@ -84,8 +85,8 @@ async def _first_bytes(stream: Stream, limit: float, node: SessionNode) -> bytes
             try:
                 return await stream.receive(READ_SIZE)
             finally:
-                drain.leave_idle(scope)
-        if node.listener.departure is None or trio.current_time() >= deadline:
+                released = drain.leave_idle(scope)
+        if released or node.listener.departure is None or trio.current_time() >= deadline:
             break
     with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
         return await stream.receive(READ_SIZE)

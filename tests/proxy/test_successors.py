@@ -479,6 +479,32 @@ async def test_one_without_a_free_descriptor_hands_over(start_backend: StartBack
         successor.die()
 
 
+@pytest.mark.parametrize("listener", ["", "expect_proxy = true"])
+async def test_the_idle_for_whom_there_is_no_room_leave_where_descriptors_are_needed(
+    listener: str, start_backend: StartBackend
+) -> None:
+    async with open_succession(await start_backend(serve), http_listener=listener) as succession:
+        old = succession.workers[0]
+        clients = [await succession.client() for _ in range(2)]
+        if not listener:
+            await served(clients[0])
+        await wait_all_tasks_blocked()
+        successor = Successor(await succession.hand_over(old))
+        await successor.hear()
+        await successor.channel.send(Taken(taken=(), refused=(), room=0))
+        assert (await old.moves()).left == 2
+        await wait_all_tasks_blocked()
+        begun = trio.current_time()
+        assert old.proxy.relieve() >= 2
+        for client in clients:
+            assert await client.receive_all() == b""
+        assert trio.current_time() == pytest.approx(begun, abs=0.5)
+        await old.over.wait()
+        assert old.stopped is not None
+        assert old.stopped.cut == 0
+        successor.die()
+
+
 async def test_an_end_of_the_channel_for_want_of_something_is_complained_of(
     start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
