@@ -199,7 +199,7 @@ class Door:
         except BaseException:
             # Nothing but cancellation passes the guard, alone or in groups.
             self._node.cut += 1
-            if self._node.is_left:
+            if self._node.is_left and not self._node.drain.started:
                 log.warning("session %s (%s of %s) was cut: it could not move", node.name, node.kind, node.client)
             raise
         finally:

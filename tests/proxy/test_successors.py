@@ -334,6 +334,24 @@ async def test_a_cut_of_its_backend_waits_for_the_fate_of_one_in_transit(
     assert len(succession.lines) == (2 if answer == "died" else 0)
 
 
+@pytest.mark.parametrize("ends", ["time", "stop"])
+async def test_only_whoever_time_has_run_out_for_is_said_to_have_been_unable_to_move(
+    ends: str, start_backend: StartBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnel = await open_tunnel(succession, "tcp")
+        await wait_all_tasks_blocked()
+        Successor(await succession.hand_over(old, grace=10)).die()
+        if ends == "stop":
+            await old.ask(Stop, grace=0)
+        await old.over.wait()
+        assert await is_reset(tunnel)
+        assert old.stopped is not None
+        assert old.stopped.cut == 1
+    assert ("was cut: it could not move" in caplog.text) == (ends == "time")
+
+
 async def test_left_without_a_successor_idle_ones_are_served_until_the_deadline(start_backend: StartBackend) -> None:
     async with open_succession(await start_backend(serve)) as succession:
         old = succession.workers[0]
