@@ -25,6 +25,7 @@ import trio
 
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
+from sozu_trio.control.codec import warm
 from sozu_trio.control.messages import (
     Adopt,
     Adopted,
@@ -48,7 +49,7 @@ from sozu_trio.control.messages import (
     TakeOver,
     Unlisten,
 )
-from sozu_trio.control.moves import OFFERS
+from sozu_trio.control.moves import KINDS, OFFERS
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.arrival import Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
@@ -84,6 +85,7 @@ async def serve_worker(
     close_all(descriptors)
     if not isinstance(begin, Begin):
         raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
+    warm(KINDS)
     handler = make_handler(begin.program, begin.worker_id)
     if process is not None:
         process.begin(begin.program)
