@@ -12,7 +12,6 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -22,7 +21,7 @@ from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.moves import Learned, Offer, Offered, Parcel, Taken
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.link import BROKEN
-from sozu_trio.nursery.listener import Doorkeeping, ListenerNode, Resume, SessionNode
+from sozu_trio.nursery.listener import Doorkeeping, Fate, ListenerNode, Resume, SessionNode
 from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
@@ -32,14 +31,6 @@ RESERVE: Final = 64
 COUNT_AGAIN: Final = 1.0
 """Seconds after which descriptors are counted again: a list of ten thousand takes milliseconds."""
 OPEN: Final = "/proc/self/fd"
-
-
-@dataclass(slots=True, eq=False)
-class _Fate:
-    """Of one batch."""
-
-    known: trio.Event = field(default_factory=trio.Event)
-    is_taken: bool = False
 
 
 class Arrival:
@@ -108,18 +99,18 @@ class Arrival:
             raise ChannelError(f"{len(descriptors)} descriptors came for sessions that have {wanted}")
         self._spare.use(wanted)
         sockets = _sockets(descriptors)
-        fate = _Fate()
+        fate = Fate(is_ours=False)
         try:
             refused = self._begin_all(offered.parcels, sockets, fate)
             taken = sorted(set(range(len(offered.parcels))) - set(refused))
             await self._channel.send(self._taken(taken, refused))
-            fate.is_taken = True
+            fate.is_ours = True
         finally:
             fate.known.set()
             for sock in sockets:
                 sock.close()
 
-    def _begin_all(self, parcels: tuple[Parcel, ...], sockets: deque[socket.socket], fate: _Fate) -> list[int]:
+    def _begin_all(self, parcels: tuple[Parcel, ...], sockets: deque[socket.socket], fate: Fate) -> list[int]:
         """Start the tasks of sessions, whose sockets are taken out of `sockets`; the places of those refused."""
         refused = []
         for place, parcel in enumerate(parcels):
@@ -136,7 +127,7 @@ class Arrival:
     def _taken(self, taken: list[int] | None = None, refused: list[int] | None = None) -> Taken:
         return Taken(taken=tuple(taken or ()), refused=tuple(refused or ()), room=self._spare.count())
 
-    def _begin(self, parcel: Parcel, sockets: list[socket.socket], fate: _Fate) -> bool:
+    def _begin(self, parcel: Parcel, sockets: list[socket.socket], fate: Fate) -> bool:
         """Start the task of a session, which waits for its `fate`; whether it has a place here."""
         listener = self._listeners.get((parcel.transport, parcel.address))
         resume = self._doors.admit(parcel)
@@ -145,17 +136,18 @@ class Arrival:
         sock, backend = (*sockets, None)[:2]
         assert sock is not None
         node = SessionNode(parcel.name, sock, tuple(parcel.peer), listener, trio.current_time() - parcel.age)
+        node.fate = fate
         if parcel.tunnelled is not None:
             node.kind = "websocket" if parcel.tunnelled.upgraded else "tcp"
         listener.door.take_in(node, lambda node: _go_on(node, backend, resume, fate))
         return True
 
 
-async def _go_on(node: SessionNode, backend: socket.socket | None, resume: Resume, fate: _Fate) -> None:
+async def _go_on(node: SessionNode, backend: socket.socket | None, resume: Resume, fate: Fate) -> None:
     try:
         with trio.CancelScope(shield=True):
             await fate.known.wait()
-        if fate.is_taken:
+        if fate.is_ours:
             await resume(node, backend)
     finally:
         if backend is not None:

@@ -25,7 +25,7 @@ from sozu_trio.control.channel import MOST_DESCRIPTORS, Channel
 from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Parcel, Taken, Tunnelled
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.link import BROKEN
-from sozu_trio.nursery.listener import ListenerNode, SessionNode
+from sozu_trio.nursery.listener import Fate, ListenerNode, SessionNode
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +53,17 @@ class _Offering:
     descriptors: list[int]
     leaving: trio.Event = field(default_factory=trio.Event)
     """It is being offered, or will not be."""
-    decided: trio.Event = field(default_factory=trio.Event)
-    is_taken: bool = False
+    fate: Fate = field(default_factory=lambda: Fate(is_ours=True))
+
+    def leave(self) -> None:
+        """It is being offered from now on."""
+        self.node.fate = self.fate
+        self.leaving.set()
 
     def decide(self, *, is_taken: bool) -> None:
-        self.is_taken = is_taken
+        self.fate.is_ours = not is_taken
         self.leaving.set()
-        self.decided.set()
+        self.fate.known.set()
 
 
 class Departure:
@@ -120,8 +124,8 @@ class Departure:
         self._something.set()
         if await self._is_offered(offering):
             with trio.CancelScope(shield=True):
-                await offering.decided.wait()
-        return offering.is_taken
+                await offering.fate.known.wait()
+        return not offering.fate.is_ours
 
     async def _is_offered(self, offering: _Offering) -> bool:
         """Wait until it is, or will not be; False where it has waited too long, and is out of the queue."""
@@ -247,7 +251,7 @@ class Departure:
                 self._again.set()
                 offering.decide(is_taken=False)
                 break
-            offering.leaving.set()
+            offering.leave()
             batch.append(offering)
         return batch
 

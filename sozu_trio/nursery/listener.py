@@ -39,6 +39,15 @@ COMPLAIN_EVERY = 1.0
 
 
 @dataclass(slots=True, eq=False)
+class Fate:
+    """Of a session on its way from one worker to the next, as one of the two sees it."""
+
+    is_ours: bool
+    """It is served here, or belongs here at least as long as nothing is known: to the worker that has offered it."""
+    known: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(slots=True, eq=False)
 class SessionNode:
     """One client connection in the tree."""
 
@@ -56,6 +65,8 @@ class SessionNode:
     """What to cancel to have it move: set while a tunnel runs, which is not idle and can move at any time."""
     stays: bool = False
     """A successor has refused it."""
+    fate: Fate | None = None
+    """Of its last way to another worker, or from one."""
 
     @property
     def client(self) -> Address:

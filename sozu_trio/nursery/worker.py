@@ -56,6 +56,7 @@ from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
 from sozu_trio.nursery.handler import Handler, OwnProcess
+from sozu_trio.nursery.killing import kill_session
 from sozu_trio.nursery.leaving import Leaving, taken_over
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listening import Listening
@@ -272,7 +273,7 @@ class Worker:
             case Look():
                 return await self._look(message.what, message.query)
             case Kill():
-                return self._kill(message.session)
+                return await kill_session(self._listening.nodes, message.session)
             case HandOver():
                 self._hand_over(message.grace, descriptors, branches)
             case TakeOver():
@@ -302,14 +303,6 @@ class Worker:
             case "sessions":
                 return await list_sessions(self._listening.nodes, query)
         return await self._handler.look(what, query)
-
-    def _kill(self, session: str) -> bool:
-        """Cut the session of that name; whether there was one."""
-        for listener in self._listening.nodes:
-            if node := listener.sessions.get(session):
-                node.scope.cancel(reason="killed by the operator")
-                return True
-        return False
 
     def _hand_over(self, grace: float | None, descriptors: list[int], branches: Branches) -> None:
         """Leave what there is to a successor; it stays reachable for the next main, for it may drain for long."""

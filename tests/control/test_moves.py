@@ -7,7 +7,19 @@ from hypothesis import strategies as st
 from sozu_trio.config.addresses import Address
 from sozu_trio.control import codec
 from sozu_trio.control.codec import decode, encode
-from sozu_trio.control.moves import ANSWERS, KINDS, OFFERS, Failing, KeptAlive, Learned, Offered, Parcel, Taken, Tunnelled, Way
+from sozu_trio.control.moves import (
+    ANSWERS,
+    KINDS,
+    OFFERS,
+    Failing,
+    KeptAlive,
+    Learned,
+    Offered,
+    Parcel,
+    Taken,
+    Tunnelled,
+    Way,
+)
 from sozu_trio.errors import ChannelError
 
 HERE = Address("::1", 443)

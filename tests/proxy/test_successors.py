@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, Stranded, TakeOver
 from sozu_trio.control.moves import OFFERS, KeptAlive, Learned, Offer, Offered, Parcel, Taken
-from sozu_trio.nursery import arrival
+from sozu_trio.nursery import arrival, killing
 from sozu_trio.nursery.departure import BATCH, PAUSE, Departure, _Offering
 from sozu_trio.nursery.listener import Door, Resume, SessionNode
 from sozu_trio.proxy.tunnels import record_as_json
@@ -21,7 +21,7 @@ from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
 from tests.nursery.parts import every_descriptor_taken, tcp_pair
-from tests.proxy.moving import ROOM, Succession, Successor, open_succession, without_backends
+from tests.proxy.moving import ROOM, Moving, Succession, Successor, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.test_tunnels import SWITCH, open_tunnel
 
@@ -332,6 +332,73 @@ async def test_a_cut_of_its_backend_waits_for_the_fate_of_one_in_transit(
             assert await is_reset(tunnel) == (answer == "died")
         await old.over.wait()
     assert len(succession.lines) == (2 if answer == "died" else 0)
+
+
+@pytest.mark.parametrize("answer", ["taken", "died", "late"])
+async def test_whoever_is_killed_in_transit_is_killed_where_it_ends_up(
+    answer: str, start_backend: StartBackend
+) -> None:
+    killed: list[bool | str] = []
+
+    async def kill(old: Moving, name: str) -> None:
+        try:
+            killed.append(await old.ask(Kill, session=name))
+        except AssertionError as failure:
+            killed.append(str(failure))
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnel = await open_tunnel(succession, "tcp")
+        await wait_all_tasks_blocked()
+        successor = Successor(await succession.hand_over(old))
+        (parcel,) = (await successor.offered()).parcels
+        succession.nursery.start_soon(kill, old, parcel.name)
+        await wait_all_tasks_blocked()
+        assert not killed
+        if answer == "late":
+            await trio.sleep(killing.PATIENCE + 0.1)
+            (failure,) = killed
+            assert f"{parcel.name} is on its way from one worker to the next: try again" in str(failure)
+        if answer == "taken":
+            await successor.channel.send(Taken(taken=(0,), refused=(), room=500))
+            await old.over.wait()
+            with pytest.raises(BlockingIOError):
+                os.read(tunnel.stream.socket.fileno(), 1)
+            assert killed == [False]
+        successor.die()
+        if answer == "died":
+            assert await is_reset(tunnel)
+            assert killed == [True]
+        if answer == "late":
+            await tunnel.send(b"more")
+            assert await tunnel.receive_exactly(4) == b"more"
+
+
+async def test_whoever_arrives_is_listed_by_one_worker_only(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, go = Channel[Offer].send, trio.Event()
+
+    async def send_later(self: Channel[Offer], message: object, descriptors: list[int] = []) -> None:  # noqa: B006
+        if isinstance(message, Taken) and message.taken:
+            await go.wait()
+        await send(self, message, descriptors)
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnel = await open_tunnel(succession, "tcp")
+        await wait_all_tasks_blocked()
+        new = await succession.start()
+        (name,) = await old.sessions()
+        monkeypatch.setattr(Channel, "send", send_later)
+        succession.nursery.start_soon(succession.move, old, new)
+        await wait_all_tasks_blocked()
+        assert (await old.sessions(), await new.sessions()) == ([name], [])
+        go.set()
+        await old.over.wait()
+        assert await new.sessions() == [name]
+        assert await new.ask(Kill, session=name) is True
+        assert await is_reset(tunnel)
 
 
 @pytest.mark.parametrize("ends", ["time", "stop"])
