@@ -179,16 +179,13 @@ class Worker:
     async def _find_main(self) -> bool:
         """Wait for another main; False where none has come, or none is of use any more."""
         self._generations.forget()
-        process = self._process
-        is_told_to_stop = self._stop.is_set() and self._leaves_at is None
+        process, is_told_to_stop = self._process, self._stop.is_set() and self._leaves_at is None
         if process is None or is_told_to_stop or not self._generations.generation:
             log.warning("main is gone: stopping")
             return False
         self._link.lose()
-        timeout = self._begin.program.orphan_timeout or math.inf
-        found: Channel[Ask] | None = None
-        with trio.move_on_after(timeout), contextlib.suppress(trio.ClosedResourceError):
-            found = await await_main(partial(process.next_main, self._introduce), timeout)
+        patience = self._begin.program.orphan_timeout or math.inf
+        found = await await_main(partial(process.next_main, self._introduce), patience)
         if found is None:
             log.warning("no main has come to stay: stopping")
             return False
