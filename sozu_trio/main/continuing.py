@@ -58,7 +58,9 @@ async def _go_on(parts: Parts, succession: Succession, away: float, progress: Pr
     content = {"before": left.version, "version": __version__, "away_ms": milliseconds}
     await progress(message, content)
     workers = await upgrade_workers(parts, progress)
-    return Answer(message=message, content={**content, "workers": workers})
+    return Answer(
+        message=f"upgraded from version {left.version} to {__version__}", content={**content, "workers": workers}
+    )
 
 
 async def upgrade_workers(parts: Parts, progress: Progress) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ async def test_who_asked_is_told_which_version_runs_now(tmp_path: Path) -> None:
         assert answer.content["before"] == "1"
         assert answer.content["version"] == __version__
         assert [each["id"] for each in answer.content["workers"]] == [0]
-        assert told == [answer.message]
+        assert answer.message == f"upgraded from version 1 to {__version__}"
+        assert [message.partition(", away")[0] for message in told] == [f"main: version 1 to {__version__}"]
         assert 'result="ok" verb="upgrade"' in main.audited[-1]
 
 
