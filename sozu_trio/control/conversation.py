@@ -112,11 +112,18 @@ class Conversation:
         needs that is to go on. The conversation ends when that request is answered here all the same.
         """
         self.stop()
+        while self._changes:
+            await self._refuse(self._changes.popleft())
         while self._under_way - {request_id}:
             await self._answered_one.park()
         await self._outbox.written()
         begun = self._lines.begun.decode("latin-1")
         return Handover(descriptor=self._sock.fileno(), peer=self._peer, request=request_id, begun=begun)
+
+    async def _refuse(self, request: Request) -> None:
+        message = "not carried out: another process goes on with this conversation; ask again"
+        await self._say(Reply(id=request.id, status="failure", message=message))
+        self._end(request)
 
     def go_on(self, handover: Handover, answer: Answerer) -> None:
         """Before `run`: another process has begun it, and it is `answer` that carries the request out."""

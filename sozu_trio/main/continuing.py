@@ -63,7 +63,9 @@ async def _go_on(parts: Parts, succession: Succession, away: float, progress: Pr
         workers = await replace_workers(parts.supervisor, parts.events, ids, progress)
     except OperatorError as error:
         raise OperatorError(f"{message}; but not every worker runs it: {error}") from error
-    return Answer(message=message, content={**content, "workers": workers})
+    return Answer(
+        message=f"upgraded from version {left.version} to {__version__}", content={**content, "workers": workers}
+    )
 
 
 async def _log_progress(message: str, _content: Any) -> None:

@@ -23,6 +23,7 @@ from sozu_trio.control.messages import PROTOCOL, REPORTS, Adopt, Adopted, Holdin
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.bind import bound_address
 from sozu_trio.nursery.door import doors_in, knock, owner_of, remove_door
+from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
@@ -97,9 +98,8 @@ class Orphan:
         with suppress(ChildProcessError):
             ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
             if ended is not None and (ended.si_code, ended.si_status) != (os.CLD_EXITED, 0):
-                by_itself = ended.si_code == os.CLD_EXITED
-                how = f"exit code {ended.si_status}" if by_itself else signal.Signals(ended.si_status).name
-                log.error("worker %d (pid %d) has ended with %s", self.worker_id, self.pid, how)
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                log.error("worker %d (pid %d) has ended with %s", self.worker_id, self.pid, ended_with(code))
 
     def take_sockets(self) -> list[Held]:
         """Its listening sockets, for the caller to close."""

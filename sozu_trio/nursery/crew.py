@@ -15,7 +15,6 @@ from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.asking import ask_all
-from sozu_trio.nursery.estate import WorkerLeft
 from sozu_trio.nursery.post import Found, Post, Spawn, Spawned
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
@@ -55,8 +54,8 @@ class Crew:
         """Those that have handed over to a successor."""
         self._parted = trio.Event()
         """One of them has ended."""
-        self._past = Counters()
-        """Of workers that have been replaced."""
+        self.past = Counters()
+        """What those have counted that are no more."""
         self._stopping = trio.Event()
 
     @property
@@ -126,7 +125,7 @@ class Crew:
                 self._see_off(post)
             elif post.dismissed and not post.on_trial:
                 self._part_with(worker_id)
-            elif post.scope.cancelled_caught:
+            elif post.scope.cancelled_caught and not post.dismissed:
                 log.error("worker %d has not ended in time: it is killed", worker_id)
 
     async def _keep(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> None:
@@ -155,8 +154,7 @@ class Crew:
         """
         worker_id = successor.worker_id
         post = self._trials.pop(worker_id)
-        post.on_trial = False
-        successor.patience = self._patience
+        post.on_trial, post.patience = False, None
         before, known = self._posts.get(worker_id), self._workers.get(worker_id)
         self._posts[worker_id], self._workers[worker_id] = post, successor
         if before is not None and known is not None and not known.over:
@@ -168,12 +166,16 @@ class Crew:
             before.leaves = True
             before.discharge()
         if known is not None:
-            self._past.add(known.counters)
+            self.past.add(known.counters)
         return None
+
+    def is_leaving(self, worker_id: int) -> bool:
+        """Whether somebody of that id leaves."""
+        return any(worker.worker_id == worker_id and not worker.over for worker in self.leaving)
 
     async def until_left(self, worker_id: int) -> None:
         """Wait until nobody of that id leaves any more."""
-        while any(worker.worker_id == worker_id and not worker.over for worker in self.leaving):
+        while self.is_leaving(worker_id):
             await self._parted.wait()
 
     def _tell_of(self, ended: WorkerHandle | OSError, worker_id: int, pause: float) -> None:
@@ -271,7 +273,9 @@ class Crew:
     def _remember_leaving(self, worker: WorkerHandle, post: Post) -> None:
         """It has been told by a main before whom to hand over to, and has looked at what it has."""
         worker.leaving = True
-        worker.successor = self._workers.get(worker.worker_id)
+        serving = self._posts.get(worker.worker_id)
+        # One that main has started knows nothing of it.
+        worker.successor = serving.worker if serving is not None and serving.found is not None else None
         if post.found is not None and post.found.seconds_left is not None:
             worker.leaves_at = trio.current_time() + post.found.seconds_left
         worker.has_looked.set()
@@ -283,36 +287,19 @@ class Crew:
         if known is None:
             task_status.started()
         else:
-            self._past.add(known.counters)
+            self.past.add(known.counters)
             self._on_move()
 
     def counters(self) -> Counters:
         """The sum over all workers, of those that have ended what they said last."""
         total = Counters()
-        total.add(self._past)
+        total.add(self.past)
         for worker in (*self.workers, *self.leaving):
             total.add(worker.counters)
         return total
 
-    def left(self, generation: int) -> tuple[list[WorkerLeft], Counters]:
-        """The living, and what the others have counted, for the next image of main. `generation`: that in force."""
-        past, left = Counters(), []
-        past.add(self._past)
-        for worker in (*self.workers, *self.leaving):
-            if worker.over:
-                past.add(worker.counters)
-                continue
-            confirmed = generation if worker.generation == generation and not worker.uncut else None
-            numbers = worker.counters.numbers()
-            left.append(WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers))
-        return left, past
-
-    def go_on_with(self, past: Counters) -> None:
-        """What workers of the image before have counted that are no more."""
-        self._past.add(past)
-
     def free_ids(self, many: int) -> list[int]:
-        """The lowest ids that nobody has, not even one that still drains."""
+        """The lowest ids that nobody has, not even one that stops."""
         return list(itertools.islice((each for each in itertools.count() if not self._is_taken(each)), many))
 
     def _is_taken(self, worker_id: int) -> bool:
@@ -346,17 +333,32 @@ class Crew:
             else:
                 post.discharge()
 
-    def reject(self, successor: WorkerHandle) -> None:
-        """Kill one that is on trial, unless it has been promoted."""
+    def reject(self, successor: WorkerHandle) -> bool:
+        """Part with one that is on trial, if it still is: kill it. Where it may have let clients in it leaves instead;
+        then True, and it is to be told.
+        """
         post = self._trials.get(successor.worker_id)
-        if post is not None and post.worker is successor:
+        if post is None or post.worker is not successor:
+            return False
+        if not successor.listening:
+            log.warning("worker %d (pid %d) is not to serve: it is killed", successor.worker_id, successor.pid)
             post.discharge()
+            return False
+        self._have_leave(post, successor)
+        return True
+
+    def _have_leave(self, post: Post, worker: WorkerHandle) -> None:
+        """Of one on trial that may have let clients in."""
+        del self._trials[worker.worker_id]
+        post.leaves = worker.leaving = True
+        worker.has_looked.set()
+        self._leaving[post] = worker
 
     def _part_with(self, worker_id: int) -> None:
         """Remember what it has counted, and nothing else."""
         worker = self._workers.pop(worker_id, None)
         if worker is not None:
-            self._past.add(worker.counters)
+            self.past.add(worker.counters)
             cut = worker.stopped.cut if worker.stopped else 0
             log.info("worker %d (pid %d) has left: %s cut", worker_id, worker.pid, count(cut, "session"))
 
@@ -365,7 +367,7 @@ class Crew:
         worker = self._leaving.get(post)
         if worker is not None and not self._stopping.is_set():
             del self._leaving[post]
-            self._past.add(worker.counters)
+            self.past.add(worker.counters)
             cut = worker.stopped.cut if worker.stopped else 0
             log.info(
                 "worker %d (pid %d), which had a successor, has left: %s cut", *worker.who[1:], count(cut, "session")
@@ -378,11 +380,12 @@ class Crew:
         self._stopping.set()
         for post in (*self._posts.values(), *self._trials.values(), *self._leaving):
             post.give_up(grace)
-        for post in self._trials.values():
+        for post in list(self._trials.values()):
             if post.worker is None:
                 post.discharge()
-        trials = [post.worker for post in self._trials.values() if post.worker is not None]
-        stopping = [*self.living, *trials]
+            else:
+                self._have_leave(post, post.worker)
+        stopping = self.living
         for worker in stopping:
             worker.stopping = True
             worker.listening.clear()

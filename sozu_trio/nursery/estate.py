@@ -6,7 +6,7 @@ that no word is lost which a worker has said and nobody has heard.
 import contextlib
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -15,6 +15,8 @@ from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import REPORTS, Report
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.sockets import Left
+from sozu_trio.nursery.workers import WorkerHandle
+from sozu_trio.telemetry.counters import Counters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,23 @@ class Estate:
     def generation_of(self, pid: int) -> int | None:
         """The generation that a worker serves by, as far as that is known."""
         return next((worker.generation for worker in self.workers if worker.pid == pid), None)
+
+
+def left_by(workers: Iterable[WorkerHandle], past: Counters, generation: int) -> tuple[list[WorkerLeft], Counters]:
+    """The living of `workers`, and what the others have counted, those of `past` among them.
+
+    `generation`: that in force.
+    """
+    ended, left = Counters(), []
+    ended.add(past)
+    for worker in workers:
+        if worker.over:
+            ended.add(worker.counters)
+            continue
+        confirmed = generation if worker.generation == generation and not worker.uncut else None
+        numbers = worker.counters.numbers()
+        left.append(WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers))
+    return left, ended
 
 
 async def hear_out(estate: Estate) -> list[Report]:

@@ -96,27 +96,24 @@ class Door:
         self._spare.close()
 
 
-async def await_main(next_main: Callable[[], Awaitable[Channel[Ask]]], patience: float) -> Channel[Ask]:
-    """What `next_main` returns, and a complaint once that takes long; the limit of it, `patience` seconds, is the
-    caller's. Raises trio.ClosedResourceError as `next_main` does, in no group.
+async def await_main(next_main: Callable[[], Awaitable[Channel[Ask]]], patience: float) -> Channel[Ask] | None:
+    """What `next_main` returns, and a complaint once that takes long; None where the door is closed, or nobody has come
+    in `patience` seconds.
     """
-    complaining = trio.CancelScope()
-
-    async def complain() -> None:
-        with complaining:
-            # One that replaces itself is back by then.
-            await trio.sleep(AWAY)
-            log.warning("main is gone: serving on %s", _spelled(patience))
-
-    try:
-        async with trio.open_nursery() as waiting:
-            waiting.start_soon(complain, name="main is gone")
+    found: Channel[Ask] | None = None
+    async with trio.open_nursery() as waiting:
+        # Beside it: whoever comes in that moment must not be turned away.
+        waiting.start_soon(_complain, patience, name="main is gone")
+        with trio.move_on_after(patience), contextlib.suppress(trio.ClosedResourceError):
             found = await next_main()
-            complaining.cancel(reason="another main has come")
-            return found
-    except* trio.ClosedResourceError:
-        pass
-    raise trio.ClosedResourceError
+        waiting.cancel_scope.cancel(reason="another main has come, or none will")
+    return found
+
+
+async def _complain(patience: float) -> None:
+    # A main that replaces itself is back by then.
+    await trio.sleep(AWAY)
+    log.warning("main is gone: serving on %s", _spelled(patience))
 
 
 def _spelled(patience: float) -> str:

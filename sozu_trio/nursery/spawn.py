@@ -6,6 +6,7 @@ those of main, for a pipe would break when main is gone.
 """
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -18,9 +19,12 @@ import trio
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask
 from sozu_trio.nursery.door import make_door, remove_door
+from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
+
+log = logging.getLogger(__name__)
 
 _RUN: Final = """
 import os, sys
@@ -53,7 +57,7 @@ class SpawnProcess:
                     descriptors = sock.fileno(), door.fileno(), place.fileno()
                     process = await self._start(worker_id, descriptors)
                 sock.close()
-                await _stay(process, place.fileno(), task_status)
+                await _stay(worker_id, process, place.fileno(), task_status)
             finally:
                 remove_door(path)
 
@@ -69,10 +73,11 @@ class SpawnProcess:
             raise OSError(errno.EAGAIN, str(error)) from error
 
 
-async def _stay(process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:
+async def _stay(worker_id: int, process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:
     try:
         task_status.started(Spawned(process.pid, partial(where, process.send_signal, place)))
-        await process.wait()
+        if code := await process.wait():
+            log.error("worker %d (pid %d) has ended with %s", worker_id, process.pid, ended_with(code))
     finally:
         if process.returncode is None:
             process.kill()

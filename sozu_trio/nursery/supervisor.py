@@ -26,7 +26,7 @@ from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.adoption import Orphan, settings_kept
 from sozu_trio.nursery.asking import kill_session_of, look_at
 from sozu_trio.nursery.crew import Crew
-from sozu_trio.nursery.estate import Estate
+from sozu_trio.nursery.estate import Estate, left_by
 from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.post import Spawn
@@ -100,7 +100,7 @@ class Supervisor:
 
     def estate(self) -> Estate:
         """What the next image of main needs to go on in our place; nothing may change from now on."""
-        workers, past = self._crew.left(self.generation)
+        workers, past = left_by([*self._crew.workers, *self._crew.leaving], self._crew.past, self.generation)
         return Estate(
             generation=self.generation,
             worker_count=self.worker_count,
@@ -121,7 +121,7 @@ class Supervisor:
         for counters in (estate.past, *(worker.counters for worker in estate.workers if worker.pid not in found)):
             ended = read_counters(counters)
             ended.close_gauges()
-            self._crew.go_on_with(ended)
+            self._crew.past.add(ended)
 
     async def go_on(self, state: State, generation: int) -> None:
         """Have in force what the image before had; workers that do not follow it yet are brought in step."""
@@ -151,6 +151,7 @@ class Supervisor:
                         for worker_id in (*self._sockets.of, *surplus):
                             starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
                     for orphan in leaving:
+                        orphan.listening = set(self._sockets.of.get(orphan.worker_id, ()))
                         await workers.start(self._crew.see_out, orphan)
                     for worker in self._crew.workers:
                         if worker.worker_id in adopted:
@@ -263,14 +264,13 @@ class Supervisor:
         upgrade, and for one that still drains of the same id; `tell` hears of that. Raises OperatorError where the
         successor does not get ready; nothing has changed then.
         """
-        async with self._upgrading:
+        while True:
             await self._succession.until_left(worker_id, tell)
-            successor = await self._succession.begin(worker_id)
-            await tell(f"worker {worker_id}: its successor has begun (pid {successor.pid})", {})
-            async with self._changing:
-                before = await self._succession.take_place(successor, self._present)
-            self._settle()
-            return await self._succession.result(before, successor)
+            async with self._upgrading:
+                if not self._crew.is_leaving(worker_id):
+                    succeeded = await self._succession.replace(worker_id, tell, self._changing, lambda: self._present)
+                    self._settle()
+                    return await self._succession.result(*succeeded)
 
     @property
     def _present(self) -> Target:
@@ -318,7 +318,7 @@ class Supervisor:
             async with self._changing:
                 # Before the first change there is nothing to bring anybody in step with.
                 failures = await self._bring_in_step() if self.generation and not self._stopping else ""
-                await self._succession.hand_over_again()
+                failures = "; ".join(filter(None, (failures, await self._succession.hand_over_again())))
             if failures:
                 log.warning("not in step yet: %s", failures)
                 await trio.sleep(HEALING_PERIOD)

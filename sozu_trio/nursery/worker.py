@@ -181,10 +181,8 @@ class Worker:
             log.warning("main is gone: stopping")
             return False
         self._link.lose()
-        timeout = self._begin.program.orphan_timeout or math.inf
-        found: Channel[Ask] | None = None
-        with trio.move_on_after(timeout), contextlib.suppress(trio.ClosedResourceError):
-            found = await await_main(partial(process.next_main, self._introduce), timeout)
+        patience = self._begin.program.orphan_timeout or math.inf
+        found = await await_main(partial(process.next_main, self._introduce), patience)
         if found is None:
             log.warning("no main has come to stay: stopping")
             return False

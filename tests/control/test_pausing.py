@@ -58,15 +58,18 @@ async def test_a_client_is_gone_on_with_where_it_was(tmp_path: Path) -> None:
         control.greeted() as client,
     ):
         await client.send({"id": "a", "verb": "change wait"}, {"id": "b", "verb": "count", "body": {"to": 1}})
+        await client.send({"id": "d", "verb": "change later"})
         await client.send(b'{"v": 1, "id": "c", ')
         await trio.testing.wait_all_tasks_blocked()
-        (number,) = [peer.client_id for peer in control.answers.peers[:1]]
-        handover = await control.server.pause(GRACE, number, "a")
+        handover = await control.server.pause(GRACE, control.answers.peers[0].client_id, "a")
         assert handover is not None
         assert handover.begun == '{"v": 1, "id": "c", '
         assert converter.structure(converter.unstructure(handover), Handover) == handover
         following.server.go_on(replace(handover, descriptor=os.dup(handover.descriptor)), answer)
         assert [await client.said() for _ in range(2)] == [("b", "processing", "counting"), ("b", "ok", "counted")]
+        number, status, message = await client.said()
+        assert (number, status) == ("d", "failure")
+        assert message.startswith("not carried out: ")
         assert [await client.said() for _ in range(2)] == [("a", "processing", "half way"), ("a", "ok", "done")]
         await client.send(b'"verb": "echo"}\n')
         assert await client.said() == ("c", "ok", "here you are")

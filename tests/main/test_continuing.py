@@ -42,7 +42,8 @@ async def test_who_asked_is_told_which_version_runs_now(tmp_path: Path) -> None:
         assert answer.content["before"] == "1"
         assert answer.content["version"] == __version__
         assert [each["id"] for each in answer.content["workers"]] == [0]
-        assert told[0] == answer.message
+        assert answer.message == f"upgraded from version 1 to {__version__}"
+        assert told[0].partition(", away")[0] == f"main: version 1 to {__version__}"
         assert told[-1].startswith("worker 0: pid ")
         assert 'result="ok" verb="upgrade"' in main.audited[-1]
 
