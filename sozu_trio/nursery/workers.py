@@ -113,6 +113,8 @@ class WorkerHandle:
         self.stopped: Stopped | None = None
         self.generation: int | None = None
         """The one it serves by, as far as it has confirmed that; None = to be told everything anew."""
+        self.prepared: int | None = None
+        """The generation it has made ready and is not told to serve by yet, if there is one."""
         self.listening: set[ListenerKey] = set()
         """Where it accepts, as far as it has confirmed that."""
         self.uncut: dict[Removed, float] = {}
