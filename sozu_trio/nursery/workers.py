@@ -127,8 +127,6 @@ class WorkerHandle:
         """A successor of the same id serves in its place."""
         self.successor: WorkerHandle | None = None
         """Whom it was told to hand over to."""
-        self.stranded = False
-        """What it has could not all go over to its successor."""
         self.told_at = -math.inf
         """When it was told last, by Trio's clock."""
         self.leaves_at = math.inf
@@ -139,6 +137,8 @@ class WorkerHandle:
         """It has said that, or is gone."""
         self.stranded = False
         """Its channel to the successor has ended, and it has sessions left."""
+        self.on_stranded: Callable[[], None] = lambda: None
+        """Called then."""
         self.over = False
         """It has said its last, or is gone."""
         self.answering = True
@@ -254,6 +254,7 @@ class WorkerHandle:
                 self.has_looked.set()
             case Stranded():
                 self.stranded = True
+                self.on_stranded()
             case Stopped():
                 self.stopped = report
 
