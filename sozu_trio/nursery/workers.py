@@ -135,8 +135,6 @@ class WorkerHandle:
         """What it said when it had looked once at all that it could hand over."""
         self.has_looked = trio.Event()
         """It has said that, or is gone."""
-        self.stranded = False
-        """Its channel to the successor has ended, and it has sessions left."""
         self.over = False
         """It has said its last, or is gone."""
         self.answering = True
