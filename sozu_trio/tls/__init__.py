@@ -10,4 +10,5 @@ here, because `cryptography` costs 9 MB and 70 ms in each worker, and opens no p
                 key          a private key, and whether TLS can use it                       private_key.py
     both        Certificate  the record: names, times, fingerprint, PEM of chain and key     certificate.py
                 names        one spelling of the names that clients and certificates say     names.py
+    workers     Resolver     which certificates are shown for a name; immutable              resolver.py
 """

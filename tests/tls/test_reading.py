@@ -129,7 +129,7 @@ def test_files_that_were_damaged_are_read_or_refused_never_more(noise: bytes, at
 
 
 def test_workers_do_without_cryptography() -> None:
-    modules = [f"sozu_trio.tls.{name}" for name in ("certificate", "names")]
+    modules = [f"sozu_trio.tls.{name}" for name in ("certificate", "names", "resolver")]
     code = f"import sys; import {', '.join(modules)}; print('cryptography' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout == "False\n"
