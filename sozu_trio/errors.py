@@ -3,6 +3,7 @@
     SozuTrioError
      ├─ OperatorError            what was typed or written in a file is wrong: a clear line, exit code 1
      │   ├─ ConfigError          every problem of a configuration at once
+     │   ├─ BadCertificate       a certificate or its key that cannot be used
      │   ├─ ChangeRefused        every problem of a change, or of a batch of them; nothing was changed
      │   ├─ NotConfirmed         a change is in force, but not yet at every worker
      │   ├─ ControlError         nobody to talk to at the control socket
@@ -79,6 +80,10 @@ class ConfigError(OperatorError):
         self.source = source
         self.problems = problems
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+class BadCertificate(OperatorError):
+    """A certificate or its key that cannot be used: why, and what would be right. Nothing of the key is in it."""
 
 
 class ChangeRefused(OperatorError):

@@ -1,0 +1,14 @@
+"""TLS: which certificate is shown to whom, and the OpenSSL contexts that show it.
+
+Main reads certificates, with `cryptography`. A worker gets them as plain records: it imports none of main's modules
+here, because `cryptography` costs 9 MB and 70 ms in each worker, and opens no path.
+
+    main        reading      PEM bytes → Certificate, or a clear error                       reading.py
+                blocks       what stands in a PEM file                                       pem.py
+                chain        leaf first, then whoever signed it; in whatever order given     chain.py
+                subject      the names and addresses a certificate is for                    subject.py
+                key          a private key, and whether TLS can use it                       private_key.py
+    both        Certificate  the record: names, times, fingerprint, PEM of chain and key     certificate.py
+                names        one spelling of the names that clients and certificates say     names.py
+    workers     Resolver     which certificates are shown for a name; immutable              resolver.py
+"""

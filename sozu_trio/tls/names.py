@@ -1,0 +1,44 @@
+"""The names that clients ask for and certificates are for, in one spelling, so that a dict finds them.
+
+Names are ASCII: an internationalised one is written with `xn--` labels both in a certificate (RFC 5280 §7.2) and in
+SNI (RFC 6066 §3).
+"""
+
+import ipaddress
+import re
+from typing import Final
+
+LONGEST_NAME: Final = 253
+"""Characters without the trailing dot (RFC 1035 §2.3.4)."""
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?:{_LABEL}\.)*+(?!\d+\Z){_LABEL}")
+
+
+def canonical_name(text: str) -> str | None:
+    """A host name or an IP address in lower case without a trailing dot; None for what is neither."""
+    name = text.lower().removesuffix(".")
+    if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None:
+        return name
+    return canonical_address(text)
+
+
+def canonical_pattern(text: str) -> str | None:
+    """A name of a certificate: a host name, or one with `*` as its whole first label and at least one more.
+
+    None for anything else: clients match no other wildcards (RFC 9525 §6.3), and addresses have a field of their own.
+    """
+    host = text.removeprefix("*.")
+    name = canonical_name(host)
+    if name is None or canonical_address(name) is not None:
+        return None
+    return name if host is text else f"*.{name}"
+
+
+def canonical_address(text: str) -> str | None:
+    """An IP address as `ipaddress` spells it, an IPv4 one mapped into IPv6 as itself; None for what is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
