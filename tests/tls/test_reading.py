@@ -3,7 +3,6 @@
 import hashlib
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -126,10 +125,3 @@ def test_files_that_were_damaged_are_read_or_refused_never_more(noise: bytes, at
     else:
         assert read.fingerprint == LEAF.read().fingerprint
     assert not any(line.decode() in said for line in LEAF.key_pem.splitlines()[1:-1])
-
-
-def test_workers_do_without_cryptography() -> None:
-    modules = [f"sozu_trio.tls.{name}" for name in ("certificate", "names", "resolver")]
-    code = f"import sys; import {', '.join(modules)}; print('cryptography' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert told.stdout == "False\n"
