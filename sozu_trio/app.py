@@ -40,6 +40,7 @@ from sozu_trio.main.actors import ourselves
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.auditing import Attempt, audited
 from sozu_trio.main.birth import Beginning, begin
+from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.declaring import reload_file
 from sozu_trio.main.events import Event, Events
@@ -117,7 +118,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(config)
+    declared = declared_by(config, read_certificate_files(config, None))
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())

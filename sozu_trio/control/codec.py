@@ -14,14 +14,14 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from cattrs.preconf.json import make_converter
 
 from sozu_trio.config.addresses import Address, parse_address
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.control.messages import Lines, Reply
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.delta import Delta
 
 Record = TypeVar("Record")
 _LINES = b"Lines "
-_PROTOCOLS: dict[str, type[Listener]] = {"http": HttpListener, "tcp": TcpListener}
+_PROTOCOLS: dict[str, type[Listener]] = {"http": HttpListener, "https": HttpsListener, "tcp": TcpListener}
 
 
 def _make_converter() -> cattrs.Converter:

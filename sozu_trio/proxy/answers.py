@@ -10,6 +10,7 @@ PAGE = """<!DOCTYPE html>
 ALLOW = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"
 
 TEXTS = {
+    301: "This page is served over https.",
     400: "The request could not be understood.",
     401: "This address is not open to you.",
     404: "Nothing is served at this address.",
@@ -35,8 +36,9 @@ def answer(
     head_only: bool = False,
     retry_after: int = 0,
     id_field: str = "Sozu-Id",
+    location: str = "",
 ) -> bytes:
-    """A whole response. `retry_after` in seconds, 0 = none.
+    """A whole response. `retry_after` in seconds, 0 = none; `location`: where to go instead, latin-1, empty = nowhere.
 
     `head_only` leaves the body out but not its length (RFC 9110 §9.3.2).
     """
@@ -49,12 +51,14 @@ def answer(
         "Cache-Control: no-store",
         f"{id_field}: {request_id}",
     ]
+    if location:
+        lines.append(f"Location: {location}")
     if retry_after:
         lines.append(f"Retry-After: {retry_after}")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append(ALLOW)
     lines += _connection(close=close, keep_alive_1_0=keep_alive_1_0)
-    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
     return head if head_only else head + page
 
 

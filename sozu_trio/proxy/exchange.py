@@ -36,7 +36,7 @@ from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.response import respond
 from sozu_trio.proxy.transfer import whole
 from sozu_trio.proxy.upload import Upload, bad_body, client_gone
-from sozu_trio.routing.table import ClusterEntry, Decision, Outcome
+from sozu_trio.routing.table import ClusterEntry, Decision, Outcome, Redirect
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import Framing, RequestHead
 from sozu_trio.wire.write import write_request
@@ -107,6 +107,8 @@ class Exchange:
                 await self._answer_itself()
             elif decision.cluster is not None:
                 await self._forward(self._cluster(decision.cluster))
+            elif decision.redirect is not None:
+                await self._redirect(decision.redirect)
             elif decision.outcome is Outcome.DENY:
                 await self.answer(HTTPStatus.UNAUTHORIZED, "denied by its frontend")
             else:
@@ -245,7 +247,15 @@ class Exchange:
             return ClientGone("took too long to read the response")
         return BackendTimeout("the backend took too long")
 
-    async def answer(self, status: int, why: str, *, failed: bool = True) -> None:
+    async def _redirect(self, redirect: Redirect) -> None:
+        """A client of HTTP/1.0 may have named no host, and then there is nowhere to send it."""
+        if not self.head.host:
+            await self.answer(HTTPStatus.BAD_REQUEST, "redirected to https, and named no host")
+            return
+        location = redirect.location(self.head.host, self.head.target)
+        await self.answer(HTTPStatus.MOVED_PERMANENTLY, "redirected to https", failed=False, location=location)
+
+    async def answer(self, status: int, why: str, *, failed: bool = True, location: bytes = b"") -> None:
         """Answer ourselves. The connection stays open where all of the request was read and the client did no wrong."""
         self._begin_answer(status, why, failed=failed)
         data = answer(
@@ -256,6 +266,7 @@ class Exchange:
             head_only=self.head.method == b"HEAD",
             retry_after=self.proxy.program.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
             id_field=self.connection.listener.sozu_id_header,
+            location=location.decode("latin-1"),
         )
         await self.client.send(data, self.patience)
 

@@ -8,7 +8,7 @@ import trio
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import LAST_CALL, READ_SIZE
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.errors import ProxyHeaderError
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.http1 import HttpConnection
@@ -25,6 +25,8 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
     listener = proxy.table.listeners.get(node.listener.key)
     if listener is None:
         return  # It was let in and its listener removed, in this order.
+    if isinstance(listener, HttpsListener):
+        return  # Main lets none be active (`main/unserved.py`), and plain HTTP there would be worse than nothing.
     if isinstance(listener, TcpListener):
         node.kind = "tcp"
     stream = Stream(node.sock, listener.timeouts.front)

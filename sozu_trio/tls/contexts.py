@@ -17,10 +17,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sozu_trio.config.certificates import Certificate
 from sozu_trio.config.limits import TLS_CONTEXTS
-from sozu_trio.tls.certificate import Certificate
-from sozu_trio.tls.resolver import Resolver, Shown
-from sozu_trio.tls.settings import TlsSettings
+from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.routing.resolver import Resolver, Shown
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from sozu_trio.config.certificates import KeyKind
 from sozu_trio.errors import BadCertificate
-from sozu_trio.tls.certificate import KeyKind
 from sozu_trio.tls.pem import Blocks, is_encrypted
 
 SMALLEST_RSA: Final = 2048

@@ -14,8 +14,8 @@ from cryptography.x509 import (
 )
 from cryptography.x509.oid import NameOID
 
+from sozu_trio.config.server_names import canonical_address, canonical_pattern
 from sozu_trio.errors import BadCertificate
-from sozu_trio.tls.names import canonical_address, canonical_pattern
 
 
 def names_of(certificate: Certificate) -> tuple[str, ...]:

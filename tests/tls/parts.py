@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from sozu_trio.tls.certificate import Certificate
+from sozu_trio.config.certificates import Certificate
 from sozu_trio.tls.reading import read_certificate
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp()

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
+from sozu_trio.config.certificates import Certificate
+from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.proxy.stream import RESET_ON_CLOSE
-from sozu_trio.tls.certificate import Certificate
+from sozu_trio.routing.resolver import NO_CERTIFICATES, Resolver
 from sozu_trio.tls.contexts import ServerContexts, ServerSocket, certificate_context
-from sozu_trio.tls.resolver import NO_CERTIFICATES, Resolver
-from sozu_trio.tls.settings import TlsSettings
 from tests.nursery.parts import tcp_pair
 from tests.tls.parts import authorities, issue, key_of_kind, rsa_key
 from tests.tls.peers import ask_openssl, client_context, connect, fingerprint_shown

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.routing.resolver import NO_CERTIFICATES
 from sozu_trio.tls.contexts import ServerContexts
 from sozu_trio.tls.garbage_names import drop_lines_about_garbage_names
-from sozu_trio.tls.resolver import NO_CERTIFICATES
-from sozu_trio.tls.settings import TlsSettings
 from tests.tls.parts import issue
 from tests.tls.peers import ask_openssl
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sozu_trio.tls.certificate import DAY, days_left, expiry_passed
+from sozu_trio.config.certificates import DAY, days_left, expiry_passed
 from tests.tls.parts import NOW, issue
 
 

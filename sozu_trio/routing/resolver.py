@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from sozu_trio.tls.certificate import Certificate
-from sozu_trio.tls.names import canonical_address, canonical_name
+from sozu_trio.config.certificates import Certificate
+from sozu_trio.config.server_names import canonical_address, canonical_name
 
 Why = Literal["exact", "wildcard", "address", "default"]
 

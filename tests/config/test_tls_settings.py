@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from sozu_trio.config import cipher_names, group_names, tls_settings
 from sozu_trio.config.report import Report
-from sozu_trio.tls import cipher_names, group_names, settings
-from sozu_trio.tls.settings import TlsSettings, TlsVersion, read_settings
+from sozu_trio.config.schema import TlsVersion
+from sozu_trio.config.tls_settings import TlsSettings, read_settings
 
 BOTH: Sequence[TlsVersion] = ("TLS_V12", "TLS_V13")
 
@@ -139,7 +140,7 @@ def test_groups_openssl_does_not_know_are_skipped() -> None:
     assert problems[0].startswith("listeners[0].groups_list: no group is left; known are P-256, ")
 
 
-@pytest.mark.skipif(settings.can_choose_groups(), reason="this Python can choose")
+@pytest.mark.skipif(tls_settings.can_choose_groups(), reason="this Python can choose")
 def test_several_groups_are_openssl_s_own_list_or_refused() -> None:
     made, problems, notices = read(groups=["X25519MLKEM768", "x25519", "P-256", "P-384"])
     assert (made.groups, problems) == ((), [])
@@ -152,11 +153,11 @@ def test_several_groups_are_openssl_s_own_list_or_refused() -> None:
 
 
 def test_a_python_that_can_choose_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "can_choose_groups", lambda: True)
+    monkeypatch.setattr(tls_settings, "can_choose_groups", lambda: True)
     made, problems, notices = read(groups=["P-384", "x25519"])
     assert (made.groups, problems, notices) == (("secp384r1", "X25519"), [], [])
 
 
 def test_every_known_group_but_the_newest_is_one_of_openssl() -> None:
     for group in group_names.GROUPS:
-        assert settings._has_group(group) or group == "X25519MLKEM768"
+        assert tls_settings._has_group(group) or group == "X25519MLKEM768"

@@ -1,9 +1,14 @@
-"""A certificate with its chain and key, as main has read it and workers use it."""
+"""Certificates as records: with chain and key, as main has read them and workers use them, and the files of those that
+the configuration names. How they are read is told in `tls/reading.py`.
+"""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
+
+from sozu_trio.config.addresses import Address
 
 KeyKind = Literal["rsa", "ecdsa", "ed25519"]
 """What the private key is; a client may know some kinds and not others."""
@@ -32,6 +37,30 @@ class Certificate:
     """PEM: the leaf, then each one's issuer."""
     key: str = field(repr=False)
     """PEM, without a passphrase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerCertificate:
+    """A certificate at one https listener."""
+
+    address: Address
+    """The listener's."""
+    certificate: Certificate
+    default: bool = False
+    """Shown, too, to clients that ask for a name nobody has a certificate for, or for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateFiles:
+    """Where the configuration says that a certificate is; paths are absolute."""
+
+    where: str
+    """The place in the file of the table that names them."""
+    address: Address
+    certificate: Path
+    key: Path
+    chain: Path | None = None
+    default: bool = False
 
 
 def days_left(certificate: Certificate, now: float) -> int:

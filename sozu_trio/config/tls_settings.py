@@ -5,15 +5,16 @@ Python's `ssl` reaches less of OpenSSL than rustls offers Sōzu: it takes the su
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Final
 
+from sozu_trio.config import cipher_names, group_names
 from sozu_trio.config.report import Report, place
-from sozu_trio.tls import cipher_names, group_names
+from sozu_trio.config.schema import TlsVersion
 
-TlsVersion = Literal["TLS_V12", "TLS_V13"]
+MOST_TICKETS: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +42,32 @@ def read_settings(
     groups: Sequence[str] | None,
     alpn: Sequence[str],
     tickets: int,
+    spell: Callable[[str], str] = str,
 ) -> TlsSettings:
     """The settings of the listener at `where`. What is wrong, or means less than it says, goes to the report; with
-    problems in it, what comes back is not to be used.
+    problems in it, what comes back is not to be used. `spell` makes of a key of the file what it is called at `where`.
     """
     if not versions:
-        report.wrong(place(where, "tls_versions"), "no version; want TLS_V12, TLS_V13 or both")
+        report.wrong(place(where, spell("tls_versions")), "no version; want TLS_V12, TLS_V13 or both")
+    if tickets > MOST_TICKETS:
+        report.wrong(place(where, spell("send_tls13_tickets")), f"found {tickets}; want at most {MOST_TICKETS}")
     return TlsSettings(
         versions=tuple(dict.fromkeys(versions)),
-        ciphers=_ciphers(place(where, "cipher_list"), report, ciphers, versions),
-        groups=() if groups is None else _groups(place(where, "groups_list"), report, groups),
-        alpn=tuple(dict.fromkeys(alpn)),
+        ciphers=_ciphers(place(where, spell("cipher_list")), report, ciphers, versions),
+        groups=() if groups is None else _groups(place(where, spell("groups_list")), report, groups),
+        alpn=_alpn(place(where, spell("alpn_protocols")), report, alpn),
         tickets=tickets,
     )
+
+
+def _alpn(where: str, report: Report, given: Sequence[str]) -> tuple[str, ...]:
+    """What is offered: HTTP/2 is Sōzu's default and not built yet, so to name it is no mistake."""
+    if "h2" in given:
+        report.info(where, "h2 is not offered yet: HTTP/2 is not built")
+    offered = tuple(name for name in dict.fromkeys(given) if name != "h2")
+    if given and not offered:
+        report.wrong(where, "found h2 alone; want http/1.1 as well, or nothing; not built yet: HTTP/2")
+    return offered
 
 
 def _ciphers(

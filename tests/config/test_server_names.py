@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sozu_trio.tls.names import canonical_address, canonical_name, canonical_pattern
+from sozu_trio.config.server_names import canonical_address, canonical_name, canonical_pattern
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sozu_trio.tls.certificate import Certificate, KeyKind
-from sozu_trio.tls.resolver import NO_CERTIFICATES, Resolver, Why, covers
+from sozu_trio.config.certificates import Certificate, KeyKind
+from sozu_trio.routing.resolver import NO_CERTIFICATES, Resolver, Why, covers
 
 
 def certificate(
