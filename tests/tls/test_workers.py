@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-WORKERS = ("certificate", "names", "resolver", "settings", "contexts", "garbage_names")
+WORKERS = ("certificate", "names", "resolver", "settings", "contexts", "failures", "garbage_names")
 
 
 def test_workers_do_without_cryptography() -> None:
