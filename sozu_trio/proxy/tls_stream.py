@@ -27,7 +27,7 @@ from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
 from sozu_trio.tls.contexts import ServerSocket
-from sozu_trio.tls.failures import handshake_failed
+from sozu_trio.tls.failures import handshake_failed, reason_of
 
 
 class Truncated(ConnectionResetError):
@@ -267,4 +267,4 @@ class TlsStream(Stream):
 
 def _broken(error: ssl.SSLError) -> ConnectionResetError:
     """Its number is one of OpenSSL's, and would be taken for one of errno."""
-    return ConnectionResetError(errno.ECONNRESET, f"TLS: {error.reason or error}")
+    return ConnectionResetError(errno.ECONNRESET, f"TLS: {reason_of(error)}")

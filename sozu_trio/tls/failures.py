@@ -36,7 +36,7 @@ WORDS: Final = {
 def handshake_failed(error: OSError, *, name: str | None = None, unknown: bool = False) -> HandshakeFailed:
     """What is raised for `error`; `unknown`: there was nothing to show for `name`, which the client asked for."""
     kind = UNKNOWN_NAME if unknown else kind_of(error)
-    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    reason = reason_of(error) if isinstance(error, ssl.SSLError) else error.strerror
     asked = f" ({name!r})" if unknown and name is not None else " (none)" if unknown else ""
     detail = asked or (f" ({reason})" if reason else "")
     return HandshakeFailed(kind, f"TLS handshake: {WORDS.get(kind, 'it failed')}{detail}")
@@ -46,6 +46,11 @@ def kind_of(error: OSError) -> str:
     """One of a few words: `closed`, `refused` (by an alert of the other side), a value of `KINDS`, or `other`."""
     if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return CLOSED
-    reason = error.reason or ""
+    reason = reason_of(error)
     # `TLSV1_ALERT_UNKNOWN_CA` and their like are alerts that came.
     return "refused" if "_ALERT_" in reason else KINDS.get(reason, OTHER)
+
+
+def reason_of(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it, else the text; errors that Python makes itself have no reason."""
+    return getattr(error, "reason", None) or error.strerror or ""
