@@ -19,6 +19,7 @@
      │   ├─ BadResponse          blame: backend   502
      │   └─ BackendTimeout       blame: backend   504
      ├─ ProxyHeaderError         blame: client    a PROXY protocol header that is none
+     ├─ HandshakeFailed          blame: client    TLS did not come about
      └─ ChannelError             main and a worker do not understand each other
 
 Raise where you notice, with `from`. One place turns an exception into an answer (`proxy/exchange.py`), one place logs
@@ -203,6 +204,16 @@ class ProxyHeaderError(SozuTrioError):
     """The first bytes of a connection are no PROXY protocol header although one was promised."""
 
     blame: ClassVar[Blame] = "client"
+
+
+class HandshakeFailed(SozuTrioError):
+    """TLS did not come about on a connection; `kind`, a few words with underscores, is what counters call it."""
+
+    blame: ClassVar[Blame] = "client"
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 class ChannelError(SozuTrioError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.clusters import Backend, HttpFrontend, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.config.patterns import canonical_host
@@ -91,6 +92,16 @@ def _default_listener(protocol: str, address: Address, program: Program) -> List
         return TcpListener(address=address, timeouts=program.timeouts, active=program.activate_listeners)
     kind = HttpsListener if protocol == "https" else HttpListener
     return kind(address=address, timeouts=program.timeouts, active=program.activate_listeners)
+
+
+def tell_of_bare_listeners(
+    sites: Mapping[Address, Site], certificates: Iterable[CertificateFiles], report: Report
+) -> None:
+    """Of https listeners that nobody can connect to, unless a certificate comes over the socket."""
+    equipped = {each.address for each in certificates}
+    for address, site in sites.items():
+        if site.protocol == "https" and address not in equipped:
+            report.warn(site.where, "no certificate: who connects is refused until `ctl certificate add` brings one")
 
 
 def check_proxy_headers(file: schema.FileTable, sites: Mapping[Address, Site], report: Report) -> None:

@@ -75,6 +75,7 @@ def build_config(document: dict[str, Any], source: str, directory: Path) -> Conf
     backends = resolve.resolve_backends(file, report)
     certificates = resolve_certificates(file, resolve.http_frontend_tables(file), directory.absolute(), report)
     created = check.link_frontends(file, sites, program, report)
+    check.tell_of_bare_listeners(sites, certificates, report)
     check.check_proxy_headers(file, sites, report)
     check.check_http_frontends(http_frontends, report)
     check.check_tcp_frontends(tcp_frontends, report)

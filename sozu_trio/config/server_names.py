@@ -16,10 +16,8 @@ _NAME = re.compile(rf"(?:{_LABEL}\.)*+(?!\d+\Z){_LABEL}")
 
 def canonical_name(text: str) -> str | None:
     """A host name or an IP address in lower case without a trailing dot; None for what is neither."""
-    name = text.lower().removesuffix(".")
-    if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None:
-        return name
-    return canonical_address(text)
+    name = _host_name(text)
+    return canonical_address(text) if name is None else name
 
 
 def canonical_pattern(text: str) -> str | None:
@@ -27,11 +25,10 @@ def canonical_pattern(text: str) -> str | None:
 
     None for anything else: clients match no other wildcards (RFC 9525 §6.3), and addresses have a field of their own.
     """
-    host = text.removeprefix("*.")
-    name = canonical_name(host)
-    if name is None or canonical_address(name) is not None:
-        return None
-    return name if host is text else f"*.{name}"
+    if not text.startswith("*."):
+        return _host_name(text)
+    parent = _host_name(text[2:])
+    return None if parent is None else f"*.{parent}"
 
 
 def canonical_address(text: str) -> str | None:
@@ -42,3 +39,9 @@ def canonical_address(text: str) -> str | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
+
+
+def _host_name(text: str) -> str | None:
+    """Its last label is never a number, so that it is no address either."""
+    name = text.lower().removesuffix(".")
+    return name if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None else None

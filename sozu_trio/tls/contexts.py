@@ -36,6 +36,8 @@ class ServerSocket(ssl.SSLSocket):
     """As the client said it, once it has."""
     shown: Shown | None = None
     """What it was shown; None while nothing was, and where there is nothing to show."""
+    unknown: bool = False
+    """There is nothing to show for what it asked for."""
 
 
 class ServerContexts:
@@ -96,6 +98,7 @@ class ServerContexts:
         sock.server_name = server_name
         sock.shown = self.resolver.find(server_name, sock.address)
         if sock.shown is None:
+            sock.unknown = True
             return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         context = self._context(sock.shown.certificates)
         if context is None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-WORKERS = ("contexts", "garbage_names")
+WORKERS = ("contexts", "failures", "garbage_names")
 
 
 def test_workers_do_without_cryptography() -> None:
