@@ -105,7 +105,11 @@ def _begin(config: Config, state_from: str | None, served: bool) -> Beginning:
             locked(path, holds=f"keeps its journal at {path}", unusable=lambda error: _no_lock(path, error))
         )
         beginning = _found(config, path, state_from, served)
-        refuse_unserved(beginning.state)
+        try:
+            refuse_unserved(beginning.state)
+        except ChangeRefused:
+            beginning.close()
+            raise
         beginning.lock = stack.pop_all()
         return beginning
 
