@@ -66,7 +66,7 @@ LISTS = (
                 option("-d", "--domain", metavar="HOST", help="only those valid for it"),
             ),
         ),
-        options=(option("-a", "--address", metavar="IP:PORT", help="only those of this listener"),),
+        options=(option("--address", metavar="IP:PORT", help="only those of this listener"),),
     ),
     Verb(
         words="certificate query",

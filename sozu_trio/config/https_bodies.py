@@ -68,6 +68,8 @@ class CertificateAdd:
     certificate: Pem
     key: Pem = field(repr=False)
     certificate_chain: Pem | None = None
+    tls_versions: tuple[TlsVersion, ...] | None = None
+    """Sōzu's; refused, as in the file."""
     default: bool = False
     """Shown, too, to clients that ask for a name nobody has a certificate for, or for none."""
 

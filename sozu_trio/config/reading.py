@@ -14,7 +14,7 @@ from sozu_trio.config.patterns import why_idle
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import hyphened, keys_of, structure_fields
 from sozu_trio.config.tls_settings import TlsSettings, read_settings
-from sozu_trio.config.unbuilt import VERBS, Kind, judge_table
+from sozu_trio.config.unbuilt import FRONTEND, VERBS, Kind, judge_table
 from sozu_trio.config.values import show
 from sozu_trio.config.verbs import BODIES
 
@@ -145,6 +145,12 @@ def settings_of(given: Mapping[str, Any], before: TlsSettings, where: str, repor
     )
 
 
+def _check_versions(given: Mapping[str, Any], where: str, report: Report) -> None:
+    if given.get("tls_versions"):
+        rule = FRONTEND["tls_versions"]
+        report.wrong(place(where, "tls-versions"), f"found an array; want tls-versions of the listener; {rule}")
+
+
 def _check_which(given: Mapping[str, Any], where: str, report: Report) -> None:
     """One of two ways to say which certificate is meant."""
     other = "old_certificate" if "new_certificate" in given else "certificate"
@@ -164,6 +170,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any], str, Report], None]] = {
     "listener update": _check_alpn,
     **{f"frontend {kind} add": _check_rule_to_add for kind in ("http", "https")},
     **{f"frontend {kind} remove": _check_rule for kind in ("http", "https")},
+    "certificate add": _check_versions,
     "certificate remove": _check_which,
     "certificate replace": _check_which,
 }

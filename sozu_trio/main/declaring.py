@@ -63,7 +63,8 @@ def _way_out(each: Crosswise) -> Problem:
 async def _reload(parts: Parts, call: Call) -> Answer:
     body = call.read(ReloadBody)
     outcome, config = await reload_file(parts, body.file, prune=body.prune, actor=call.actor)
-    changes = [each for each in steps(outcome.before, outcome.delta) if each["kind"] != "declaration"]
+    changes = await trio.to_thread.run_sync(lambda: list(steps(outcome.before, outcome.delta)))
+    changes = [each for each in changes if each["kind"] != "declaration"]
     changes += _counted(*outcome.workers)
     names = {
         past: [f"{each['kind']} {each['name']}" for each in changes if each["action"] == action]

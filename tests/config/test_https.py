@@ -8,7 +8,7 @@ import pytest
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.hsts import Hsts
-from sozu_trio.config.listeners import HttpListener, HttpsListener, TcpListener, carried_by, protocol_of
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener, carried_by, protocol_of
 from sozu_trio.config.load import Config
 from sozu_trio.config.tls_settings import TlsSettings
 
@@ -60,7 +60,11 @@ def test_a_listener_that_says_everything(load: Load) -> None:
 
 def test_what_is_spoken_and_carried() -> None:
     address = Address("::1", 1)
-    kinds = [HttpListener(address=address), HttpsListener(address=address), TcpListener(address=address)]
+    kinds: list[Listener] = [
+        HttpListener(address=address),
+        HttpsListener(address=address),
+        TcpListener(address=address),
+    ]
     assert list(map(protocol_of, kinds)) == ["http", "https", "tcp"]
     assert list(map(carried_by, kinds)) == ["http", "http", "tcp"]
 

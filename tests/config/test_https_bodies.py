@@ -40,6 +40,9 @@ def test_a_fingerprint_as_tools_write_it() -> None:
         ("certificate add", {**AT, "certificate": "", "key": "K"},
          "certificate: found ''; want the text of a PEM file"),
         ("certificate add", {**AT, "certificate": "C", "key": 5}, "key: found (redacted); want the text of a PEM file"),
+        ("certificate add", {**AT, "certificate": "C", "key": "K", "tls-versions": ["TLS_V13"]},
+         "tls-versions: found an array; want tls-versions of the listener; Python's ssl decides on the version before "
+         "it knows which name a client asks for"),
         ("certificate remove", {**AT, "fingerprint": "12"},
          "fingerprint: found '12'; want a fingerprint: the 64 hexadecimal digits of a SHA-256, as `certificate list` "
          "shows it"),
