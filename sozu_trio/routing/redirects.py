@@ -8,7 +8,7 @@ HTTPS: Final = 443
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """To https, at the same host and path (301, so that the client may remember it)."""
+    """To https, at the same host and path, with 301."""
 
     port: int | None
     """None = that of https."""

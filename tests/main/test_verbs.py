@@ -69,8 +69,8 @@ async def test_verbs_without_an_answer(main: AskedMain, verb: str, said: str) ->
 @pytest.mark.parametrize(
     "verb",
     [
-        *("listener udp add", "connection-limit set", "cluster h2 enable", "cluster health-check set"),
-        *("frontend udp add"),
+        *("listener udp add", "frontend udp add", "connection-limit set", "cluster h2 enable"),
+        "cluster health-check set",
     ],
 )
 async def test_changes_that_are_not_built_say_so_themselves(main: AskedMain, verb: str) -> None:
