@@ -176,6 +176,8 @@ class TlsStream(Stream):
 
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""
+        if self._unsent:
+            self._push()
         if not (self._notified or self._cut or self.is_closed):
             self._notified = True
             with contextlib.suppress(OSError, ValueError):
@@ -258,6 +260,8 @@ class TlsStream(Stream):
             nursery.start_soon(self._push_when_possible, nursery.cancel_scope)
             await super().wait_readable(patience)
             nursery.cancel_scope.cancel(reason="readable")
+        if patience is not None:
+            patience.relax()  # The wait for it may have been cut short, by ourselves.
 
     async def _push_when_possible(self, scope: trio.CancelScope) -> None:
         await self.wait_writable()
