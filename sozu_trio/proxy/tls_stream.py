@@ -252,6 +252,8 @@ class TlsStream(Stream):
                 raise
 
     async def _wait_to_read(self, patience: Patience | None) -> None:
+        if self._unsent:
+            self._push()  # Here too: where there is always something to read the wait below never gets to it.
         if not self._unsent:
             await super().wait_readable(patience)
             return

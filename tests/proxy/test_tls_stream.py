@@ -222,6 +222,8 @@ async def test_nobody_is_waited_for_once_close_notify_has_gone(contexts: ServerC
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive_all, client, bytearray())
             await server.wait_readable(patience)
+            while server._unsent:
+                await server.wait_readable(patience)
             assert patience.waiting_for is None
             nursery.cancel_scope.cancel()
 
