@@ -14,4 +14,5 @@ relay        bytes unread from socket to socket, splice(2); pipes: what it needs
 connect      a connection to a backend; backends: load, back-off, connections kept for reuse
 backend_states  all backends over all Tables; swaps: each follows a swap at its first use, or when its turn comes
 stream       a connected socket; patience: how long to wait for it
+tls_stream   the same with TLS; close_notify: how it ends; proxy_header: what may come before it
 """

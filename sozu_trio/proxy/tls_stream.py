@@ -176,6 +176,8 @@ class TlsStream(Stream):
 
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""
+        if self._unsent:
+            self._push()
         if not (self._notified or self._cut or self.is_closed):
             self._notified = True
             with contextlib.suppress(OSError, ValueError):
@@ -250,6 +252,8 @@ class TlsStream(Stream):
                 raise
 
     async def _wait_to_read(self, patience: Patience | None) -> None:
+        if self._unsent:
+            self._push()  # Here too: where there is always something to read the wait below never gets to it.
         if not self._unsent:
             await super().wait_readable(patience)
             return
@@ -258,6 +262,8 @@ class TlsStream(Stream):
             nursery.start_soon(self._push_when_possible, nursery.cancel_scope)
             await super().wait_readable(patience)
             nursery.cancel_scope.cancel(reason="readable")
+        if patience is not None:
+            patience.relax()  # The wait for it may have been cut short, by ourselves.
 
     async def _push_when_possible(self, scope: trio.CancelScope) -> None:
         await self.wait_writable()

@@ -212,6 +212,34 @@ async def test_close_notify_when_the_other_side_reads_nothing(contexts: ServerCo
         assert len(sent) == size
 
 
+async def test_nobody_is_waited_for_once_close_notify_has_gone(contexts: ServerContexts) -> None:
+    """Otherwise the deadline of a wait that is over would end what follows."""
+    async with connected(contexts) as (client, server):
+        fill(server)
+        server.shutdown()
+        patience = Wheel().patience()
+        await client.send(b"hello")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive_all, client, bytearray())
+            await server.wait_readable(patience)
+            while server._unsent:
+                await server.wait_readable(patience)
+            assert patience.waiting_for is None
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_had_no_room_is_tried_once_more_at_the_end(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        size = fill(server)
+        server.shutdown()
+        got = bytearray()
+        while len(got) < size // 2:
+            got += await client.receive(65536)
+        server.close()
+        await receive_all(client, got)
+        assert len(got) == size
+
+
 def fill(server: TlsStream) -> int:
     """Leave the kernel no room for a single byte, and OpenSSL nothing to repeat: whole records, by hand."""
     size = 0
