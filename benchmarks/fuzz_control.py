@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 import trio
 
+from benchmarks.failures import leaves
 from benchmarks.fuzz_lines import Shots
 from benchmarks.processes import PAGE, Process, ProcessTrouble, family, free_port, says
 from sozu_trio.control.frames import Lines
@@ -112,14 +113,6 @@ def run(path: Path | None, seed: int, length: float, figures: Figures) -> Iterat
         if failures is None or others is not None:
             raise
         yield from (repr(error) for error in leaves(failures))
-
-
-def leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from leaves(error)
-        else:
-            yield error
 
 
 def growth(figures: Figures) -> Iterator[str]:

@@ -16,6 +16,8 @@ from benchmarks.processes import Process, free_port, listens_on, says
 
 HERE = Path(__file__).resolve().parent
 HOST = "bench.example"
+SMALL = b"hello world, this is a small body\n"
+"""What the backend answers at `/` (configurations/backend.conf)."""
 CLUSTERS = 1000
 """Clusters of one host each in the proxy's configuration: what it routes among while it is measured."""
 COPIED, PIPED = 262144, 1048576
@@ -127,7 +129,7 @@ def serving(peer: Peer, folder: Path, backend: int) -> Iterator[tuple[Process, i
 
 @contextlib.contextmanager
 def backend_serving(folder: Path, big: bytes) -> Iterator[int]:
-    """The port of the nginx behind all of them; `/big` answers `big`."""
+    """The port of the nginx behind all of them; `/` answers SMALL, `/big` answers `big`."""
     files = folder / "backend" / "www"
     files.mkdir(parents=True)
     files.joinpath("big").write_bytes(big)

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from benchmarks import report, state
 from benchmarks.measure import Figures, Work, WrongAnswer, measure
-from benchmarks.peers import HERE, HOST, PEERS, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
+from benchmarks.peers import HERE, HOST, PEERS, SMALL, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
 from benchmarks.processes import ProcessTrouble
 
-SMALL = b"hello world, this is a small body\n"
 BIG = 10 << 20
 OURS = "sozu_trio"
 COMPARED = {

@@ -13,8 +13,8 @@ logs                  outlive everything, so that the last line is written
 
 import logging
 import os
-import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -27,40 +27,42 @@ import trio
 from sozu_trio import __version__
 from sozu_trio.config.limits import ControlLimits
 from sozu_trio.config.load import Config
-from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
+from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.journal import Journal
 from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.messages import Ask, Happened, Lines, Logged
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
-from sozu_trio.errors import SozuTrioError
-from sozu_trio.main.actors import ourselves
 from sozu_trio.main.audit import Audit
-from sozu_trio.main.auditing import Attempt, audited
 from sozu_trio.main.birth import Beginning, begin
+from sozu_trio.main.birth import go_on as go_on_with_journal
 from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
-from sozu_trio.main.declaring import reload_file
 from sozu_trio.main.events import Event, Events
+from sozu_trio.main.handoff import Succession
 from sozu_trio.main.informing import keep_informed
+from sozu_trio.main.launch import Launch
 from sozu_trio.main.parts import Parts
+from sozu_trio.main.replacement import Replacement
 from sozu_trio.main.service_manager import ServiceManager
+from sozu_trio.main.signals import SIGNALS, obey
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.main.verbs import Verbs, changes_something
 from sozu_trio.nursery.activation import refuse_unmatched
 from sozu_trio.nursery.adoption import Orphan, find_orphans
 from sozu_trio.nursery.door import make_directory
+from sozu_trio.nursery.estate import hear_out, reap_left
 from sozu_trio.nursery.garbage import begin_to_serve
+from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.title import ROOM, call_thread
 from sozu_trio.nursery.worker import serve_worker
-from sozu_trio.proxy.doors import ProxyHandler
-from sozu_trio.routing.drains import grace_of
 from sozu_trio.routing.state import State, with_declared
 from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.log import apply_directives
@@ -68,8 +70,8 @@ from sozu_trio.telemetry.logs import Logs
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2)
-
+WORKER = "sozu_trio.worker_process"
+"""What the process of a worker runs."""
 ADOPTION = 10.0
 """Seconds that workers which a main before has left get to answer, where `worker_timeout` sets no limit."""
 LAST_ANSWERS = 2.0
@@ -90,7 +92,8 @@ class Start:
 
     `path`: None for the embedded demonstration. `state_from`: a saved state to begin with instead of the journal,
     `none` for no such thing. `sockets`: handed over by a service manager that holds them, too; to be closed by whoever
-    calls. `service_manager`: who is told how it goes.
+    calls. `service_manager`: who is told how it goes. `launch`: how the process was started, None
+    where it is not ours to be replaced. `succession`: what was left to it, None where it was started afresh.
     """
 
     config: Config
@@ -98,6 +101,8 @@ class Start:
     state_from: str | None = None
     sockets: tuple[socket.socket, ...] = ()
     service_manager: ServiceManager = field(default_factory=ServiceManager)
+    launch: Launch | None = None
+    succession: Succession | None = None
 
 
 @asynccontextmanager
@@ -158,36 +163,45 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     program = start.config.program
     logs = Logs(program)
     events = Events()
+    code = KeptCode(WORKER, None if start.succession is None else start.succession.code)
+    heirlooms = Heirlooms(None if start.succession is None else start.succession.handoff.heirlooms)
     supervisor = Supervisor(
         program,
-        SpawnProcess("sozu_trio.worker_process", program.runtime_directory, str(int(program.log_colored)), ROOM),
+        SpawnProcess(WORKER, program.runtime_directory, str(int(program.log_colored)), ROOM, code=code),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
     )
     supervisor.inherit(start.sockets, shared=True)
+    replacement = None
+    if start.launch is not None:
+        replacement = Replacement(start.launch, code, heirlooms, logs.flush, start.service_manager.variables)
     with (
         trio.open_signal_receiver(*SIGNALS) as signals,
-        open_control_socket(program.command_socket) as sock,
+        open_control_socket(program.command_socket, heirlooms) as sock,
         closing(start.service_manager),
+        closing(code),
     ):
         async with (
             logs.serve(),
-            _found(program) as orphans,
-            _begun(start, served=bool(orphans)) as beginning,
-            _running(start.config, supervisor, (beginning.state, beginning.generation), beginning.record, orphans),
+            _beginning(start, supervisor, heirlooms, partial(_take, logs)) as journal,
             trio.open_nursery() as nursery,
         ):
-            parts = _parts(start, supervisor, beginning.recorded(), events, logs)
+            parts = _parts(start, supervisor, journal, events, logs, replacement)
             nursery.start_soon(parts.journal.serve_compaction, name="journal")
-            nursery.start_soon(_obey, signals, parts, logs, name="signals")
+            nursery.start_soon(obey, signals, parts, logs.reopen, name="signals")
             if inherits_children():
                 await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:
                 control = await controlling.start(_serve_control, parts, sock)
-                begin_to_serve()
+                if replacement is not None:
+                    replacement.control = control
+                if start.succession is not None:
+                    nursery.start_soon(go_on, parts, start.succession, control, name="upgrade")
+                begin_to_serve(in_haste=start.succession is not None)
                 on_ready(supervisor)
                 nursery.start_soon(keep_informed, start.service_manager, supervisor, name="service manager")
+                nursery.start_soon(code.keep, name="code")
                 await supervisor.stopped.wait()
                 events.end()
                 control.stop(LAST_ANSWERS)
@@ -196,8 +210,53 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 
 
 @asynccontextmanager
-async def _found(program: Program) -> AsyncIterator[list[Orphan]]:
+async def _beginning(
+    start: Start, supervisor: Supervisor, heirlooms: Heirlooms, take: Callable[[Lines | Logged], None]
+) -> AsyncIterator[Journal]:
+    """Have `supervisor` serve what is to be served first, while the body runs; the value is the journal of that."""
+    async with _found(start, heirlooms, take) as orphans, _begun(start, heirlooms, served=bool(orphans)) as beginning:
+        first = beginning.state, beginning.generation
+        if start.succession is None:
+            running = _running(start.config, supervisor, first, beginning.record, orphans)
+        else:
+            running = _succeeding(start.succession, supervisor, first, heirlooms, orphans)
+        async with running:
+            yield beginning.recorded()
+
+
+@asynccontextmanager
+async def _succeeding(
+    succession: Succession,
+    supervisor: Supervisor,
+    first: tuple[State, int],
+    heirlooms: Heirlooms,
+    orphans: Sequence[Orphan],
+) -> AsyncIterator[None]:
+    """As `_running`, with what another image of main has left."""
+    state, generation = first
+    estate = succession.handoff.estate
+    if state.settings.log_level != supervisor.program.log_level:
+        apply_directives(parse_directives(state.settings.log_level))
+    supervisor.succeed(estate, orphans)
+    async with trio.open_nursery() as main:
+        await main.start(supervisor.run, orphans)
+        # Workers are adopted, signals have somebody who takes them: this is the commit point.
+        succession.settle()
+        heirlooms.settle()
+        await supervisor.go_on(state, generation)
+        async with trio.open_nursery() as reaping:
+            reaping.start_soon(reap_left, estate, {orphan.pid for orphan in orphans}, name="children left")
+            yield
+            reaping.cancel_scope.cancel(reason="stopped")
+        await supervisor.stop(0)
+
+
+@asynccontextmanager
+async def _found(
+    start: Start, heirlooms: Heirlooms, take: Callable[[Lines | Logged], None]
+) -> AsyncIterator[list[Orphan]]:
     """Workers that a main before has left; whoever is left of them after the body serves on."""
+    program = start.config.program
     directory = program.runtime_directory
     make_directory(directory)
     # Whoever shares the directory would take our workers for its own.
@@ -205,7 +264,12 @@ async def _found(program: Program) -> AsyncIterator[list[Orphan]]:
         directory / "workers",
         holds=f"has its workers in {directory}",
         unusable=lambda error: f"runtime_directory: cannot make {directory}/workers{LOCK}: {error.strerror}",
+        heirlooms=heirlooms,
     ):
+        if start.succession is not None:
+            for report in await hear_out(start.succession.handoff.estate):
+                if isinstance(report, Lines | Logged):
+                    take(report)
         orphans = await find_orphans(directory, program.worker_timeout or ADOPTION)
         try:
             yield orphans
@@ -215,15 +279,20 @@ async def _found(program: Program) -> AsyncIterator[list[Orphan]]:
 
 
 @asynccontextmanager
-async def _begun(start: Start, *, served: bool) -> AsyncIterator[Beginning]:
+async def _begun(start: Start, heirlooms: Heirlooms, *, served: bool) -> AsyncIterator[Beginning]:
     """What to serve first; its journal is closed after the body. `served`: there are workers that a main has left."""
-    beginning = await begin(start.config, start.state_from, served=served)
+    if start.succession is not None:
+        beginning = await go_on_with_journal(start.config.program, heirlooms)
+    else:
+        beginning = await begin(start.config, start.state_from, served=served, heirlooms=heirlooms)
     with closing(beginning):
         refuse_unmatched(start.sockets, beginning.state.listeners)
         yield beginning
 
 
-def _parts(start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs) -> Parts:
+def _parts(
+    start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs, replacement: Replacement | None
+) -> Parts:
     return Parts(
         config=start.config,
         config_path=None if start.path is None else str(start.path.absolute()),
@@ -233,6 +302,8 @@ def _parts(start: Start, supervisor: Supervisor, journal: Journal, events: Event
         events=events,
         audit=Audit(logs.audit, logs.audit_json),
         service_manager=start.service_manager,
+        replacement=replacement,
+        started=time.monotonic() if start.succession is None else start.succession.handoff.started,
     )
 
 
@@ -253,48 +324,9 @@ async def _serve_control(
     )
 
 
-async def _obey(signals: AsyncIterator[int], parts: Parts, logs: Logs) -> None:
-    """SIGTERM, SIGINT: soft stop, the second one hard. SIGHUP: read the file again. SIGUSR1: reopen the logs."""
-    stopping = False
-    async with trio.open_nursery() as reloading:
-        async for number in signals:
-            name = signal.Signals(number).name
-            match number:
-                case signal.SIGUSR1:
-                    log.info("%s: log files are opened anew", name)
-                    logs.reopen()
-                case signal.SIGHUP:
-                    reloading.start_soon(_reload, parts, name="reload")
-                case signal.SIGUSR2:
-                    log.warning("%s: not built yet, ignored", name)
-                case _:
-                    await _stop(parts.supervisor, name, again=stopping)
-                    stopping = True
-
-
-async def _stop(supervisor: Supervisor, name: str, *, again: bool) -> None:
-    if again:
-        log.warning("%s again: cutting every session", name)
-        await supervisor.stop(0)
-        return
-    grace = grace_of(supervisor.program.shutdown_timeout)
-    patience = "as long as they need" if grace is None else f"{grace:g} s"
-    log.info("%s: stopping; sessions may take %s", name, patience)
-    await supervisor.stop(grace)
-
-
-async def _reload(parts: Parts) -> None:
-    actor = ourselves("SIGHUP")
-    attempt = Attempt(verb="reload", what="SIGHUP", actor=actor)
-    try:
-        outcome, config = await audited(parts, attempt, partial(reload_file, parts, None, prune=False, actor=actor))
-    except SozuTrioError as error:
-        log.error("SIGHUP: nothing is reloaded: %s", error)
-    else:
-        log.info("SIGHUP: %s is in force: generation %d", config.source, outcome.generation)
-
-
 async def _serve_in_process(_worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+    from sozu_trio.proxy.doors import ProxyHandler  # main itself needs nothing of it: 60 ms
+
     task_status.started(Spawned(os.getpid()))
     try:
         await serve_worker(channel, ProxyHandler)

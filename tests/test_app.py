@@ -341,13 +341,13 @@ async def test_logs_are_reopened_on_sigusr1(start_backend: StartBackend, tmp_pat
     assert "/ 200 |" in running.log.read_text()
 
 
-async def test_a_signal_for_what_is_not_built_yet_is_told(start_backend: StartBackend, tmp_path: Path) -> None:
+async def test_a_process_that_is_not_ours_is_not_replaced(start_backend: StartBackend, tmp_path: Path) -> None:
     async with served(start_backend, tmp_path) as running:
         signal.raise_signal(signal.SIGUSR2)
         running.finish.set()
         assert (await running.busy.response()).status == 200
         signal.raise_signal(signal.SIGTERM)
-    assert "SIGUSR2: not built yet, ignored" in running.log.read_text()
+    assert "SIGUSR2: nothing is upgraded: this main was not started as a program of its own" in running.log.read_text()
 
 
 async def test_sighup_reads_the_file_again_while_requests_go_on(start_backend: StartBackend, tmp_path: Path) -> None:

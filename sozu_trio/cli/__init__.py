@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sozu_trio import __version__
-from sozu_trio.cli.ctl_parser import add_ctl
 from sozu_trio.errors import OperatorError
 
 EXAMPLE = """example:
@@ -23,7 +22,8 @@ EXAMPLE = """example:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser(whole=words[:1] != ["serve"]).parse_args(words)
     try:
         return _run(options)
     except OperatorError as error:
@@ -60,8 +60,8 @@ def _leaves(group: BaseExceptionGroup[OperatorError]) -> Iterator[OperatorError]
             yield error
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def parser(*, whole: bool = True) -> argparse.ArgumentParser:
+    """The parser of the command line; without `ctl`, whose hundred verbs take 100 ms, where it is not the `whole`."""
     made = argparse.ArgumentParser(
         prog="sozu_trio",
         description="A reverse proxy that is reconfigured while it serves.",
@@ -87,5 +87,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="begin with this saved state instead of the journal, where that is damaged; `none`: with no state",
     )
-    add_ctl(commands)
+    if whole:
+        from sozu_trio.cli.ctl_parser import add_ctl
+
+        add_ctl(commands)
     return made

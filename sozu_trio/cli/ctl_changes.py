@@ -24,7 +24,10 @@ LINES: Mapping[str, tuple[str, str]] = {
         "change what is said of a cluster, keep the rest",
         "cluster update --id api --max-idle-connections 16",
     ),
-    "cluster remove": ("remove a cluster; what frontends send there is answered 503", "cluster remove --id api"),
+    "cluster remove": (
+        "remove a cluster; what frontends send there is answered 503",
+        "cluster remove --id api\ncluster remove --id api --drain --drain-timeout 60",
+    ),
     "cluster h2 enable": ("speak HTTP/2 to its backends", "cluster h2 enable --id api"),
     "cluster h2 disable": ("speak HTTP/1.1 to its backends", "cluster h2 disable --id api"),
     "cluster health-check set": (
@@ -42,7 +45,8 @@ LINES: Mapping[str, tuple[str, str]] = {
     ),
     "backend remove": (
         "remove a backend: its sessions finish",
-        "backend remove --id api --backend-id api-1\nbackend remove --id api --backend-id api-1 --deadline 30",
+        "backend remove --id api --backend-id api-1\nbackend remove --id api --backend-id api-1 --deadline 30\n"
+        "backend remove --id api --backend-id api-1 --drain",
     ),
     "frontend http add": (
         "add a rule: it leads to a cluster, or denies",
@@ -137,8 +141,7 @@ OPPOSITES = {"disable-http11": "--enable-http11"}
 """Flags that are not undone by `--no-`, as in Sōzu."""
 ONE_OF = (
     ("path-prefix", "path-regex", "path-equals"),
-    ("now", "deadline"),
-    ("deadline", "drain"),
+    ("now", "deadline", "drain"),
     ("certificate", "fingerprint"),
     ("old-certificate", "fingerprint"),
 )

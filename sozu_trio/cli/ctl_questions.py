@@ -232,8 +232,16 @@ WHOLE = (
     Verb(
         words="upgrade",
         help="run the program that is on disk now, without losing a connection",
-        example="upgrade\nupgrade --worker 0",
-        options=(option("--worker", metavar="ID", read=int, help="only this worker"),),
+        example="upgrade\nupgrade --python /opt/sozu-trio-2/bin/python\nupgrade --worker 0",
+        options=(
+            option("--worker", metavar="ID", read=int, help="only this worker"),
+            option(
+                "--python",
+                metavar="PATH",
+                load=_absolute,
+                help="the interpreter to go on with, which says where the program is (default: the one main runs with)",
+            ),
+        ),
         trace="status",
         patient=True,
     ),

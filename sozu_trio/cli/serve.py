@@ -1,10 +1,11 @@
 """`serve`: a configuration from a file, or the embedded demonstration, until a signal says stop."""
 
+import gc
 import os
 import resource
 import select
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import trio
 
 from sozu_trio import app
 from sozu_trio.cli.checking import checked_config, notice_lines, summary
-from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
 from sozu_trio.cli.pid_file import pid_file
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
+from sozu_trio.main.handoff import Succession, succession
+from sozu_trio.main.launch import launched
 from sozu_trio.main.service_manager import service_manager
 from sozu_trio.nursery.activation import activated_sockets
 from sozu_trio.nursery.supervisor import Supervisor
@@ -35,7 +37,16 @@ def serve(path: Path | None, state_from: Path | None = None) -> None:
 
     `state_from`: a saved state to begin with instead of the journal, the path `none` for no state at all.
     """
-    config = None if path is None else load_config(path)
+    left = succession()
+    if left is not None:
+        # Until it has taken over, nobody is answered: what is made meanwhile stays for good anyhow.
+        gc.disable()
+    with _explained(left):
+        _serve_until_stopped(path, state_from, left)
+
+
+def _serve_until_stopped(path: Path | None, state_from: Path | None, left: Succession | None) -> None:
+    config = None if path is None else load_config(path) if left is None else _config_of(left)
     _raise_descriptor_limit()
     manager = service_manager(os.environ)
     with activated_sockets(os.environ) as sockets:
@@ -45,9 +56,37 @@ def serve(path: Path | None, state_from: Path | None = None) -> None:
             state_from=None if state_from is None else str(state_from),
             sockets=sockets,
             service_manager=manager,
+            launch=launched() if left is None else left.launch,
+            succession=left,
         )
         cut = trio.run(_serve, config, start)
     _say_stopped(f"sozu_trio stopped: {count(cut, 'session')} cut")
+
+
+@contextmanager
+def _explained(left: Succession | None) -> Iterator[None]:
+    """What keeps an image from taking over is told by the one that goes on instead."""
+    try:
+        yield
+    except BaseException as error:
+        if left is not None and not left.is_settled:
+            left.explain(error)
+        raise
+
+
+def _config_of(left: Succession) -> Config:
+    """Only the global keys, which were read before: what they serve main and its workers know already."""
+    return Config(
+        source=left.handoff.source,
+        program=left.program,
+        listeners=(),
+        clusters=(),
+        http_frontends=(),
+        tcp_frontends=(),
+        backends=(),
+        certificates=(),
+        notices=(),
+    )
 
 
 def _raise_descriptor_limit() -> None:
@@ -60,13 +99,21 @@ async def _serve(config: Config | None, make_start: Callable[..., app.Start]) ->
     async with AsyncExitStack() as stack:
         greeting = ""
         if config is None:
+            from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
+
             config = demo_config(await stack.enter_async_context(open_demo_backends()))
             greeting = welcome()
-        return await app.serve(make_start(config=config), partial(_say_ready, config, greeting, stack))
+        start = make_start(config=config)
+        on_ready = _hold_pid_file if start.succession is not None else partial(_say_ready, greeting)
+        return await app.serve(start, partial(on_ready, config, stack))
 
 
-def _say_ready(config: Config, greeting: str, stack: AsyncExitStack, supervisor: Supervisor) -> None:
+def _hold_pid_file(config: Config, stack: AsyncExitStack, _supervisor: Supervisor) -> None:
     stack.enter_context(pid_file(config.program.pid_file_path))
+
+
+def _say_ready(greeting: str, config: Config, stack: AsyncExitStack, supervisor: Supervisor) -> None:
+    _hold_pid_file(config, stack, supervisor)
     where = ", ".join(map(str, supervisor.listening)) or "nowhere"
     ready = f"sozu_trio ready: listening on {where} (generation {supervisor.generation})"
     print(greeting + ready, flush=True)

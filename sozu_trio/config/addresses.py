@@ -4,7 +4,13 @@ Names are not addresses: looking one up may block and may change, so it is main'
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass
+from typing import Final
+
+_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_CANONICAL: Final = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
+"""What `ipaddress` would return as it is, and takes 5 µs for: a large journal has tens of thousands."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,6 +33,8 @@ def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is not an address: want ip:port, such as 127.0.0.1:8080 or [::1]:8080")
+    if _CANONICAL.fullmatch(host):
+        return Address(host, int(port))
     bracketed = host.startswith("[") and host.endswith("]")
     try:
         ip = ipaddress.ip_address(host[1:-1] if bracketed else host)

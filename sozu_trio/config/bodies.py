@@ -63,10 +63,16 @@ class ClusterBody:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterName:
-    """Of `cluster remove`."""
+class ClusterRemove:
+    """Of `cluster remove`. At most one of `deadline` and `drain` is given."""
 
     id: ClusterId
+    deadline: Seconds | None = None
+    """After which its sessions are cut; 0 = now, None = never."""
+    drain: bool = False
+    """Answer when the last of its sessions has gone, or was cut."""
+    drain_timeout: Seconds | None = None
+    """Of `drain`: seconds after which they are cut; 0 = never, None = `shutdown_timeout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +101,7 @@ class BackendUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendRemove:
-    """Of `backend remove`."""
+    """Of `backend remove`. At most one of `now`, `deadline` and `drain` is given."""
 
     id: ClusterId
     backend_id: BackendId
@@ -105,6 +111,10 @@ class BackendRemove:
     """Cut its sessions."""
     deadline: Seconds | None = None
     """After which its sessions are cut; None = never."""
+    drain: bool = False
+    """Answer when the last of its sessions has gone, or was cut."""
+    drain_timeout: Seconds | None = None
+    """Of `drain`: seconds after which they are cut; 0 = never, None = `shutdown_timeout`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

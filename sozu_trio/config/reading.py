@@ -91,9 +91,12 @@ def _check_cluster(given: Mapping[str, Any], where: str, report: Report) -> None
 def _check_backend_remove(given: Mapping[str, Any], where: str, report: Report) -> None:
     if given.get("now") and given.get("deadline"):
         report.wrong(place(where, "deadline"), f"found {show(given['deadline'])} and now = true; want only one of both")
+    if given.get("now") and given.get("drain"):
+        report.wrong(place(where, "drain"), "found true and now = true; want only one of both")
+    _check_drain(given, where, report)
 
 
-def _check_listener_stop(given: Mapping[str, Any], where: str, report: Report) -> None:
+def _check_drain(given: Mapping[str, Any], where: str, report: Report) -> None:
     drain, deadline = given.get("drain"), given.get("deadline")
     if drain and deadline is not None:
         what = f"found {show(deadline)} and drain = true; want only one of both: with drain it is drain-timeout"
@@ -163,8 +166,9 @@ def _check_which(given: Mapping[str, Any], where: str, report: Report) -> None:
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any], str, Report], None]] = {
     "cluster add": _check_cluster,
     "cluster update": _check_cluster,
+    "cluster remove": _check_drain,
     "backend remove": _check_backend_remove,
-    **{f"listener {kind}{verb}": _check_listener_stop for kind in _LISTENERS for verb in _STOPS},
+    **{f"listener {kind}{verb}": _check_drain for kind in _LISTENERS for verb in _STOPS},
     "listener https add": _check_tls,
     "listener https update": _check_alpn,
     "listener update": _check_alpn,

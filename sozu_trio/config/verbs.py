@@ -14,7 +14,7 @@ from sozu_trio.config.bodies import (
     BackendRemove,
     BackendUpdate,
     ClusterBody,
-    ClusterName,
+    ClusterRemove,
     HttpFrontendAdd,
     HttpFrontendRemove,
     HttpListenerBody,
@@ -81,7 +81,7 @@ _UDP_LISTENER = _unbuilt(
 BODIES: Mapping[str, type] = {
     "cluster add": _CLUSTER,
     "cluster update": _CLUSTER,
-    "cluster remove": ClusterName,
+    "cluster remove": ClusterRemove,
     "backend add": _BACKEND_ADD,
     "backend update": _BACKEND_UPDATE,
     "backend remove": BackendRemove,

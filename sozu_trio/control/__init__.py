@@ -2,6 +2,7 @@
 
 codec       records ↔ JSON documents
 messages    what main and a worker say
+moves       what a worker and its successor say
 channel     how it travels: one SOCK_SEQPACKET socket, descriptors beside the message, large ones in a memfd
 
 The control socket, where programs and people ask; docs/control-protocol.md:
@@ -16,6 +17,9 @@ protocol      requests and replies ↔ lines
 strict_json   JSON and no wider
 frames        bytes ↔ lines
 client        the other end, for programs on Trio or asyncio
+
+heirlooms     descriptors that one image of main leaves to the next
+lock          a file that is locked as long as something is ours
 
 What outlives the process:
 

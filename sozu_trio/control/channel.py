@@ -116,6 +116,9 @@ class Channel(Generic[In]):
         packet, extra, flags, _ = await self._sock.recvmsg(INLINE_SIZE + 1, space, socket.MSG_CMSG_CLOEXEC)
         return packet, extra, flags
 
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
     def detach(self) -> socket.socket:
         """The socket, for another process. The channel is of no use any more."""
         return socket.socket(fileno=self._sock.detach())

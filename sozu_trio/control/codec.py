@@ -1,11 +1,12 @@
 """Records ↔ JSON, strictly: an unknown or missing member is an error that names it.
 
-Addresses and enumerations travel as their text, a listener with its `protocol`, keys as arrays; what a Delta has
-nothing of is left out. The text of Lines follows as it is: JSON would cost more than all else on their way (0.5 µs a
-line against 0.1).
+Addresses and enumerations travel as their text, bytes as base 64, a listener with its `protocol`, keys as arrays; what
+a Delta has nothing of is left out. The text of Lines follows as it is: JSON would cost more than all else on their way
+(0.5 µs a line against 0.1).
 """
 
 import json
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,9 @@ def _make_converter() -> cattrs.Converter:
     made.register_structure_hook(Address, lambda text, _: parse_address(text))
     made.register_unstructure_hook(Path, str)
     made.register_structure_hook(Path, lambda text, _: Path(text))
+    # Of base 85, which would be shorter, the library's is fifty times slower.
+    made.register_unstructure_hook(bytes, lambda data: b64encode(data).decode("ascii"))
+    made.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
     # The content is JSON already, and may be long.
     made.register_unstructure_hook(
         Reply, lambda reply: {"serial": reply.serial, "failure": reply.failure, "content": reply.content}

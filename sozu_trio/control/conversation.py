@@ -46,6 +46,18 @@ class Service:
     """Of the threads that read large requests, of all clients."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """A conversation that another process goes on with: its socket, who it is with, the request that is under way, and
+    what has come of the next one, a character for each byte.
+    """
+
+    descriptor: int
+    peer: Peer
+    request: Id
+    begun: str
+
+
 def hello_content(service: Service, peer: Peer) -> dict[str, Any]:
     """The content of `hello`."""
     return {
@@ -81,14 +93,52 @@ class Conversation:
         self._stopping = trio.Event()
         self._room = trio.Semaphore(service.limits.requests)
         self._under_way: set[Id] = set()
-        self._all_answered = trio.Event()
+        self._answered_one = trio.lowlevel.ParkingLot()
         self._changes: deque[Request] = deque()
         self._change_runs = False
+        self._greeted = False
 
     def stop(self) -> None:
         """Take no more requests; the conversation ends when those under way have been answered."""
         self._stopping.set()
         self._receiving.cancel(reason="the control server stops")
+
+    def cut(self) -> None:
+        """End it now, whatever is under way."""
+        self._scope.cancel(reason="the control server ends it")
+
+    async def pause(self, request_id: Id) -> Handover:
+        """Take no more requests, and have all that was asked answered but `request_id`; returns what another process
+        needs that is to go on. The conversation ends when that request is answered here all the same.
+        """
+        self.stop()
+        while self._changes:
+            await self._refuse(self._changes.popleft())
+        while self._under_way - {request_id}:
+            await self._answered_one.park()
+        await self._outbox.written()
+        begun = self._lines.begun.decode("latin-1")
+        return Handover(descriptor=self._sock.fileno(), peer=self._peer, request=request_id, begun=begun)
+
+    async def _refuse(self, request: Request) -> None:
+        message = "not carried out: another process goes on with this conversation; ask again"
+        await self._say(Reply(id=request.id, status="failure", message=message))
+        self._end(request)
+
+    def go_on(self, handover: Handover, answer: Answerer) -> None:
+        """Before `run`: another process has begun it, and it is `answer` that carries the request out."""
+        self._greeted = True
+        self._lines.feed(handover.begun.encode("latin-1"))
+        self._under_way.add(handover.request)
+        self._room.acquire_nowait()
+        request = Request(id=handover.request, verb="")
+        self._changing.start_soon(self._finish, request, answer, name=f"request {request.id}")
+
+    async def _finish(self, request: Request, answer: Answerer) -> None:
+        try:
+            await self._outbox.put(await self._answered(request, self._outbox.offer, answer))
+        finally:
+            self._end(request)
 
     async def run(self) -> None:
         """Until the client has gone, or has been told why it must go."""
@@ -104,15 +154,15 @@ class Conversation:
             self._outbox.finish()
 
     async def _converse(self) -> None:
-        content = hello_content(self._service, self._peer)
-        await self._say(Reply(id=None, status="ok", message=HELLO, content=content))
+        if not self._greeted:
+            content = hello_content(self._service, self._peer)
+            await self._say(Reply(id=None, status="ok", message=HELLO, content=content))
         async with trio.open_nursery() as queries:
             if complaint := await self._take_requests(queries):
                 await self._complain(complaint)
                 queries.cancel_scope.cancel(reason=complaint)
         while self._under_way:
-            self._all_answered = trio.Event()
-            await self._all_answered.wait()
+            await self._answered_one.park()
         self._outbox.finish()
 
     async def _end_on_hangup(self) -> None:
@@ -227,16 +277,17 @@ class Conversation:
     def _end(self, request: Request) -> None:
         self._under_way.discard(request.id)
         self._room.release()
-        if not self._under_way:
-            self._all_answered.set()
-            if not self._lines.unfinished:
-                self._receiving.deadline = self._patience()
+        self._answered_one.unpark_all()
+        if not self._under_way and not self._lines.unfinished:
+            self._receiving.deadline = self._patience()
 
-    async def _answered(self, request: Request, send: Callable[[bytes], Awaitable[None]]) -> bytes:
+    async def _answered(
+        self, request: Request, send: Callable[[bytes], Awaitable[None]], answer: Answerer | None = None
+    ) -> bytes:
         async def progress(message: str, content: Any) -> None:
             await send(write_reply(Reply(id=request.id, status="processing", message=message, content=content)))
 
-        return await answered(self._answer, self._peer, request, progress)
+        return await answered(answer or self._answer, self._peer, request, progress)
 
     async def _answer(self, peer: Peer, request: Request, progress: Progress) -> Answer:
         if request.verb == HELLO:

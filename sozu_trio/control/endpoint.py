@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sozu_trio.config.globals import NEW_SOCKET, UNIX_PATH
+from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.lock import LOCK, MODE, locked
 from sozu_trio.errors import OperatorError
 
@@ -23,8 +24,9 @@ BACKLOG = 128
 
 
 @contextlib.contextmanager
-def open_control_socket(path: Path) -> Iterator[socket.socket]:
-    """A listening, non-blocking unix socket at `path`, mode 0600, until the body ends.
+def open_control_socket(path: Path, heirlooms: Heirlooms | None = None) -> Iterator[socket.socket]:
+    """A listening, non-blocking unix socket at `path`, mode 0600, until the body ends; one of `heirlooms`, if there are
+    any.
 
     Raises OperatorError when another proxy serves there or something else stands there, and when the path cannot be
     used.
@@ -36,18 +38,23 @@ def open_control_socket(path: Path) -> Iterator[socket.socket]:
             f"command_socket: {path} has {len(os.fsencode(path))} bytes; want at most {most}, because a unix socket's "
             f"path takes {UNIX_PATH} and is made under the name …{NEW_SOCKET}"
         )
+    heirlooms = Heirlooms() if heirlooms is None else heirlooms
     with (
-        locked(path, holds=f"serves {path}", unusable=lambda error: _no_lock(path, error)),
-        socket.socket(socket.AF_UNIX) as sock,
+        locked(path, holds=f"serves {path}", unusable=lambda error: _no_lock(path, error), heirlooms=heirlooms),
+        socket.socket(socket.AF_UNIX, fileno=heirlooms.copy_of(str(path))) as sock,
+        heirlooms.keep(str(path), sock.fileno()),
     ):
-        for name in (path, new):
-            _refuse_what_is_not_stale(name)
-        ours = _bind(sock, path, new)
+        if heirlooms.settled:
+            for name in (path, new):
+                _refuse_what_is_not_stale(name)
+            _bind(sock, path, new)
+        sock.setblocking(False)
+        ours = _identity(path)
         try:
             yield sock
         finally:
             with contextlib.suppress(OSError):
-                if _identity(path) == ours:
+                if heirlooms.settled and _identity(path) == ours:
                     path.unlink()
 
 
@@ -73,8 +80,8 @@ def _refuse_what_is_not_stale(path: Path) -> None:
         raise OperatorError(f"command_socket: another program listens at {path}{why}, and does not hold {path}{LOCK}")
 
 
-def _bind(sock: socket.socket, path: Path, new: Path) -> tuple[int, int]:
-    """Have `sock` listen at `path`; returns what tells the file from others."""
+def _bind(sock: socket.socket, path: Path, new: Path) -> None:
+    """Have `sock` listen at `path`."""
     try:
         with contextlib.suppress(FileNotFoundError):
             new.unlink()
@@ -82,19 +89,20 @@ def _bind(sock: socket.socket, path: Path, new: Path) -> tuple[int, int]:
         os.fchmod(sock.fileno(), MODE)
         sock.bind(os.fspath(new))
         new.chmod(MODE)
-        sock.setblocking(False)
         sock.listen(BACKLOG)
-        ours = _identity(new)
         new.rename(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             new.unlink()
         raise OperatorError(f"command_socket: cannot make {path}: {_explain(error, path)}") from error
-    return ours
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.lstat()
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from others; None where there is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
     return status.st_dev, status.st_ino
 
 

@@ -21,6 +21,11 @@ class Lines:
         """Whether a line has begun and its line feed has not come."""
         return self._skipping or self._held > 0
 
+    @property
+    def begun(self) -> bytes:
+        """What has come of a line that is not complete."""
+        return b"".join(self._pieces)
+
     def feed(self, data: bytes) -> list[bytes | None]:
         """The lines that `data` completes, without their line feeds, in order.
 

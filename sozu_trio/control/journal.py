@@ -5,12 +5,13 @@ later State; that is done piece by piece in a thread, while changes go on, and t
 whole. Whoever uses a Journal makes sure that no other process does.
 """
 
+import contextlib
 import errno
 import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Never, TypeVar
 
@@ -130,6 +131,12 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """The file at the path stays as it is while the body runs."""
+        async with self._turn:
+            yield
 
     async def append(self, entry: Entry) -> None:
         """Write one change down; it is durable on return. If it is cancelled, it is either finished or not begun.

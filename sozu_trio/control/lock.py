@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.errors import OperatorError
 
 LOCK = ".lock"
@@ -18,13 +19,28 @@ MODE = 0o600
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, holds: str, unusable: Callable[[OSError], str]) -> Iterator[None]:
-    """Hold `<path>.lock`, with our pid in it, while the body runs.
+def locked(
+    path: Path, *, holds: str, unusable: Callable[[OSError], str], heirlooms: Heirlooms | None = None
+) -> Iterator[None]:
+    """Hold `<path>.lock`, with our pid in it, while the body runs. The lock is one of `heirlooms`, if there are any.
 
     Raises OperatorError where another process does, which `holds` is said of, and where there can be no such file, in
     the words of `unusable`.
     """
+    heirlooms = Heirlooms() if heirlooms is None else heirlooms
     file = Path(f"{path}{LOCK}")
+    left = heirlooms.copy_of(str(file))
+    descriptor = _lock(file, holds, unusable) if left is None else left
+    try:
+        with heirlooms.keep(str(file), descriptor):
+            yield
+    finally:
+        if heirlooms.settled:
+            os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+def _lock(file: Path, holds: str, unusable: Callable[[OSError], str]) -> int:
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
     except OSError as error:
@@ -36,12 +52,10 @@ def locked(path: Path, *, holds: str, unusable: Callable[[OSError], str]) -> Ite
             raise OperatorError(_held(descriptor, file, holds, error)) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _held(descriptor: int, file: Path, holds: str, error: OSError) -> str:

@@ -45,6 +45,12 @@ class Outbox:
         if not self._full():
             self._add(line)
 
+    async def written(self) -> None:
+        """Wait until nothing waits to be written."""
+        async with self._turn:
+            while self._bytes and not self._finished:
+                await self._room.park()
+
     def finish(self) -> None:
         """Nothing more will come: `write` returns once it has written what waits. Whoever waits for room goes on."""
         self._finished = True

@@ -14,18 +14,20 @@ import itertools
 import logging
 import math
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import trio
 
 from sozu_trio.config.limits import EXHAUSTED_PAUSE, ControlLimits
 from sozu_trio.control.answering import Answerer
-from sozu_trio.control.conversation import Conversation, Service
+from sozu_trio.control.conversation import Conversation, Handover, Service
 from sozu_trio.control.permissions import Peer, Permissions, peer_credentials, process_name
-from sozu_trio.control.protocol import Reply, write_reply
+from sozu_trio.control.protocol import Id, Reply, write_reply
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,11 @@ class ControlServer:
         self._conversations: dict[Conversation, Peer] = {}
         self._numbers = itertools.count(1)
         self._quiet_until = -math.inf
+        self._nursery: trio.Nursery
+        self._stopping = False
+        self._paused = trio.Event()
+        self._gone = trio.Event()
+        """A client."""
 
     @property
     def clients(self) -> int:
@@ -82,19 +89,58 @@ class ControlServer:
 
         May be called again, with less patience.
         """
+        self._stopping = True
         self._accepting.cancel(reason="the control server stops")
+        self._paused.set()
         self._clients.deadline = min(self._clients.deadline, trio.current_time() + grace)
         for conversation in self._conversations:
             conversation.stop()
 
+    async def pause(self, grace: float, but: int | None = None, request: Id = 0) -> Handover | None:
+        """Let nobody in, and have everybody end: whoever has not been answered after `grace` seconds is cut, except for
+        client `but`, of whom it is told how to go on; `request` is all that is left to be answered there.
+        """
+        self._paused = trio.Event()
+        self._accepting.cancel(reason="the control server pauses")
+        kept = next((each for each, peer in self._conversations.items() if peer.client_id == but), None)
+        handover = None
+        for conversation in self._conversations:
+            conversation.stop()
+        with trio.move_on_after(grace):
+            if kept is not None:
+                handover = await kept.pause(request)
+            while self._conversations.keys() - {kept}:
+                self._gone = trio.Event()
+                await self._gone.wait()
+        for conversation in self._conversations.keys() - {kept}:
+            conversation.cut()
+        return handover if kept in self._conversations else None
+
+    def resume(self) -> None:
+        """Let clients in again after `pause`."""
+        self._accepting = trio.CancelScope()
+        self._paused.set()
+
+    def go_on(self, handover: Handover, answer: Answerer) -> None:
+        """Go on with a client that another process has talked to; takes its descriptor over. `answer` carries out what
+        is under way.
+        """
+        sock = trio.socket.from_stdlib_socket(socket.socket(fileno=handover.descriptor))
+        peer = replace(handover.peer, client_id=next(self._numbers))
+        conversation = Conversation(self._service, peer, sock, self._nursery)
+        conversation.go_on(handover, answer)
+        self._begin(conversation, peer, sock)
+
     async def run(self, listener: trio.SocketListener, task_status: "trio.TaskStatus[ControlServer]") -> None:
         """Let clients in until `stop`, and return when the last one has been answered."""
         with self._clients:
-            async with trio.open_nursery() as clients:
-                with self._accepting:
-                    task_status.started(self)
-                    while True:
-                        await self._accept(listener, clients)
+            async with trio.open_nursery() as self._nursery:
+                task_status.started(self)
+                while not self._stopping:
+                    with self._accepting:
+                        while True:
+                            await self._accept(listener, self._nursery)
+                    await self._paused.wait()
                 await listener.aclose()
 
     async def _accept(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
@@ -112,9 +158,11 @@ class ControlServer:
             _refuse(sock, refusal)
             log.warning("%s: refused: %s", peer, refusal)
             return
-        conversation = Conversation(self._service, peer, sock, clients)
+        self._begin(Conversation(self._service, peer, sock, clients), peer, sock)
+
+    def _begin(self, conversation: Conversation, peer: Peer, sock: trio.socket.SocketType) -> None:
         self._conversations[conversation] = peer
-        clients.start_soon(self._serve, conversation, peer, sock, name=str(peer))
+        self._nursery.start_soon(self._serve, conversation, peer, sock, name=str(peer))
 
     def _peer_at(self, sock: trio.socket.SocketType) -> Peer:
         uid, gid, pid = peer_credentials(sock)
@@ -158,6 +206,7 @@ class ControlServer:
         finally:
             sock.close()
             del self._conversations[conversation]
+            self._gone.set()
 
     def _complain(self, error: OSError) -> None:
         now = trio.current_time()

@@ -29,5 +29,17 @@ draining       who is left of the sessions of what ends, told to whoever waits f
 ending         shutdown
 service_manager what systemd is told, and in which words
 informing      when it is told
+signals        what main does when it is signalled
+
+Main runs other code in its own place:
+
+upgrading      the verb
+preflight      new code shows that it can take over
+launch         how main was started
+replacement    main leaves off answering, and executes
+handoff        what is left to the new image
+guard_script   the new image's first lines, which are the old one's
+continuing     the new image goes on with whoever asked
+
 verbs          verb → who answers it
 """

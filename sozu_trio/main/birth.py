@@ -16,6 +16,7 @@ import trio
 
 from sozu_trio.config.load import Config
 from sozu_trio.config.program import Program
+from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.journal import Entry, Journal, set_aside
 from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.saved_state import load_into, read_saved_state
@@ -87,23 +88,47 @@ def journal_path(program: Program) -> Path:
     return program.runtime_directory / "journal"
 
 
-async def begin(config: Config, state_from: str | None = None, *, served: bool = False) -> Beginning:
+async def go_on(program: Program, heirlooms: Heirlooms) -> Beginning:
+    """Go on, in a thread, exactly where the image of main before has stopped, with its lock of the journal. Raises
+    OperatorError.
+    """
+    return await trio.to_thread.run_sync(_go_on_as_before, program, heirlooms)
+
+
+def _go_on_as_before(program: Program, heirlooms: Heirlooms) -> Beginning:
+    path = journal_path(program)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(path, heirlooms))
+        journal = Journal.open(path)
+        history = journal.history
+        beginning = Beginning(history.state_at(history.generation), history.generation, path, journal)
+        beginning.lock = stack.pop_all()
+        return beginning
+
+
+def _locked(path: Path, heirlooms: Heirlooms | None) -> contextlib.AbstractContextManager[None]:
+    holds = f"keeps its journal at {path}"
+    return locked(path, holds=holds, unusable=lambda error: _no_lock(path, error), heirlooms=heirlooms)
+
+
+async def begin(
+    config: Config, state_from: str | None = None, *, served: bool = False, heirlooms: Heirlooms | None = None
+) -> Beginning:
     """Find out what to begin with, in a thread: a large State takes seconds. Raises OperatorError.
 
     `state_from`: a saved state to begin with instead of the journal, which is then kept aside; `none` for the file
-    alone. `served`: there are workers that serve by what stands in the journal, wherever that is.
+    alone. `served`: there are workers that serve by what stands in the journal, wherever that is. The lock of the
+    journal is one of `heirlooms`.
     """
-    return await trio.to_thread.run_sync(_begin, config, state_from, served)
+    return await trio.to_thread.run_sync(_begin, config, state_from, served, heirlooms)
 
 
-def _begin(config: Config, state_from: str | None, served: bool) -> Beginning:
+def _begin(config: Config, state_from: str | None, served: bool, heirlooms: Heirlooms | None) -> Beginning:
     path = journal_path(config.program)
     make_directory(config.program.runtime_directory)
     with contextlib.ExitStack() as stack:
         # Before anything there is read, or cleared away.
-        stack.enter_context(
-            locked(path, holds=f"keeps its journal at {path}", unusable=lambda error: _no_lock(path, error))
-        )
+        stack.enter_context(_locked(path, heirlooms))
         beginning = _found(config, path, state_from, served)
         try:
             refuse_unserved(beginning.state)

@@ -145,15 +145,18 @@ class HistoryBody:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeBody:
+    """`python`: the absolute path of the interpreter that main is to go on with; None = the one it has. `worker`: only
+    the one of that id; not with `python`.
+    """
+
+    worker: Count | None = None
+    python: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownBody:
     """`drain_timeout`: seconds sessions get, 0 = as long as they need, None = `shutdown_timeout`; not with `hard`."""
 
     hard: bool = False
     drain_timeout: Seconds | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpgradeBody:
-    """`worker`: only the one of that id."""
-
-    worker: Count | None = None

@@ -11,7 +11,6 @@ from typing import Any
 
 import trio
 
-from sozu_trio.config.addresses import Address
 from sozu_trio.config.report import Notice, Report, place
 from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
@@ -21,7 +20,7 @@ from sozu_trio.control.certificates import with_certificates_read
 from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ApplyBody
 from sozu_trio.main.certificates import Pem
-from sozu_trio.main.draining import look_at_left, wait_for_the_last
+from sozu_trio.main.draining import Leaving, look_at_left, wait_for_the_last
 from sozu_trio.main.files import absolute, in_thread, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.summaries import summary, summary_of_all
@@ -31,13 +30,13 @@ from sozu_trio.routing.changes import (
     CHANGE_VERBS,
     Change,
     apply_all,
-    drained_by,
+    awaited_by,
     drains_of,
     ids_made,
     read_change,
     things_meant,
 )
-from sozu_trio.routing.drains import Drains
+from sozu_trio.routing.drains import Awaited, Drains
 from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
 from sozu_trio.telemetry.directives import fault_in
@@ -108,7 +107,7 @@ class _Batch:
 async def _carry_out(parts: Parts, call: Call, changes: Sequence[Change], what: str) -> tuple[Outcome, dict[str, int]]:
     """What came of `changes`, and how many sessions were cut where they are to drain; empty where nothing is."""
     drain_timeout = parts.config.program.shutdown_timeout
-    drains, drained = drains_of(changes, drain_timeout), drained_by(changes)
+    drains, awaited = drains_of(changes, drain_timeout), awaited_by(changes)
     order = Order(
         actor=call.actor,
         what=what,
@@ -116,18 +115,27 @@ async def _carry_out(parts: Parts, call: Call, changes: Sequence[Change], what: 
         drains=drains,
         large=len(changes) > MANY,
     )
-    if not drained:
+    if not awaited.anything:
         return await parts.transactions.carry_out(order), {}
-    before = await look_at_left(parts.supervisor, drained)
+    before = await look_at_left(parts.supervisor, _leaving(awaited, parts.transactions.state))
     outcome = await parts.transactions.carry_out(order)
-    deadline = trio.current_time() + _longest(drains, drained)
-    left = await wait_for_the_last(parts.supervisor, drained, deadline, call.progress)
+    deadline = trio.current_time() + _longest(drains, awaited)
+    leaving = _leaving(awaited, outcome.before)
+    left = await wait_for_the_last(parts.supervisor, leaving, deadline, call.progress)
     return outcome, {"cut": left.cut_since(before)}
 
 
-def _longest(drains: Drains, drained: Collection[Address]) -> float:
-    """Seconds until the last of `drained` is cut; inf where one never is."""
-    graces = [drains.listeners[key_of(address)] for address in drained]
+def _leaving(awaited: Awaited, state: State) -> Leaving:
+    return Leaving(listeners=awaited.listeners, backends=awaited.removed(state))
+
+
+def _longest(drains: Drains, awaited: Awaited) -> float:
+    """Seconds until the last of `awaited` is cut; inf where one never is."""
+    graces = [
+        *(drains.listeners[key_of(address)] for address in awaited.listeners),
+        *(drains.backends[name] for name in awaited.backends),
+        *(drains.clusters[cluster_id] for cluster_id in awaited.clusters),
+    ]
     return max(math.inf if grace is None else grace for grace in graces)
 
 

@@ -119,8 +119,8 @@ class Events:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._listeners: set[Hearing] = set()
-        self.ended = False
-        """The proxy has stopped."""
+        self.ended: str | None = None
+        """Why nothing more will happen here."""
 
     def tell(self, *events: Event) -> None:
         """Tell every listener what has happened now; never blocks."""
@@ -134,12 +134,16 @@ class Events:
                 self._listeners.discard(listener)
                 listener.end()
 
-    def end(self) -> None:
+    def end(self, why: str = "the proxy has stopped") -> None:
         """Nothing more will happen: whoever listens has heard it all."""
         for listener in self._listeners:
             listener.end()
         self._listeners.clear()
-        self.ended = True
+        self.ended = why
+
+    def begin_again(self) -> None:
+        """It goes on here after all, for those who come from now on."""
+        self.ended = None
 
     @contextmanager
     def listen(self) -> Iterator[Hearing]:

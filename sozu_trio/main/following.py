@@ -15,7 +15,7 @@ async def _events(parts: Parts, call: Call) -> Answer:
         async for event in events:
             await call.progress("event", event)
     if parts.events.ended:
-        return Answer(message="the proxy has stopped", content={})
+        return Answer(message=parts.events.ended, content={})
     return Answer(message="dropped: events came faster than they were read", ok=False)
 
 

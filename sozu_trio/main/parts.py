@@ -11,10 +11,12 @@ from sozu_trio.config.structure import structure_whole
 from sozu_trio.control.answering import Answer, Progress
 from sozu_trio.control.journal import Journal
 from sozu_trio.control.permissions import Peer
+from sozu_trio.control.protocol import Id
 from sozu_trio.errors import ChangeRefused
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.events import Events
+from sozu_trio.main.replacement import Replacement
 from sozu_trio.main.service_manager import ServiceManager
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.nursery.supervisor import Supervisor
@@ -36,6 +38,8 @@ class Parts:
     events: Events
     audit: Audit
     service_manager: ServiceManager = field(default_factory=ServiceManager)
+    replacement: Replacement | None = None
+    """None where this main cannot be replaced while it runs."""
     started: float = field(default_factory=time.monotonic)
 
 
@@ -47,6 +51,8 @@ class Call:
     verb: str
     body: Mapping[str, Any]
     progress: Progress
+    request: Id = 0
+    """Its id."""
 
     @property
     def actor(self) -> Actor:

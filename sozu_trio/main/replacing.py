@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sozu_trio.control.answering import Answer, Progress
-from sozu_trio.errors import OperatorError
-from sozu_trio.main.bodies import UpgradeBody
 from sozu_trio.main.events import Event, Events
-from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.main.parts import Parts
 from sozu_trio.nursery.succession import Succeeded
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.telemetry.plural import count
@@ -46,12 +44,7 @@ def _message(done: Mapping[str, Any]) -> str:
     return f"worker {done['id']}: pid {done['after']} serves, {count(done['moved'], 'session')} moved{left}"
 
 
-async def _upgrade(parts: Parts, call: Call) -> Answer:
-    worker_id = call.read(UpgradeBody).worker
-    if worker_id is None:
-        raise OperatorError("not built yet: upgrading main; --worker ID upgrades a worker")
-    replaced = await replace_workers(parts.supervisor, parts.events, [worker_id], call.progress)
+async def replace_worker(parts: Parts, worker_id: int, progress: Progress) -> Answer:
+    """As `replace_workers`, for one of them."""
+    replaced = await replace_workers(parts.supervisor, parts.events, [worker_id], progress)
     return Answer(message=_message(replaced[0]), content={"workers": replaced})
-
-
-HANDLERS: Handlers = {"upgrade": _upgrade}

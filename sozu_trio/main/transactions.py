@@ -88,6 +88,12 @@ class Transactions:
     def generation(self) -> int:
         return self._supervisor.generation
 
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is carried out while the body runs."""
+        async with self._turn:
+            yield
+
     async def carry_out(self, order: Order) -> Outcome:
         """Make the State that `order` wants the one everybody serves by. An order that changes nothing makes no
         generation.

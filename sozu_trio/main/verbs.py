@@ -20,7 +20,7 @@ from sozu_trio.main import (
     looking,
     measuring,
     remembering,
-    replacing,
+    upgrading,
 )
 from sozu_trio.main.auditing import Attempt, audited
 from sozu_trio.main.parts import Call, Handler, Handlers, Parts
@@ -37,8 +37,8 @@ HANDLERS: Handlers = {
     **measuring.HANDLERS,
     **following.HANDLERS,
     **explaining.HANDLERS,
-    **replacing.HANDLERS,
     **ending.HANDLERS,
+    **upgrading.HANDLERS,
 }
 
 NOT_BUILT: Mapping[str, str] = {
@@ -80,7 +80,7 @@ class Verbs:
         handler = HANDLERS.get(request.verb)
         if handler is None:
             raise OperatorError(NOT_BUILT.get(request.verb) or _unknown(request.verb))
-        call = Call(peer=peer, verb=request.verb, body=request.body, progress=progress)
+        call = Call(peer=peer, verb=request.verb, body=request.body, progress=progress, request=request.id)
         if request.verb in LOOKING:
             return await handler(self._parts, call)
         attempt = Attempt(verb=call.verb, what=_what(call), actor=call.actor, client=peer.client_id)

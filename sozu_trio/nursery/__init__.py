@@ -6,6 +6,7 @@
     accept      connections out of a listening socket, and what to do when the kernel has no more of something
     guard       the outer edge of every session: no exception passes it
     listener    accepting inside connections: the two scopes behind soft and hard stop
+    listening   the listeners of a worker
     handler     what a worker asks of those who know what a connection is
     generations a worker's side of a change: the one place where the Table is swapped
     holding     how long a change holds the loop
@@ -13,6 +14,9 @@
     looks       the live tree, read off
     cuts        removed backends and their deadlines
     link        a worker's line to its main, or to the next one
+    leaving     a worker that has handed over to its successor
+    departure   sessions on their way to a successor, as their worker sees it
+    arrival     the same, as the successor sees it
     telling     lines, events and counters to main
     telling_lines lines of one log on their way there
     orphan      a worker whose main has died, and what it says to the next one
@@ -28,8 +32,10 @@
     crew        all workers at once
     door        where the next main finds a worker
     spawn       workers as processes
+    kept_code   what later workers run, whatever stands on disk meanwhile
     where       where a process hangs
     adoption    workers that a main before has left
+    estate      what one supervisor leaves to the next one of the same process
     steering    which sockets get new connections
     hands       more workers, or fewer
     supervisor  main: changes over workers, the listening sockets, the end

@@ -1,6 +1,7 @@
 """Main's side of adoption: workers that serve on after their main has died are found at their doors and taken over.
 
-They are no children of this main: their end is seen by a pidfd, and how they ended is not known.
+Mostly they are no children of this main: their end is seen by a pidfd, and how they ended is not known. It is known
+where main has replaced itself and is still the process that started them.
 """
 
 import logging
@@ -22,6 +23,7 @@ from sozu_trio.control.messages import PROTOCOL, REPORTS, Adopt, Adopted, Holdin
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.bind import bound_address
 from sozu_trio.nursery.door import doors_in, knock, owner_of, remove_door
+from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
@@ -61,6 +63,9 @@ class Orphan:
         self.lent = [(owner, key) for owner, key, _ in told.held if owner != self.worker_id]
         """What it accepts on for others."""
         self._held = told.held
+        self.generation: int | None = None
+        self.is_child = False
+        """Of this process; it is waited for then. Both only the image of main knows that it has obeyed before."""
         self.given_up = False
         """It is killed when `stay` is cancelled; else it serves on then, for a later main: whatever keeps this one from
         going on is no reason to lose sessions.
@@ -74,14 +79,27 @@ class Orphan:
         try:
             task_status.started(Spawned(self.pid, partial(where, self._tell, self._place)))
             await trio.lowlevel.wait_readable(self._pidfd)
+            self._reap()
             remove_door(self._door)
         except trio.Cancelled:
             if self.given_up:
                 _kill(self._pidfd)
+                with trio.CancelScope(shield=True):
+                    await trio.lowlevel.wait_readable(self._pidfd)
+                self._reap()
                 remove_door(self._door)
             raise
         finally:
             self._close_descriptors()
+
+    def _reap(self) -> None:
+        if not self.is_child:
+            return
+        with suppress(ChildProcessError):
+            ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            if ended is not None and (ended.si_code, ended.si_status) != (os.CLD_EXITED, 0):
+                code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                log.error("worker %d (pid %d) has ended with %s", self.worker_id, self.pid, ended_with(code))
 
     def take_sockets(self) -> list[Held]:
         """Its listening sockets, for the caller to close."""
@@ -133,7 +151,7 @@ async def find_orphans(directory: Path, patience: float) -> list[Orphan]:
     async with trio.open_nursery() as nursery:
         for door in doors_in(directory):
             nursery.start_soon(find, door)
-    return sorted(found, key=lambda orphan: (orphan.worker_id, orphan.pid))
+    return sorted(found, key=lambda orphan: (orphan.worker_id, not orphan.listening, orphan.pid))
 
 
 class _Refused(ChannelError):

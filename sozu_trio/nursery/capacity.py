@@ -5,7 +5,7 @@ A plain integer: everything happens in one task at a time, and a limiter that wa
 
 
 class Capacity:
-    """Exact: `take` succeeds `limit` times more than `give` was called."""
+    """Exact: `take` succeeds while fewer than `limit` places are taken and not given back."""
 
     __slots__ = ("limit", "taken")
 
@@ -18,6 +18,10 @@ class Capacity:
             return False
         self.taken += 1
         return True
+
+    def take_beyond(self) -> None:
+        """Take a place even where there is none."""
+        self.taken += 1
 
     def give(self) -> None:
         assert self.taken > 0

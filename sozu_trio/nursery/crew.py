@@ -54,8 +54,8 @@ class Crew:
         """Those that have handed over to a successor."""
         self._parted = trio.Event()
         """One of them has ended."""
-        self._past = Counters()
-        """Of workers that have been replaced."""
+        self.past = Counters()
+        """What those have counted that are no more."""
         self._stopping = trio.Event()
 
     @property
@@ -87,7 +87,8 @@ class Crew:
     ) -> None:
         """Run a worker, and another one whenever it dies, until they have been told to stop.
 
-        `found` is the first one, which runs already. Raises OperatorError when the first one dies before it has begun.
+        `found` is the first one, which runs already. Raises OperatorError when the first one cannot be started, or dies
+        before it has begun.
         """
         post = self._posts[worker_id] = Post(found)
         if self._stopping.is_set():
@@ -124,26 +125,25 @@ class Crew:
                 self._see_off(post)
             elif post.dismissed and not post.on_trial:
                 self._part_with(worker_id)
-            elif post.scope.cancelled_caught:
+            elif post.scope.cancelled_caught and not post.dismissed:
                 log.error("worker %d has not ended in time: it is killed", worker_id)
 
     async def _keep(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> None:
         pause = 0.0
         while not post.given_up.is_set():
             began = trio.current_time()
-            worker = await self._run(worker_id, post, task_status)
+            ended = await self._run(worker_id, post, task_status)
             post.found = None
             if post.is_last:
                 return
             if post.worker is None:
-                raise OperatorError(f"worker {worker_id} has ended before it began: see its messages")
-            if not self._program.worker_automatic_restart:
-                self._leave(worker)
+                raise OperatorError(f"worker {worker_id} {_why_not_begun(ended)}")
+            if isinstance(ended, WorkerHandle) and not self._program.worker_automatic_restart:
+                self._leave(ended)
                 return
             if trio.current_time() - began >= HEALTHY_AFTER:
                 pause = 0.0
-            log.error("worker %d (pid %d) is replaced in %g s", worker_id, worker.pid, pause)
-            self._on_move()
+            self._tell_of(ended, worker_id, pause)
             with trio.move_on_after(pause):
                 await post.given_up.wait()
             pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
@@ -154,8 +154,7 @@ class Crew:
         """
         worker_id = successor.worker_id
         post = self._trials.pop(worker_id)
-        post.on_trial = False
-        successor.patience = self._patience
+        post.on_trial, post.patience = False, None
         before, known = self._posts.get(worker_id), self._workers.get(worker_id)
         self._posts[worker_id], self._workers[worker_id] = post, successor
         if before is not None and known is not None and not known.over:
@@ -167,13 +166,25 @@ class Crew:
             before.leaves = True
             before.discharge()
         if known is not None:
-            self._past.add(known.counters)
+            self.past.add(known.counters)
         return None
+
+    def is_leaving(self, worker_id: int) -> bool:
+        """Whether somebody of that id leaves."""
+        return any(worker.worker_id == worker_id and not worker.over for worker in self.leaving)
 
     async def until_left(self, worker_id: int) -> None:
         """Wait until nobody of that id leaves any more."""
-        while any(worker.worker_id == worker_id and not worker.over for worker in self.leaving):
+        while self.is_leaving(worker_id):
             await self._parted.wait()
+
+    def _tell_of(self, ended: WorkerHandle | OSError, worker_id: int, pause: float) -> None:
+        """There is to be another one of that id in `pause` seconds."""
+        if isinstance(ended, OSError):
+            log.error("worker %d cannot be started: %s; tried again in %g s", worker_id, ended, pause)
+        else:
+            log.error("worker %d (pid %d) is replaced in %g s", worker_id, ended.pid, pause)
+            self._on_move()
 
     def _leave(self, worker: WorkerHandle) -> None:
         """Go on without it. Raises OperatorError where it was the last one."""
@@ -182,17 +193,25 @@ class Crew:
             raise OperatorError("no worker is left, and worker_automatic_restart is off")
         self._on_move()
 
-    async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle:
-        """One worker, from its start to its end."""
+    async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle | OSError:
+        """One worker, from its start to its end, or why it could not be started."""
         found = post.found
-        ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+        try:
+            ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+        except OSError as error:
+            post.failure = str(error)
+            return error
         try:
             async with trio.open_nursery() as spawning:
-                spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+                try:
+                    spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
+                except OSError as error:
+                    post.failure = str(error)
+                    return error
                 patience = self._patience if post.patience is None else post.patience
                 worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
                 if found is not None:
-                    worker.listening = set(found.listening)
+                    worker.listening, worker.generation = set(found.listening), found.generation
                 # It ends by itself after its last word; whoever says none is of no use any more.
                 said_all = await self._hear(worker, spawned, post, task_status)
                 if found is not None:
@@ -254,7 +273,9 @@ class Crew:
     def _remember_leaving(self, worker: WorkerHandle, post: Post) -> None:
         """It has been told by a main before whom to hand over to, and has looked at what it has."""
         worker.leaving = True
-        worker.successor = self._workers.get(worker.worker_id)
+        serving = self._posts.get(worker.worker_id)
+        # One that main has started knows nothing of it.
+        worker.successor = serving.worker if serving is not None and serving.found is not None else None
         if post.found is not None and post.found.seconds_left is not None:
             worker.leaves_at = trio.current_time() + post.found.seconds_left
         worker.has_looked.set()
@@ -266,19 +287,19 @@ class Crew:
         if known is None:
             task_status.started()
         else:
-            self._past.add(known.counters)
+            self.past.add(known.counters)
             self._on_move()
 
     def counters(self) -> Counters:
         """The sum over all workers, of those that have ended what they said last."""
         total = Counters()
-        total.add(self._past)
+        total.add(self.past)
         for worker in (*self.workers, *self.leaving):
             total.add(worker.counters)
         return total
 
     def free_ids(self, many: int) -> list[int]:
-        """The lowest ids that nobody has, not even one that still drains."""
+        """The lowest ids that nobody has, not even one that stops."""
         return list(itertools.islice((each for each in itertools.count() if not self._is_taken(each)), many))
 
     def _is_taken(self, worker_id: int) -> bool:
@@ -312,17 +333,32 @@ class Crew:
             else:
                 post.discharge()
 
-    def reject(self, successor: WorkerHandle) -> None:
-        """Kill one that is on trial, unless it has been promoted."""
+    def reject(self, successor: WorkerHandle) -> bool:
+        """Part with one that is on trial, if it still is: kill it. Where it may have let clients in it leaves instead;
+        then True, and it is to be told.
+        """
         post = self._trials.get(successor.worker_id)
-        if post is not None and post.worker is successor:
+        if post is None or post.worker is not successor:
+            return False
+        if not successor.listening:
+            log.warning("worker %d (pid %d) is not to serve: it is killed", successor.worker_id, successor.pid)
             post.discharge()
+            return False
+        self._have_leave(post, successor)
+        return True
+
+    def _have_leave(self, post: Post, worker: WorkerHandle) -> None:
+        """Of one on trial that may have let clients in."""
+        del self._trials[worker.worker_id]
+        post.leaves = worker.leaving = True
+        worker.has_looked.set()
+        self._leaving[post] = worker
 
     def _part_with(self, worker_id: int) -> None:
         """Remember what it has counted, and nothing else."""
         worker = self._workers.pop(worker_id, None)
         if worker is not None:
-            self._past.add(worker.counters)
+            self.past.add(worker.counters)
             cut = worker.stopped.cut if worker.stopped else 0
             log.info("worker %d (pid %d) has left: %s cut", worker_id, worker.pid, count(cut, "session"))
 
@@ -331,7 +367,7 @@ class Crew:
         worker = self._leaving.get(post)
         if worker is not None and not self._stopping.is_set():
             del self._leaving[post]
-            self._past.add(worker.counters)
+            self.past.add(worker.counters)
             cut = worker.stopped.cut if worker.stopped else 0
             log.info(
                 "worker %d (pid %d), which had a successor, has left: %s cut", *worker.who[1:], count(cut, "session")
@@ -344,14 +380,21 @@ class Crew:
         self._stopping.set()
         for post in (*self._posts.values(), *self._trials.values(), *self._leaving):
             post.give_up(grace)
-        for post in self._trials.values():
+        for post in list(self._trials.values()):
             if post.worker is None:
                 post.discharge()
-        trials = [post.worker for post in self._trials.values() if post.worker is not None]
-        stopping = [*self.living, *trials]
+            else:
+                self._have_leave(post, post.worker)
+        stopping = self.living
         for worker in stopping:
             worker.stopping = True
             worker.listening.clear()
         refusals = await ask_all(stopping, lambda worker: worker.ask(partial(Stop, grace=grace)))
         for refused in refusals.values():
             raise refused
+
+
+def _why_not_begun(ended: WorkerHandle | OSError) -> str:
+    if isinstance(ended, OSError):
+        return f"cannot be started: {ended}"
+    return "has ended before it began: see its messages"

@@ -54,7 +54,9 @@ def removed_by(message: Cut, state: State) -> Removed:
 
 
 def is_there(removed: Removed, state: State) -> bool:
-    """Whether it is not removed after all, or has come back."""
+    """Whether it is not removed after all, or has come back; with its cluster, without which it serves nobody."""
     cluster_id, backend_id, address = removed
+    if cluster_id not in state.clusters:
+        return False
     backend = state.backends.get(cluster_id, {}).get(backend_id)
     return backend is not None and backend.address == address

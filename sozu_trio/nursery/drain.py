@@ -47,6 +47,16 @@ class Drain:
         """The `count` that have waited longest, each with its turn."""
         return [(turn, scope) for scope, turn in itertools.islice(self._idle.items(), count)]
 
+    @property
+    def idle(self) -> list[Waiter]:
+        """All who only wait now, oldest first."""
+        return list(self._idle)
+
+    def wake(self, scope: Waiter, reason: str) -> None:
+        """Cancel `scope` if it still only waits."""
+        if self._idle.pop(scope, None) is not None:
+            scope.cancel(reason=reason)
+
 
 def release_idle(drains: Iterable[Drain], count: int) -> int:
     """Wake the `count` that have waited longest in any of `drains`, to get their descriptors back. Returns how many

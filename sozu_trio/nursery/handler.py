@@ -7,6 +7,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask, Happened
+from sozu_trio.control.moves import Learned
 from sozu_trio.nursery.listener import Doorkeeping
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
@@ -37,6 +38,12 @@ class Handler(Protocol):
 
     def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
         """Cut everything that goes to a removed backend; returns how many connections that were."""
+
+    def learned(self) -> Learned:
+        """What is known of backends, for the worker that comes next."""
+
+    def learn(self, learned: Learned) -> None:
+        """Know what the worker before did."""
 
     async def look(self, what: str, query: Mapping[str, Any]) -> Any:
         """JSON that answers `query`. Raises ValueError for what cannot be asked."""

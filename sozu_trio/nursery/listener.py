@@ -13,16 +13,21 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
+from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import REFUSING_AT_ONCE
+from sozu_trio.control.moves import Parcel
 from sozu_trio.nursery.accept import accept_forever, accept_queued
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.drain import Drain
+from sozu_trio.nursery.drain import Drain, Waiter
 from sozu_trio.nursery.guard import guard
 from sozu_trio.routing.state import ListenerKey
+
+if TYPE_CHECKING:
+    from sozu_trio.nursery.departure import Departure
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +52,21 @@ class SessionNode:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     kind: SessionKind = "http"
     """Whoever serves it says so when it becomes something else."""
+    tunnel: Waiter | None = None
+    """What to cancel to have it move: set while a tunnel runs, which is not idle and can move at any time."""
+    stays: bool = False
+    """A successor has refused it."""
+
+    @property
+    def client(self) -> Address:
+        """Who connected."""
+        host, port, *_ = self.peer
+        return Address(host, port)
+
+
+Serve = Callable[[SessionNode], Awaitable[None]]
+Resume = Callable[[SessionNode, socket.socket | None], Awaitable[None]]
+"""Serves a session that began in another worker; the socket is that to its backend, and is closed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +85,12 @@ class ListenerNode:
     """Trio's clock."""
     cut: int = 0
     """Sessions that a deadline or a hard stop ended."""
+    door: "Door | None" = None
+    """While sessions may begin here."""
+    departure: "Departure | None" = None
+    """Where sessions go that can, because a successor of this worker serves them."""
+    is_left: bool = False
+    """A successor listens on the same socket: who is in the queue is its affair."""
 
     @property
     def name(self) -> str:
@@ -77,22 +103,39 @@ class ListenerNode:
         May be called again, with less patience.
         """
         self.accepting.cancel(reason="listener stops")
+        self.departure = None
         self.drain.start()
         if grace is not None:
             self.connections.deadline = min(self.connections.deadline, trio.current_time() + grace)
+
+    def leave(self, departure: "Departure", deadline: float) -> None:
+        """Accept no more, without taking who is in the queue, and have sessions depart; cut what is left at
+        `deadline`. One that stops already goes on stopping.
+        """
+        if self.drain.started:
+            self.connections.deadline = min(self.connections.deadline, deadline)
+            return
+        self.is_left = True
+        self.accepting.cancel(reason="a successor accepts")
+        self.departure = departure
+        self.connections.deadline = deadline
+        for session in self.sessions.values():
+            session.stays = False
 
 
 @dataclass(frozen=True, slots=True)
 class Doorkeeping:
     """What a listener asks of those who know what a connection is."""
 
-    serve: Callable[[SessionNode], Awaitable[None]]
+    serve: Serve
     refuse: Callable[[socket.socket, ListenerKey, bool], Awaitable[None]]
     """Answer a connection over the limit; the flag says whether there is time to do it politely."""
     relieve: Callable[[], int]
     """Close what nobody uses; returns how many descriptors that frees."""
     next_name: Callable[[], str]
     capacity: Capacity
+    admit: Callable[[Parcel], Resume | None]
+    """What goes on with a session of another worker, by what is configured now; None where it has no place here."""
 
 
 async def serve_listener(
@@ -106,16 +149,17 @@ async def serve_listener(
     """
     with node.connections:
         async with trio.open_nursery() as connections:
+            node.door = door = Door(node, doors, connections)
             with node.accepting:
-                door = Door(node, doors, connections)
                 task_status.started()
                 try:
                     await accept_forever(node.sock, door.take, door.relieve)
                 finally:
-                    if node.connections.deadline > trio.current_time():
+                    if not node.is_left and node.connections.deadline > trio.current_time():
                         accept_queued(node.sock, door.take)
                     trio.lowlevel.notify_closing(node.sock)
                     node.sock.close()
+                    node.door = None
                     node.closed.set()
 
 
@@ -137,16 +181,26 @@ class Door:
             self._connections.start_soon(self._refuse, sock, name="refusal")
             return
         node = SessionNode(self._doors.next_name(), sock, peer, self._node, trio.current_time())
-        self._node.sessions[node.name] = node
-        self._connections.start_soon(self._serve, node, name=node.name)
+        self._begin(node, self._doors.serve)
 
-    async def _serve(self, node: SessionNode) -> None:
+    def take_in(self, node: SessionNode, resume: Serve) -> None:
+        """Have `resume` serve a session of another worker. There is room for it always: it was let in once."""
+        self._doors.capacity.take_beyond()
+        self._begin(node, resume)
+
+    def _begin(self, node: SessionNode, serve: Serve) -> None:
+        self._node.sessions[node.name] = node
+        self._connections.start_soon(self._serve, node, serve, name=node.name)
+
+    async def _serve(self, node: SessionNode, serve: Serve) -> None:
         try:
             with node.scope:
-                await guard(node.name, log, lambda: self._doors.serve(node))
+                await guard(node.name, log, lambda: serve(node))
         except BaseException:
             # Nothing but cancellation passes the guard, alone or in groups.
             self._node.cut += 1
+            if self._node.is_left:
+                log.warning("session %s (%s of %s) was cut: it could not move", node.name, node.kind, node.client)
             raise
         finally:
             node.sock.close()

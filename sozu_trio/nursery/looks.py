@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import trio
 
-from sozu_trio.config.addresses import Address
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.listener import ListenerNode, SessionNode
 
@@ -106,6 +105,9 @@ async def list_sessions(listeners: Iterable[ListenerNode], query: Mapping[str, A
 
 
 def _session(node: SessionNode) -> dict[str, Any]:
-    host, port, *_ = node.peer
-    client = str(Address(host, port))
-    return {"id": node.name, "listener": str(node.listener.key[1]), "client": client, "age": _age(node.started)}
+    return {
+        "id": node.name,
+        "listener": str(node.listener.key[1]),
+        "client": str(node.client),
+        "age": _age(node.started),
+    }

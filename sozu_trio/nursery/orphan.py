@@ -6,6 +6,7 @@ settings it began with. The State it is told anew.
 
 import contextlib
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -23,6 +24,8 @@ PATIENCE = 5.0
 """Seconds whoever knocks may take to say who they are."""
 BACKLOG = 64
 """Mains that wait at the door of a worker which is stuck."""
+AWAY = 2.0
+"""Seconds without a main that are nothing to complain of."""
 PAUSE = 1.0
 """Seconds until the next try where a connection could not be taken."""
 AT_ONCE = 100
@@ -103,6 +106,30 @@ def _spare() -> int | None:
     with contextlib.suppress(OSError):
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     return None
+
+
+async def await_main(next_main: Callable[[], Awaitable[Channel[Ask]]], patience: float) -> Channel[Ask] | None:
+    """What `next_main` returns, and a complaint once that takes long; None where the door is closed, or nobody has come
+    in `patience` seconds.
+    """
+    found: Channel[Ask] | None = None
+    async with trio.open_nursery() as waiting:
+        # Beside it: whoever comes in that moment must not be turned away.
+        waiting.start_soon(_complain, patience, name="main is gone")
+        with trio.move_on_after(patience), contextlib.suppress(trio.ClosedResourceError):
+            found = await next_main()
+        waiting.cancel_scope.cancel(reason="another main has come, or none will")
+    return found
+
+
+async def _complain(patience: float) -> None:
+    # A main that replaces itself is back by then.
+    await trio.sleep(AWAY)
+    log.warning("main is gone: serving on %s", _spelled(patience))
+
+
+def _spelled(patience: float) -> str:
+    return f"for {patience:g} s" if patience < math.inf else "until another comes"
 
 
 async def introduce(channel: Channel[Ask], itself: Adopted, held: Iterable[Held], place: int) -> None:

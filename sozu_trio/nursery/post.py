@@ -25,7 +25,7 @@ class Spawned:
 class Spawn(Protocol):
     """Runs a worker on its end of a channel until it has ended; says so as soon as it is started.
 
-    Cancelled, it ends the worker at once.
+    Cancelled, it ends the worker at once. Raises OSError before it has started where there is no room for a worker.
     """
 
     async def __call__(
@@ -40,6 +40,8 @@ class Found(Protocol):
     channel: Channel[Report]
     listening: set[ListenerKey]
     """Where it accepts on sockets of its own."""
+    generation: int | None
+    """The one it serves by; None = to be told everything anew."""
     seconds_left: float | None
     """Of one that leaves: how long until it cuts what it has; None = never."""
     given_up: bool

@@ -9,9 +9,11 @@ here: so each is kept until the stop, for a listener that comes back and for wor
 import contextlib
 import itertools
 import logging
+import os
 import select
 import socket
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.errors import OperatorError
@@ -22,6 +24,25 @@ from sozu_trio.routing.state import ListenerKey
 log = logging.getLogger(__name__)
 
 Sockets = dict[ListenerKey, socket.socket]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What one image of main leaves to the next: descriptors by worker and listener, and whatever else
+    `ListeningSockets` knows of them.
+    """
+
+    of: list[tuple[int, str, Address, int]]
+    workers: tuple[int, ...]
+    inherited: list[tuple[str, Address, int]]
+    from_outside: tuple[ListenerKey, ...]
+    shared: tuple[ListenerKey, ...]
+    unnumbered: tuple[ListenerKey, ...]
+    numbers: list[tuple[str, Address, tuple[int, ...]]]
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [*(each[3] for each in self.of), *(each[2] for each in self.inherited)]
 
 
 class ListeningSockets:
@@ -58,6 +79,30 @@ class ListeningSockets:
         self._inherited |= given
         self._from_outside |= given.keys()
         self._shared |= given.keys() if shared else set()
+
+    def left(self) -> Left:
+        """All there is to know, for an image of main that goes on with these sockets."""
+        return Left(
+            of=[(worker, *key, sock.fileno()) for worker, sockets in self.of.items() for key, sock in sockets.items()],
+            workers=tuple(self.of),
+            inherited=[(*key, sock.fileno()) for key, sock in self._inherited.items()],
+            from_outside=tuple(self._from_outside),
+            shared=tuple(self._shared),
+            unnumbered=tuple(self._unnumbered),
+            numbers=[(*key, tuple(numbers)) for key, numbers in self._numbers.items()],
+        )
+
+    def go_on_with(self, left: Left) -> None:
+        """Take over copies of what another image has left. Raises OSError where a descriptor is not there."""
+        self.of = {worker: {} for worker in left.workers}
+        for worker, transport, address, descriptor in left.of:
+            self.of[worker][transport, address] = _copy_left(descriptor)
+        for transport, address, descriptor in left.inherited:
+            self._inherited[transport, address] = _copy_left(descriptor)
+        self._from_outside, self._shared = set(left.from_outside), set(left.shared)
+        self._unnumbered = set(left.unnumbered)
+        self._numbers = {(transport, address): list(numbers) for transport, address, numbers in left.numbers}
+        self._told = self.in_use
 
     def expect(self, there: Collection[int], workers: int) -> None:
         """There will be so many `workers`: those of `there`, and others with the lowest ids that are left."""
@@ -217,6 +262,12 @@ class ListeningSockets:
     @property
     def addresses(self) -> list[Address]:
         return [address for _, address in sorted(self.in_use)]
+
+
+def _copy_left(descriptor: int) -> socket.socket:
+    sock = socket.socket(fileno=os.dup(descriptor))
+    sock.setblocking(False)
+    return sock
 
 
 def _copy(key: ListenerKey, sock: socket.socket) -> socket.socket:

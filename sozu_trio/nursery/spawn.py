@@ -5,31 +5,48 @@ its door (`nursery/door.py`) and nothing else of ours: descriptors are closed on
 those of main, for a pipe would break when main is gone.
 """
 
+import errno
+import logging
 import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask
 from sozu_trio.nursery.door import make_door, remove_door
+from sozu_trio.nursery.exit_status import ended_with
+from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
+
+log = logging.getLogger(__name__)
+
+_RUN: Final = """
+import os, sys
+os.set_inheritable({code}, False)
+sys.path.insert(0, "/proc/self/fd/{code}")
+from {module} import main
+main()
+"""
 
 
 class SpawnProcess:
     """A Spawn (`nursery/post.py`): each worker is a process that runs `module`."""
 
-    def __init__(self, module: str, directory: Path, *arguments: str) -> None:
+    def __init__(self, module: str, directory: Path, *arguments: str, code: KeptCode | None = None) -> None:
         """`module` is run with the worker's id, the descriptors of its channel, of its door, which is in `directory`,
-        and of a file for where it is when it is told to tell, and `arguments`.
+        and of a file for where it is when it is told to tell, and `arguments`; its `main` is called. It comes from
+        `code`, once that is there, else from disk.
         """
         self._module = module
         self._directory = directory
         self._arguments = arguments
+        self._code = code
 
     async def __call__(self, worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
         """Run a worker until it has ended; kill it when cancelled. Raises OSError when no process can be had."""
@@ -40,19 +57,27 @@ class SpawnProcess:
                     descriptors = sock.fileno(), door.fileno(), place.fileno()
                     process = await self._start(worker_id, descriptors)
                 sock.close()
-                await _stay(process, place.fileno(), task_status)
+                await _stay(worker_id, process, place.fileno(), task_status)
             finally:
                 remove_door(path)
 
     async def _start(self, worker_id: int, descriptors: tuple[int, ...]) -> trio.Process:
-        command = [sys.executable, "-m", self._module, *map(str, (worker_id, *descriptors)), *self._arguments]
-        return await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=descriptors)
+        code = None if self._code is None else self._code.descriptor
+        how = ["-m", self._module] if code is None else ["-c", _RUN.format(code=code, module=self._module)]
+        command = [sys.executable, *how, *map(str, (worker_id, *descriptors)), *self._arguments]
+        given = descriptors if code is None else (*descriptors, code)
+        try:
+            return await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=given)
+        except RuntimeError as error:
+            # Trio forks in a thread, and the kernel counts threads as it counts processes.
+            raise OSError(errno.EAGAIN, str(error)) from error
 
 
-async def _stay(process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:
+async def _stay(worker_id: int, process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:
     try:
         task_status.started(Spawned(process.pid, partial(where, process.send_signal, place)))
-        await process.wait()
+        if code := await process.wait():
+            log.error("worker %d (pid %d) has ended with %s", worker_id, process.pid, ended_with(code))
     finally:
         if process.returncode is None:
             process.kill()

@@ -6,10 +6,11 @@ change is decided: State and generation are the new ones, nothing stops half way
 brought in step as soon as it can be.
 """
 
+import contextlib
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -18,26 +19,26 @@ from typing import Any, Final
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.answering import Progress
 from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.nursery.adoption import Orphan, settings_kept
-from sozu_trio.nursery.asking import ask_all, kill_session_of, look_at
+from sozu_trio.nursery.asking import kill_session_of, look_at
 from sozu_trio.nursery.crew import Crew
+from sozu_trio.nursery.estate import Estate, left_by
 from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.post import Spawn
 from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.succession import Succeeded, Succession
-from sozu_trio.nursery.transaction import Following, Target, forget, prepare, removed_backends
-from sozu_trio.nursery.workers import Who, WorkerHandle, WorkerRefused, WorkerStatus
+from sozu_trio.nursery.together import Journal, Together
+from sozu_trio.nursery.transaction import Target, removed_backends
+from sozu_trio.nursery.workers import Who, WorkerStatus
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.drains import Drains, grace_of
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
-from sozu_trio.telemetry.counters import Counters
-from sozu_trio.telemetry.plural import count
+from sozu_trio.telemetry.counters import Counters, read_counters
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,6 @@ HEALING_PERIOD: Final = 5.0
 """Seconds between two tries to bring a worker in step that does not follow."""
 NO_QUERY: Final[Mapping[str, Any]] = MappingProxyType({})
 NO_DRAINS: Final = Drains()
-
-Journal = Callable[[], Awaitable[None]]
-"""Writes the change down; where it returns the change is decided, where it raises nothing has happened."""
 
 
 class Supervisor:
@@ -78,10 +76,13 @@ class Supervisor:
         self._loans = Loans(self._crew, self._sockets)
         self._hands = Hands(self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._succession = Succession(program, self._crew, self._sockets, self._loans, self._refuse_while_stopping)
+        self._together = Together(self._crew, self._sockets, self._refuse_while_stopping)
         self._upgrading = trio.Lock()
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
+        self._succeeds = False
+        """An image of main before has left what is there."""
 
     def inherit(self, sockets: Iterable[socket.socket], *, shared: bool = False) -> None:
         """Take over sockets that already listen; each serves the listener of its address.
@@ -89,6 +90,44 @@ class Supervisor:
         `shared`: whoever gave them holds them, too, and goes on holding them.
         """
         self._sockets.inherit(sockets, shared=shared)
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing changes while the body runs. Raises OperatorError when the proxy is stopping."""
+        async with self._upgrading, self._changing:
+            self._refuse_while_stopping()
+            yield
+
+    def estate(self) -> Estate:
+        """What the next image of main needs to go on in our place; nothing may change from now on."""
+        workers, past = left_by([*self._crew.workers, *self._crew.leaving], self._crew.past, self.generation)
+        return Estate(
+            generation=self.generation,
+            worker_count=self.worker_count,
+            workers=workers,
+            past=past.numbers(),
+            sockets=self._sockets.left(),
+        )
+
+    def succeed(self, estate: Estate, orphans: Collection[Orphan]) -> None:
+        """Go on, once `run` is called, with what the image before has left, and with the workers that were found."""
+        self._succeeds = True
+        self.worker_count = estate.worker_count
+        self._sockets.go_on_with(estate.sockets)
+        found = {orphan.pid for orphan in orphans}
+        for orphan in orphans:
+            orphan.generation = estate.generation_of(orphan.pid)
+            orphan.is_child = orphan.pid in {worker.pid for worker in estate.workers}
+        for counters in (estate.past, *(worker.counters for worker in estate.workers if worker.pid not in found)):
+            ended = read_counters(counters)
+            ended.close_gauges()
+            self._crew.past.add(ended)
+
+    async def go_on(self, state: State, generation: int) -> None:
+        """Have in force what the image before had; workers that do not follow it yet are brought in step."""
+        async with self._changing:
+            self.state, self.generation = state, generation
+        self._settle()
 
     @property
     def _stopping(self) -> bool:
@@ -112,6 +151,7 @@ class Supervisor:
                         for worker_id in (*self._sockets.of, *surplus):
                             starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
                     for orphan in leaving:
+                        orphan.listening = set(self._sockets.of.get(orphan.worker_id, ()))
                         await workers.start(self._crew.see_out, orphan)
                     for worker in self._crew.workers:
                         if worker.worker_id in adopted:
@@ -126,7 +166,8 @@ class Supervisor:
     async def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
         """One for each id; those with the lowest go on, the others are to end when their sessions have."""
         adopted = {orphan.worker_id: orphan for orphan in reversed(orphans)}
-        self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
+        if not self._succeeds:
+            self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
         for orphan in orphans:
             if adopted[orphan.worker_id] is not orphan:
                 log.warning("worker %d (pid %d) is one too many of its id: it stops", orphan.worker_id, orphan.pid)
@@ -177,7 +218,7 @@ class Supervisor:
             target = self._target(state, generation, delta, drains)
             opened = self._sockets.open(_active(state))
             try:
-                await self._decide(target, journal)
+                await self._together.decide(target, journal)
             except BaseException:
                 self._sockets.drop(opened)
                 raise
@@ -223,21 +264,13 @@ class Supervisor:
         upgrade, and for one that still drains of the same id; `tell` hears of that. Raises OperatorError where the
         successor does not get ready; nothing has changed then.
         """
-        async with self._upgrading:
-            await self._until_left(worker_id, tell)
-            successor = await self._succession.begin(worker_id)
-            await tell(f"worker {worker_id}: its successor has begun (pid {successor.pid})", {})
-            async with self._changing:
-                before = await self._succession.take_place(successor, self._present)
-            self._settle()
-            return await self._succession.result(before, successor)
-
-    async def _until_left(self, worker_id: int, tell: Progress) -> None:
-        for worker in self._crew.leaving:
-            if worker.worker_id == worker_id:
-                sessions = count(worker.counters.sessions, "session")
-                await tell(f"worker {worker_id}: waiting for {sessions} of the one before (pid {worker.pid})", {})
-                await self._crew.until_left(worker_id)
+        while True:
+            await self._succession.until_left(worker_id, tell)
+            async with self._upgrading:
+                if not self._crew.is_leaving(worker_id):
+                    succeeded = await self._succession.replace(worker_id, tell, self._changing, lambda: self._present)
+                    self._settle()
+                    return await self._succession.result(*succeeded)
 
     @property
     def _present(self) -> Target:
@@ -268,46 +301,14 @@ class Supervisor:
             cuts=removed_backends(before, after, drains),
         )
 
-    async def _decide(self, target: Target, journal: Journal | None) -> None:
-        """Have every worker prepare and write the change down. Where either fails, workers are as before."""
-        try:
-            await self._prepare(target)
-            self._refuse_while_stopping()
-            if journal is not None:
-                # Once it is being written, whoever asked may go away: what is in the journal happens.
-                with trio.CancelScope(shield=True):
-                    await journal()
-        except BaseException:
-            with trio.move_on_after(GOODBYE, shield=True):
-                await ask_all(self._crew.living, forget)
-            raise
-
-    async def _prepare(self, target: Target) -> None:
-        refusals = await ask_all(self._crew.living, partial(prepare, target=target))
-        if refusals:
-            # A worker that stops refuses much, and has no better reason.
-            self._refuse_while_stopping()
-            raise WorkerRefused("; ".join(map(str, refusals.values())))
-
     async def _follow(self, target: Target) -> str:
         """Have every worker follow; returns what is not confirmed, if anything."""
-        followings = [Following(worker, target, self._wanted_of(worker)) for worker in self._crew.living]
-        async with trio.open_nursery() as nursery:
-            for following in followings:
-                nursery.start_soon(following.run)
+        followings = await self._together.follow(target)
         if self._stopping:
             return ""
-        # Whoever has died meanwhile is replaced; the next one begins with this generation, and on the same sockets.
-        done = [following for following in followings if not following.worker.over]
-        serving = [following.worker for following in done if not following.worker.leaving]
-        self._sockets.settle((worker.worker_id, worker.listening) for worker in serving)
+        failures = self._together.settle(followings)
         self._moved.set()
-        return "; ".join(str(failure) for following in done for failure in following.failures)
-
-    def _wanted_of(self, worker: WorkerHandle) -> Mapping[ListenerKey, socket.socket]:
-        """Where a worker is to accept; of one that leaves, the listeners whose sessions it is to keep."""
-        sockets = self._sockets.of.get(worker.worker_id, {})
-        return {key: sock for key, sock in sockets.items() if key in worker.listening} if worker.leaving else sockets
+        return failures
 
     async def _heal(self) -> None:
         """Bring workers in step that have not followed."""
@@ -317,7 +318,7 @@ class Supervisor:
             async with self._changing:
                 # Before the first change there is nothing to bring anybody in step with.
                 failures = await self._bring_in_step() if self.generation and not self._stopping else ""
-                await self._succession.hand_over_again()
+                failures = "; ".join(filter(None, (failures, await self._succession.hand_over_again())))
             if failures:
                 log.warning("not in step yet: %s", failures)
                 await trio.sleep(HEALING_PERIOD)
@@ -330,11 +331,9 @@ class Supervisor:
             self._sockets.take_over(self._sockets.open(wanted), wanted)
         except OperatorError as error:
             return str(error)
-        target, generation = self._present, self.generation
-        behind = [worker for worker in self._crew.living if worker.generation != generation]
-        refusals = await ask_all(behind, partial(prepare, target=target))
-        failures = await self._follow(target)
-        return "; ".join([*map(str, refusals.values()), failures]) if refusals else failures
+        target = self._present
+        refusals = await self._together.catch_up(target)
+        return "; ".join(filter(None, (refusals, await self._follow(target))))
 
     async def look(self, what: str, query: Mapping[str, Any] = NO_QUERY) -> dict[Who, Any]:
         """What each worker answers (`nursery/looks.py`), those that leave last; one that does not answer is left out.

@@ -11,8 +11,9 @@ change at the latest.
 
 import itertools
 import logging
+import math
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +21,7 @@ from sozu_trio.control.messages import Amend, Commit, Cut, Forget, Listen, Prepa
 from sozu_trio.control.parts import cut
 from sozu_trio.nursery.cuts import Removed, is_there
 from sozu_trio.nursery.workers import MakeAsk, WorkerHandle, WorkerRefused, WorkerSilent
-from sozu_trio.routing.delta import Delta, diff
+from sozu_trio.routing.delta import BackendName, Delta, diff
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
 
@@ -51,12 +52,21 @@ class Target:
 def removed_backends(before: State, after: State, drains: Drains) -> dict[Removed, float]:
     """Those of `drains` that are gone, or gone from their address, and are to be cut some time."""
     removed: dict[Removed, float] = {}
-    for (cluster_id, backend_id), grace in drains.backends.items():
+    named = itertools.chain(drains.backends.items(), _of_clusters(before, drains))
+    for (cluster_id, backend_id), grace in named:
         old = before.backends.get(cluster_id, {}).get(backend_id)
-        new = after.backends.get(cluster_id, {}).get(backend_id)
-        if grace is not None and old is not None and (new is None or new.address != old.address):
-            removed[cluster_id, backend_id, old.address] = grace
+        if grace is not None and old is not None:
+            key = cluster_id, backend_id, old.address
+            if not is_there(key, after):
+                removed[key] = min(grace, removed.get(key, math.inf))
     return removed
+
+
+def _of_clusters(before: State, drains: Drains) -> Iterator[tuple[BackendName, float | None]]:
+    """Every backend of the clusters of `drains`, as if it had been named."""
+    for cluster_id, grace in drains.clusters.items():
+        for backend_id in before.backends.get(cluster_id, {}):
+            yield (cluster_id, backend_id), grace
 
 
 async def prepare(worker: WorkerHandle, target: Target) -> None:

@@ -5,6 +5,8 @@
      ├─ services     what the handler needs beside its sessions
      ├─ telling      access-log lines, events and counters to main (nursery/telling.py)
      ├─ cuts         one for each removed backend that has a deadline (nursery/cuts.py)
+     ├─ departures   sessions to a successor (nursery/departure.py)
+     ├─ arrivals     sessions of the worker before (nursery/arrival.py)
      └─ listeners    one node each (nursery/listener.py)
 
 It talks to main through its link and nothing else; what a process is good for, it is told (`handler.OwnProcess`).
@@ -15,9 +17,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
-import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -37,7 +36,6 @@ from sozu_trio.control.messages import (
     Cut,
     Forget,
     GiveBack,
-    HandedOver,
     HandOver,
     Kill,
     Lend,
@@ -50,18 +48,20 @@ from sozu_trio.control.messages import (
     TakeOver,
     Unlisten,
 )
+from sozu_trio.control.moves import OFFERS
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.arrival import Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
 from sozu_trio.nursery.handler import Handler, OwnProcess
+from sozu_trio.nursery.leaving import Leaving, taken_over
 from sozu_trio.nursery.link import Link
-from sozu_trio.nursery.listener import ListenerNode, serve_listener
+from sozu_trio.nursery.listening import Listening
 from sozu_trio.nursery.looks import Service, drains_by_listener, list_sessions, sessions_by_listener, tree_of
-from sozu_trio.nursery.orphan import OtherProtocol, introduce
+from sozu_trio.nursery.orphan import OtherProtocol, await_main, introduce
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
-from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
 
@@ -107,19 +107,11 @@ class Worker:
     """The live tree of one worker."""
 
     def __init__(self, begin: Begin, link: Link, handler: Handler, process: OwnProcess | None = None) -> None:
-        self.listeners: dict[ListenerKey, ListenerNode] = {}
-        """Those that accept."""
-        self.lent: dict[tuple[int, ListenerKey], ListenerNode] = {}
-        """Those that accept on sockets of other workers, by the worker's id too."""
-        self.nodes: set[ListenerNode] = set()
-        """These and those that still drain."""
         self.services: dict[Service, None] = {}
         """What else runs, in the order in which it began."""
         self._begin = begin
         self._itself = Service(f"worker {begin.worker_id}")
         self._link = link
-        self.cut_at: Counter[str] = Counter()
-        """How many sessions were cut, by the address of their listener, of those listeners that have ended."""
         self._handler = handler
         self._process = process
         log_lines = None if process is None else process.lines
@@ -127,16 +119,17 @@ class Worker:
         self._generations = Generations(handler.swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
         self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
+        self._listening = Listening(self._doors)
         handler.relieve_with(self._relieve)
         handler.tell_with(self._telling.happened)
         self._stop = trio.Event()
         """It is to end when the last session has."""
-        self._leaves_at: float | None = None
-        """A successor accepts in its place; when it cuts what is left then, by Trio's clock."""
+        self._arrivals: list[Arrival] = []
+        self._leaving = Leaving(self._listening.nodes, handler.learned, link)
 
     @property
     def cut(self) -> int:
-        return self.cut_at.total()
+        return self._listening.cut_at.total()
 
     async def run(self) -> None:
         """Serve until stopped and the last session has ended; main has been told everything then but `cut`."""
@@ -181,18 +174,12 @@ class Worker:
         """Wait for another main; False where none has come, or none is of use any more."""
         self._generations.forget()
         process = self._process
-        is_told_to_stop = self._stop.is_set() and self._leaves_at is None
-        if process is None or is_told_to_stop or not self._generations.generation:
+        if process is None or self._is_told_to_stop or not self._generations.generation:
             log.warning("main is gone: stopping")
             return False
         self._link.lose()
-        timeout = self._begin.program.orphan_timeout or math.inf
-        log.warning(
-            "main is gone: serving on %s", f"for {timeout:g} s" if timeout < math.inf else "until another comes"
-        )
-        found: Channel[Ask] | None = None
-        with trio.move_on_after(timeout), contextlib.suppress(trio.ClosedResourceError):
-            found = await process.next_main(self._introduce)
+        patience = self._begin.program.orphan_timeout or math.inf
+        found = await await_main(partial(process.next_main, self._introduce), patience)
         if found is None:
             log.warning("no main has come to stay: stopping")
             return False
@@ -203,13 +190,13 @@ class Worker:
 
     async def _introduce(self, channel: Channel[Ask]) -> None:
         assert self._process is not None
-        own = [(self._begin.worker_id, key, node.sock) for key, node in self.listeners.items()]
-        lent = [(owner, key, node.sock) for (owner, key), node in self.lent.items()]
+        own = [(self._begin.worker_id, key, node.sock) for key, node in self._listening.listeners.items()]
+        lent = [(owner, key, node.sock) for (owner, key), node in self._listening.lent.items()]
         itself = Adopted(
             worker_id=self._begin.worker_id,
             program=self._begin.program,
-            leaving=self._leaves_at is not None,
-            seconds_left=self._seconds_left(),
+            leaving=self._leaving.began,
+            seconds_left=self._leaving.seconds_left(),
         )
         try:
             await introduce(channel, itself, [*own, *lent], self._process.place)
@@ -217,11 +204,6 @@ class Worker:
             # It starts workers of its own kind, and has the connections of this one end well.
             self._stop_all(grace_of(self._begin.program.shutdown_timeout))
             raise
-
-    def _seconds_left(self) -> float | None:
-        if self._leaves_at is None or self._leaves_at == math.inf:
-            return None
-        return max(0.0, self._leaves_at - trio.current_time())
 
     async def _answer_next(self, branches: Branches) -> bool:
         """Answer main's next message; whether there was one."""
@@ -268,14 +250,16 @@ class Worker:
                 if self._process is not None:
                     self._process.follow(message.generation, self._generations.state.settings)
             case Listen():
-                await self._listen((message.transport, message.address), descriptors, branches.listeners)
+                self._refuse_while_stopping()
+                await self._listening.listen((message.transport, message.address), descriptors, branches.listeners)
             case Unlisten():
-                await self._unlisten((message.transport, message.address), message.grace)
+                await self._listening.unlisten((message.transport, message.address), message.grace)
             case Lend():
                 key = message.transport, message.address
-                await self._borrow(message.owner, key, descriptors, branches.listeners)
+                self._refuse_while_stopping()
+                await self._listening.borrow(message.owner, key, descriptors, branches.listeners)
             case GiveBack():
-                await self._give_back(message.owner, (message.transport, message.address))
+                await self._listening.give_back(message.owner, (message.transport, message.address))
             case Beat():
                 pass
             case Cut():
@@ -285,75 +269,14 @@ class Worker:
             case Kill():
                 return self._kill(message.session)
             case HandOver():
-                await self._hand_over(message.grace)
+                self._hand_over(message.grace, descriptors, branches)
             case TakeOver():
-                pass
+                self._take_over(descriptors, branches.services)
             case Stop():
                 self._stop_all(message.grace)
             case Begin() | Adopt():
                 raise ChannelError(f"{type(message).__name__} comes once")
         return None
-
-    async def _listen(self, key: ListenerKey, descriptors: list[int], listeners: trio.Nursery) -> None:
-        """Take what is listened on out of `descriptors` and accept on it."""
-        known = self.listeners.get(key)
-        node = self._node(key, known, descriptors)
-        if node is not known:
-            self.listeners[key] = node
-            await listeners.start(self._serve_listener, node, name=node.name)
-
-    async def _borrow(self, owner: int, key: ListenerKey, descriptors: list[int], listeners: trio.Nursery) -> None:
-        """Accept on the socket of another worker as well."""
-        if key not in self.listeners:
-            raise ChannelError(f"not listening at {key[1]}")
-        known = self.lent.get((owner, key))
-        node = self._node(key, known, descriptors)
-        if node is not known:
-            self.lent[owner, key] = node
-            await listeners.start(self._serve_listener, node, name=f"{node.name} of worker {owner}")
-
-    async def _give_back(self, owner: int, key: ListenerKey) -> None:
-        node = self.lent.pop((owner, key), None)
-        if node is not None:
-            node.accepting.cancel(reason="the worker whose socket it is accepts again")
-            await node.closed.wait()
-
-    def _node(self, key: ListenerKey, known: ListenerNode | None, descriptors: list[int]) -> ListenerNode:
-        """The one for the socket in `descriptors`: `known`, where main never heard that it was there."""
-        if len(descriptors) != 1:
-            raise ChannelError(f"{len(descriptors)} descriptors came to listen on")
-        if self._stop.is_set():
-            raise ChannelError("the worker is stopping")
-        if known is not None:
-            if os.path.samestat(os.fstat(known.sock.fileno()), os.fstat(descriptors[0])):
-                return known
-            raise ChannelError(f"already listening at {key[1]}")
-        sock = socket.socket(fileno=descriptors[0])
-        descriptors.clear()
-        sock.setblocking(False)
-        return ListenerNode(key, sock)
-
-    async def _serve_listener(
-        self,
-        node: ListenerNode,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        self.nodes.add(node)
-        try:
-            await serve_listener(node, self._doors, task_status=task_status)
-        finally:
-            self.cut_at[str(node.key[1])] += node.cut
-            self.nodes.discard(node)
-
-    async def _unlisten(self, key: ListenerKey, grace: float | None) -> None:
-        # Out of the map at once: the address may be listened to again while old sessions still drain.
-        self.listeners.pop(key, None)
-        self.lent = {name: node for name, node in self.lent.items() if node.key != key}
-        for node in [node for node in self.nodes if node.key == key]:
-            node.stop(grace)
-            # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
-            await node.closed.wait()
 
     def _cut_later(self, message: Cut, services: trio.Nursery) -> None:
         removed = removed_by(message, self._generations.state)
@@ -366,39 +289,61 @@ class Worker:
                 # Main's sum is as fresh as the answer then.
                 await self._telling.count()
                 counters = self._handler.counters.snapshot()
-                return {"counters": counters, "listeners": sessions_by_listener(self.nodes)}
+                return {"counters": counters, "listeners": sessions_by_listener(self._listening.nodes)}
             case "drains":
-                return drains_by_listener(self.nodes, self.cut_at)
+                return drains_by_listener(self._listening.nodes, self._listening.cut_at)
             case "tree":
-                return tree_of(self._itself, self.services, self.nodes)
+                return tree_of(self._itself, self.services, self._listening.nodes)
             case "sessions":
-                return await list_sessions(self.nodes, query)
+                return await list_sessions(self._listening.nodes, query)
         return await self._handler.look(what, query)
 
     def _kill(self, session: str) -> bool:
         """Cut the session of that name; whether there was one."""
-        for listener in self.nodes:
+        for listener in self._listening.nodes:
             if node := listener.sessions.get(session):
                 node.scope.cancel(reason="killed by the operator")
                 return True
         return False
 
-    async def _hand_over(self, grace: float | None) -> None:
+    def _hand_over(self, grace: float | None, descriptors: list[int], branches: Branches) -> None:
         """Leave what there is to a successor; it stays reachable for the next main, for it may drain for long."""
-        self._leaves_at = math.inf if grace is None else trio.current_time() + grace
-        self._drain(grace)
-        with contextlib.suppress(OSError):
-            await self._link.send(HandedOver(moved=0, left=sum(len(node.sessions) for node in self.nodes)))
+        if self._is_told_to_stop:
+            raise ChannelError("the worker is stopping")
+        departure = self._leaving.begin(grace, taken_over(descriptors))
+        self._accept_nobody()
+        branches.services.start_soon(self._serve, "departures", departure.run, name="departures")
+        branches.listeners.start_soon(departure.looked.wait)
 
-    def _drain(self, grace: float | None) -> None:
-        self.listeners.clear()
-        self.lent.clear()
-        for node in self.nodes:
-            node.stop(grace)
+    def _take_over(self, descriptors: list[int], services: trio.Nursery) -> None:
+        self._refuse_while_stopping()
+        channel = Channel(taken_over(descriptors), OFFERS)
+        arrival = Arrival(channel, self._listening.listeners, self._doors, self._handler.learn)
+        self._arrivals.append(arrival)
+        services.start_soon(self._serve, "arrivals", arrival.run, name="arrivals")
+
+    def _refuse_while_stopping(self) -> None:
+        if self._stop.is_set():
+            raise ChannelError("the worker is stopping")
+
+    @property
+    def _is_told_to_stop(self) -> bool:
+        return self._stop.is_set() and not self._leaving.began
+
+    def _accept_nobody(self) -> None:
+        """Neither clients nor sessions of the worker before; end with the last session."""
+        self._listening.forget()
+        for arrival in self._arrivals:
+            arrival.finish()
         self._stop.set()
 
+    def _drain(self, grace: float | None) -> None:
+        self._accept_nobody()
+        for node in self._listening.nodes:
+            node.stop(grace)
+
     def _stop_all(self, grace: float | None) -> None:
-        self._leaves_at = None
+        self._leaving.stop()
         self._drain(grace)
         if self._process is not None:
             self._process.close_door()
@@ -406,4 +351,4 @@ class Worker:
     def _relieve(self) -> int:
         """Descriptors have run out: close what nobody uses, then have clients leave who only wait, the oldest first."""
         freed = self._handler.doors.relieve()
-        return freed + release_idle([node.drain for node in self.nodes], max(0, RELIEF - freed))
+        return freed + release_idle([node.drain for node in self._listening.nodes], max(0, RELIEF - freed))

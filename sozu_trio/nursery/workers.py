@@ -113,6 +113,10 @@ class WorkerHandle:
         """A successor of the same id serves in its place."""
         self.successor: WorkerHandle | None = None
         """Whom it was told to hand over to."""
+        self.stranded = False
+        """What it has could not all go over to its successor."""
+        self.told_at = -math.inf
+        """When it was told last, by Trio's clock."""
         self.leaves_at = math.inf
         """When it cuts what it still has then, by Trio's clock."""
         self.handed_over: HandedOver | None = None
@@ -133,6 +137,19 @@ class WorkerHandle:
     @property
     def who(self) -> Who:
         return Who(self.leaving, self.worker_id, self.pid)
+
+    @property
+    def descriptor(self) -> int:
+        """Of the channel."""
+        return self._channel.fileno()
+
+    def leave(self, grace: float | None) -> None:
+        """It cuts what it still has after `grace` seconds; None = never."""
+        self.leaves_at = math.inf if grace is None else trio.current_time() + grace
+
+    def may_hand_over(self, successor: "WorkerHandle") -> bool:
+        """Whether it is to be told to, again or at last."""
+        return not self.over and not self.stopping and (self.stranded or self.successor is not successor)
 
     async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the

@@ -11,6 +11,7 @@ forwarding   what we tell the backend about the client
 answers      responses of our own
 tcp          a session of a tcp listener
 relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that
+tunnels      tunnels that may move to the next worker; resuming: sessions that came from the one before
 connect      a connection to a backend; backends: load, back-off, connections kept for reuse
 backend_states  all backends over all Tables; swaps: each follows a swap at its first use, or when its turn comes
 stream       a connected socket; patience: how long to wait for it

@@ -4,11 +4,14 @@ A backend that is removed stays known until its last connection ends, so that wh
 comes back before that is the same again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
+from sozu_trio.control.moves import Failing
 from sozu_trio.proxy.backends import Availability, BackendState, ClusterState, Shared, Tell, tell_nobody
 from sozu_trio.proxy.swaps import Swaps
 from sozu_trio.routing.backoff import BackOff
@@ -20,6 +23,8 @@ BackendKey = tuple[str, str, Address]
 
 SWEPT = 200
 """Connections looked at in one go: about a millisecond."""
+CUTS_REMEMBERED = 1000
+"""Backends of which it is known how many connections to them were cut, those cut last."""
 CLUSTER_UNITS, BACKEND_UNITS, CLOSE_UNITS = 3, 3, 20
 """Microseconds it takes to follow a Table: each cluster, each of its backends, each idle connection that is closed."""
 
@@ -38,6 +43,8 @@ class BackendStates:
         """Those that still serve. There may be several of one name: a request that began with an older Table may
         connect to a backend that had nothing left, and has come anew since.
         """
+        self._cuts: dict[BackendKey, int] = {}
+        """How many connections were cut, the latest last."""
 
     def swap(self, entries: Mapping[str, ClusterEntry]) -> None:
         """Follow a new Table: an entry that is the same object is passed over, what stays in the others keeps its
@@ -134,11 +141,36 @@ class BackendStates:
         """Cut every connection in use to a backend, removed or not; returns how many. A removed one is not connected
         to again, by whomever.
         """
-        return sum(map(self._cut, self._find((cluster_id, backend_id, address))))
+        key = cluster_id, backend_id, address
+        count = sum(map(self._cut, self._find(key)))
+        if count:
+            self._cuts[key] = self._cuts.pop(key, 0) + count
+            if len(self._cuts) > CUTS_REMEMBERED:
+                del self._cuts[next(iter(self._cuts))]
+        return count
+
+    def left(self, removed: Collection[BackendKey]) -> dict[str, int]:
+        """Who is left at these, as far as they are removed: {"sessions", "websocket", "tcp", "cut"}, as the looks at
+        listeners that drain (`nursery/looks.py`).
+        """
+        for cluster_id in {cluster_id for cluster_id, _, _ in removed}:
+            self.find(cluster_id)  # Who has just been removed may not have followed yet.
+        states = {state for key in removed for state in self._removed.get(key, ())}
+        kinds = Counter(connection.kind for connection in self._shared.open if connection.state in states)
+        return {
+            "sessions": sum(state.connections for state in states),
+            "websocket": kinds["websocket"],
+            "tcp": kinds["tcp"],
+            "cut": sum(self._cuts.get(key, 0) for key in removed),
+        }
 
     def _find(self, key: BackendKey) -> list[BackendState]:
-        found = [state for state in self.find(key[0]) or () if key_of(state.backend) == key]
-        return [*found, *self._removed.get(key, ())]
+        configured = self.configured(key)
+        return [*([] if configured is None else [configured]), *self._removed.get(key, ())]
+
+    def configured(self, key: BackendKey) -> BackendState | None:
+        """The backend of `key` in the Table in force."""
+        return next((state for state in self.find(key[0]) or () if key_of(state.backend) == key), None)
 
     def _cut(self, state: BackendState) -> int:
         if state.leaving is not None:
@@ -162,6 +194,26 @@ class BackendStates:
             if swept >= SWEPT:
                 swept = 0
                 yield
+
+    def failing(self, now: float) -> Iterator[Failing]:
+        """Those that could not be connected to when that was tried last."""
+        for state in itertools.chain.from_iterable(self.clusters.values()):
+            if state.back_off.failures:
+                cluster_id, backend_id, address = key_of(state.backend)
+                yield Failing(
+                    cluster_id=cluster_id,
+                    backend_id=backend_id,
+                    address=address,
+                    failures=state.back_off.failures,
+                    seconds=max(0.0, state.back_off.until - now),
+                )
+
+    def learn(self, failing: Iterable[Failing], now: float) -> None:
+        """Leave those alone that are here, too, as the worker before did; nobody is told of them again."""
+        for each in failing:
+            state = self.configured((each.cluster_id, each.backend_id, each.address))
+            if state is not None and state.back_off.failures < each.failures:
+                state.back_off.failures, state.back_off.until = each.failures, now + each.seconds
 
     def describe(self, cluster_id: str | None, now: float) -> Iterator[dict[str, Any]]:
         """Every backend of a cluster, of all of them for None, for an operator; JSON. `retry_in`: seconds."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadMetric
+from sozu_trio.nursery.listener import SessionKind
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer
@@ -39,6 +40,8 @@ class Connection:
     """It has served a request before: the backend may have closed it meanwhile without anything being wrong."""
     idle_since: float = 0.0
     is_cut: bool = False
+    kind: SessionKind = "http"
+    """Whoever uses it says so when it becomes something else."""
     on_cut: Callable[[], None] | None = None
     """Called when it is cut, for a user who may be waiting for somebody else."""
     _written_before: int = 0
@@ -165,6 +168,16 @@ class BackendState:
         self.count(-1)
         if connection.on_cut is not None:
             connection.on_cut()
+
+    def hide(self, connection: Connection) -> None:
+        """Have no cut touch `connection`: it may be about to live on in another process, which a reset would reach."""
+        self.shared.open.discard(connection)
+
+    def show(self, connection: Connection) -> None:
+        """It does not; it is cut where it would have been meanwhile."""
+        self.shared.open.add(connection)
+        if self.is_cut:
+            self.cut(connection)
 
     def close_idle(self, before: float = math.inf) -> int:
         """Close connections idle since before `before` (seconds) and those that have died. Returns how many."""

@@ -5,6 +5,7 @@ they run out.
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import trio
@@ -12,11 +13,13 @@ import trio
 from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Happened
+from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.listener import Doorkeeping, SessionNode
+from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
 from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.http1 import linger
 from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.resuming import resumption
 from sozu_trio.proxy.session import serve_session
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.state import ListenerKey
@@ -39,6 +42,7 @@ class ProxyHandler:
             relieve=self.proxy.close_unused,
             next_name=self.proxy.ids.next,
             capacity=Capacity(program.max_connections),
+            admit=self._admit,
         )
 
     @property
@@ -79,9 +83,17 @@ class ProxyHandler:
         """Cut everything that goes to a removed backend; returns how many connections that were."""
         return self.proxy.backends.cut(cluster_id, backend_id, address)
 
+    def learned(self) -> Learned:
+        """What is known of backends, for the worker that comes next."""
+        return Learned(failing=tuple(self.proxy.backends.failing(trio.current_time())))
+
+    def learn(self, learned: Learned) -> None:
+        """Know what the worker before did."""
+        self.proxy.backends.learn(learned.failing, trio.current_time())
+
     async def look(self, what: str, query: Mapping[str, Any]) -> Any:
-        """`backends` {cluster?} or `route` {address, host, path, method}, as `Proxy` tells them. Raises ValueError for
-        anything else.
+        """`backends` {cluster?} or `route` {address, host, path, method}, as `Proxy` tells them, or who is left at
+        `removed` {backends: [[cluster, backend, address]]}. Raises ValueError for anything else.
         """
         match what, dict(query):
             case "backends", {"cluster": str(cluster_id), **others} if not others:
@@ -91,6 +103,9 @@ class ProxyHandler:
             case "route", {"address": str(address), "host": str(host), "path": str(path), "method": str(method)}:
                 asked = (part.encode("latin-1") for part in (host, path, method))
                 return self.proxy.find_route(parse_address(address), *asked)
+            case "removed", {"backends": [*named], **others} if not others:
+                removed = [(cluster_id, backend_id, parse_address(at)) for cluster_id, backend_id, at in named]
+                return self.proxy.backends.left(removed)
         raise ValueError(f"there is no such thing to look at: {what} {dict(query)}")
 
     async def _describe_backends(self) -> list[dict[str, Any]]:
@@ -109,6 +124,18 @@ class ProxyHandler:
             await serve_session(self.proxy, node)
         finally:
             counters.sessions -= 1
+
+    def _admit(self, parcel: Parcel) -> Resume | None:
+        resume = resumption(self.proxy, parcel)
+        return None if resume is None else partial(self._resume, resume)
+
+    async def _resume(self, resume: Resume, node: SessionNode, backend: socket.socket | None) -> None:
+        """As `_serve`, of a connection that was counted in the worker before."""
+        self.proxy.counters.sessions += 1
+        try:
+            await resume(node, backend)
+        finally:
+            self.proxy.counters.sessions -= 1
 
     async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
         """One too many: 503 on an http listener, a plain close on a tcp one. Never queued, so the client knows at

@@ -35,6 +35,7 @@ from sozu_trio.proxy.forwarding import without
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.response import respond
 from sozu_trio.proxy.transfer import whole
+from sozu_trio.proxy.tunnels import About
 from sozu_trio.proxy.upload import Upload, bad_body, client_gone
 from sozu_trio.routing.table import ClusterEntry, Decision, Outcome, Redirect
 from sozu_trio.telemetry.access_log import AccessRecord
@@ -58,6 +59,8 @@ class Exchange:
     """A final response has begun."""
     linger = False
     """More of the request may be on its way: read it for a while, so that the answer is not lost."""
+    moved = False
+    """It was upgraded, and the worker that comes next goes on with it; nothing but that is known of its end."""
     over = False
     """It is logged; nothing more happens to it."""
     heard_at = 0.0
@@ -331,20 +334,34 @@ class Exchange:
     def _end(self) -> None:
         """One line, and the counters."""
         self.over = True
-        record, head, client, counters = self.record, self.head, self.client, self.proxy.counters
+        record, client, counters = self.record, self.client, self.proxy.counters
+        counters.active_requests -= 1
+        if self.moved:
+            return
         now = self.connection.now = trio.current_time()
         record.request_time = now - self._began
         record.start = time.time() - record.request_time
         bytes_in = record.bytes_in = client.bytes_in - self._bytes_in - len(self.body.unused)
         bytes_out = record.bytes_out = client.bytes_out - self._bytes_out
-        record.method, record.host, record.path = head.method, head.authority, head.target
-        record.user_agent = head.user_agent
-        for name, value in head.forwarding:
-            if name == b"x-forwarded-for":
-                record.xff_chain = value
-        counters.active_requests -= 1
+        self._name()
         counters.bytes_in += bytes_in
         counters.bytes_out += bytes_out
         counters.by_status[record.status // 100] += 1
         counters.access_lines += 1
         self.proxy.access_log.write(record)
+
+    def _name(self) -> None:
+        """Say in the record what was asked for."""
+        record, head = self.record, self.head
+        record.method, record.host, record.path = head.method, head.authority, head.target
+        record.user_agent = head.user_agent
+        for name, value in head.forwarding:
+            if name == b"x-forwarded-for":
+                record.xff_chain = value
+
+    def about(self) -> About:
+        """What the worker that comes next must know when it goes on with what was upgraded."""
+        self._name()
+        lasted = trio.current_time() - self._began
+        bytes_in, bytes_out = self.client.bytes_in - self._bytes_in, self.client.bytes_out - self._bytes_out
+        return About(self.record, lasted, bytes_in, bytes_out)

@@ -14,7 +14,9 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import LAST_CALL, LINGER, LINGER_BYTES, READ_SIZE
 from sozu_trio.config.listeners import HttpListener
+from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
+from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.connect import BackendTimeouts
@@ -43,13 +45,20 @@ class HttpConnection:
         client: Address,
         destination: Address,
         early: bytes,
+        *,
+        idle: float = 0.0,
+        served: bool = False,
     ) -> None:
+        """`early` was read already; nothing has happened for `idle` seconds; `served`: it has had a request."""
         self.proxy = proxy
         self.stream = stream
         self.listener = listener
         self.node = node
         self.name = node.name
         self.client_text = str(client)
+        self._client = client
+        self._destination = destination
+        self._has_served = served
         self.forwarding = Forwarding(listener, client, destination)
         self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
         self.id_field = listener.sozu_id_header.encode().lower()
@@ -61,7 +70,7 @@ class HttpConnection:
         self._drain = node.listener.drain
         self._connected = node.started
         self._buffer = early
-        self.now = trio.current_time()
+        self.now = trio.current_time() - idle
         """When something last happened here, by Trio's clock."""
         self._began = 0.0
         self._parser = RequestParser(listener.limits)
@@ -132,11 +141,17 @@ class HttpConnection:
         # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
         if expired or self.gone:
             return False
+        if self.node.listener.departure is not None:
+            return True
         return bool(self._buffer) or not self.stream.is_quiet() or (self.draining and self._is_new())
 
     def _is_new(self) -> bool:
         """Whether it has only just connected: its first request is then no race of the client's own making."""
-        return self._exchange is None and trio.current_time() < self._connected + LAST_CALL
+        return not self._is_used and trio.current_time() < self._connected + LAST_CALL
+
+    @property
+    def _is_used(self) -> bool:
+        return self._has_served or self._exchange is not None
 
     async def _serve_some(self) -> bool:
         """Serve requests until the connection is to end, or until its scope has been cancelled in vain: then True."""
@@ -170,8 +185,10 @@ class HttpConnection:
         return False
 
     async def _read_head(self) -> RequestHead | None:
-        """The next request's head; None when the client has gone. Raises RequestRefused."""
+        """The next request's head; None when the client has gone or the connection has moved. Raises RequestRefused."""
         stream, patience, parser = self.stream, self.patience, self._parser
+        if self.node.listener.departure is not None and await self._moves():
+            return None
         if not self._buffer:
             patience.limit(self._idle_timeout(), self.now)
             if not self.draining or (stream.is_quiet() and not self._is_new()):
@@ -194,10 +211,28 @@ class HttpConnection:
             head = parser.parse(self._buffer)
         return head
 
+    async def _moves(self) -> bool:
+        """Move to the worker that comes next, if that is possible; whether it has."""
+        self.patience.relax()
+        if not await depart(self.node, self._kept_alive):
+            return False
+        self.stop_watching()
+        self.stream.leave()
+        return True
+
+    def _kept_alive(self) -> KeptAlive:
+        return KeptAlive(
+            client=self._client,
+            destination=self._destination,
+            early=self._buffer,
+            idle=trio.current_time() - self.now,
+            served=self._is_used,
+        )
+
     def _idle_timeout(self) -> float:
         """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take."""
         timeouts = self.listener.timeouts
-        if self._exchange is not None:
+        if self._exchange is not None or self._has_served:
             return timeouts.front
         if self.draining:
             return LAST_CALL

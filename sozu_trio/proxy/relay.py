@@ -175,29 +175,39 @@ class Tunnel:
         pipes: PipeStock,
         *,
         idle_timeout: float,
+        idle_left: float | None = None,
         to_backend: bytes = b"",
         to_client: bytes = b"",
+        ended: tuple[bool, bool] = (False, False),
     ) -> None:
-        """`to_backend` and `to_client` have been read already and go first."""
+        """`to_backend` and `to_client` have been read already and go first; `ended`: which of the two had all there
+        was. `idle_left`: seconds of `idle_timeout` that are left at first, None for all of them.
+        """
         self.client = client
         self.backend = backend
         self.failed: Stream | None = None
         self.timed_out = False
+        self.paused = False
+        """`run` returned because of `cancel`, and may be called again: nothing is lost."""
+        self.idle_timeout = idle_timeout
         self._is_cut = False
-        self._idle_timeout = idle_timeout
+        self._is_pausing = False
+        self._idle_left = idle_timeout if idle_left is None else idle_left
         self._scope = trio.CancelScope()
         self._directions = [
             Relay(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
             for source, sink in ((client, backend), (backend, client))
         ]
-        for relay, first in zip(self._directions, (to_backend, to_client), strict=True):
+        for relay, first, is_over in zip(self._directions, (to_backend, to_client), ended, strict=True):
             relay.held = memoryview(first)
+            relay.ended = is_over
 
     async def run(self) -> None:
         """Relay until both have closed, one has failed, or no byte has moved in either direction for the idle timeout
         (0 = none).
         """
-        self._rearm()
+        if self.idle_timeout:
+            self._scope.deadline = trio.current_time() + self._idle_left
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
@@ -205,10 +215,30 @@ class Tunnel:
                         nursery.start_soon(self._one_way, relay)
             except* OSError:
                 self.failed = next((relay.failed for relay in self._directions if relay.failed), None)
+        self.paused = self._is_pausing and self._scope.cancelled_caught and not (self._is_cut or self.failed)
         if self._is_cut:
             self.failed = self.backend
+        elif self.paused:
+            self._is_pausing = False
+            self._idle_left = max(0.0, self._scope.deadline - trio.current_time())
+            self._scope = trio.CancelScope()
         else:
-            self.timed_out = self._scope.cancelled_caught
+            self.timed_out = self._scope.cancelled_caught and not self._is_pausing
+
+    def cancel(self, reason: str | None = None) -> None:
+        """Have `run` return, so that the tunnel can move, or be run again."""
+        self._is_pausing = True
+        self._scope.cancel(reason=reason)
+
+    @property
+    def idle_left(self) -> float:
+        """Seconds until it has been idle for too long, when it was `paused`, or begins; 0 where there is no limit."""
+        return self._idle_left if self.idle_timeout else 0.0
+
+    @property
+    def ways(self) -> list[tuple[bytes, bool]]:
+        """To the backend and to the client: what is held, and whether that is all there will be."""
+        return [(bytes(relay.held), relay.ended) for relay in self._directions]
 
     def cut(self) -> None:
         """End it at once because the backend's connection is cut, which nobody may be waiting for just now."""
@@ -231,8 +261,8 @@ class Tunnel:
         return "idle for too long" if self.timed_out else "complete"
 
     def _rearm(self) -> None:
-        if self._idle_timeout:
-            self._scope.deadline = trio.current_time() + self._idle_timeout
+        if self.idle_timeout:
+            self._scope.deadline = trio.current_time() + self.idle_timeout
 
 
 def _ignore(_: Stream) -> None:

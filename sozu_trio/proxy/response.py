@@ -14,6 +14,7 @@ from sozu_trio.proxy.forwarding import without
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.transfer import transfer
+from sozu_trio.proxy.tunnels import relay_or_move
 from sozu_trio.wire.heads import CHUNKED, CLOSE, LENGTH, NO_BODY, Framing, ResponseHead
 from sozu_trio.wire.response import ResponseParser
 from sozu_trio.wire.write import write_response
@@ -168,8 +169,9 @@ async def _tunnel(exchange: "Exchange", connection: Connection, rest: bytes) -> 
         to_backend=early,
         to_client=rest,
     )
-    connection.on_cut = tunnel.cut
-    await tunnel.run()
+    if await relay_or_move(exchange.connection.node, connection, tunnel, exchange.about):
+        exchange.moved = True
+        return
     exchange.record.message = "upgraded; " + tunnel.outcome
     exchange.record.failed = tunnel.timed_out
     if tunnel.failed:

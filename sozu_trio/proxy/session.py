@@ -10,6 +10,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import LAST_CALL, READ_SIZE
 from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.errors import ProxyHeaderError
+from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
@@ -69,17 +70,25 @@ async def _proxy_header(stream: Stream, listener: Listener, node: SessionNode) -
 
 
 async def _first_bytes(stream: Stream, limit: float, node: SessionNode) -> bytes:
-    """What the peer says first; nothing when it says nothing within `limit` seconds, or the listener stops meanwhile.
+    """What the peer says first; nothing when it says nothing within `limit` seconds of connecting, or the listener
+    stops meanwhile, or the session has moved to the worker that comes next.
 
     One that has only just connected may have its header on the way, and is waited for all the same.
     """
     drain = node.listener.drain
-    with trio.move_on_after(limit) as scope:
-        drain.enter_idle(scope)
-        try:
-            return await stream.receive(READ_SIZE)
-        finally:
-            drain.leave_idle(scope)
+    deadline = node.started + limit
+    while True:
+        if node.listener.departure is not None and await depart(node, lambda: None):
+            stream.leave()
+            return b""
+        with trio.move_on_at(deadline) as scope:
+            drain.enter_idle(scope)
+            try:
+                return await stream.receive(READ_SIZE)
+            finally:
+                drain.leave_idle(scope)
+        if node.listener.departure is None or trio.current_time() >= deadline:
+            break
     with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
         return await stream.receive(READ_SIZE)
     return b""

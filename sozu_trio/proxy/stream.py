@@ -177,6 +177,15 @@ class Stream:
     def close(self) -> None:
         self.sock.close()
 
+    def leave(self) -> None:
+        """Let go of a connection that lives on in another process: its socket is there, too.
+
+        Trio may still have it registered, and closing would not end that: whoever got its number next would be woken
+        for what happens to it (measured: reference/feasibility.md, d).
+        """
+        notify_closing(self.sock)
+        self.sock.close()
+
     def abort(self) -> None:
         """Close with RST, so that the peer cannot take what it has for the whole."""
         if not self.is_closed:

@@ -18,6 +18,7 @@ from sozu_trio.proxy.backends import Connection
 from sozu_trio.proxy.connect import BackendTimeouts, discard
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.tunnels import About, log_tunnel, relay_or_move
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.proxy_protocol import ProxyHeader, encode_proxy_v2
 
@@ -35,13 +36,13 @@ async def serve_tcp(
     header: ProxyHeader | None,
     early: bytes,
 ) -> None:
-    """Relay one session to its end; `early` came behind the PROXY header and goes first."""
+    """Relay one session to its end, or until it moves; `early` came behind the PROXY header and goes first."""
     record = AccessRecord(node.name, str(client), "TCP", time.time())
-    session = TcpSession(proxy, stream, listener, record)
+    session = TcpSession(proxy, node, stream, listener, record)
     opening = _opening(header, client, destination) if session.sends_proxy else b""
-    begun = trio.current_time()
+    moved = False
     try:
-        await session.run(opening + early, begun)
+        moved = await session.run(opening + early)
     except NoBackend as error:
         proxy.counters.exhausted += 1
         record.message, record.failed = str(error), True
@@ -54,12 +55,9 @@ async def serve_tcp(
         stream.abort()
         raise
     finally:
-        record.request_time = trio.current_time() - begun
-        record.bytes_in, record.bytes_out = stream.bytes_in, stream.bytes_out
-        proxy.counters.bytes_in += stream.bytes_in
-        proxy.counters.bytes_out += stream.bytes_out
-        proxy.counters.access_lines += 1
-        proxy.access_log.write(record)
+        if not moved:
+            record.request_time = trio.current_time() - session.begun
+            log_tunnel(proxy, record, stream)
         stream.close()
 
 
@@ -71,11 +69,15 @@ def _opening(header: ProxyHeader | None, client: Address, destination: Address) 
 class TcpSession:
     """The relay of one session and what its log line says."""
 
-    def __init__(self, proxy: "Proxy", stream: Stream, listener: TcpListener, record: AccessRecord) -> None:
+    def __init__(
+        self, proxy: "Proxy", node: SessionNode, stream: Stream, listener: TcpListener, record: AccessRecord
+    ) -> None:
+        self.begun = trio.current_time()
         decision = proxy.table.tcp.get(listener.address)
         self._cluster_id = decision.cluster.cluster.cluster_id if decision and decision.cluster else None
         self._cluster = None if self._cluster_id is None else proxy.backends.find(self._cluster_id)
         self._proxy = proxy
+        self._node = node
         self._stream = stream
         self._listener = listener
         self._record = record
@@ -86,8 +88,10 @@ class TcpSession:
     def sends_proxy(self) -> bool:
         return self._cluster is not None and self._cluster.cluster.send_proxy
 
-    async def run(self, first: bytes, begun: float) -> None:
-        """Connect and relay; `first` goes to the backend before anything else. Raises NoBackend."""
+    async def run(self, first: bytes) -> bool:
+        """Connect and relay; `first` goes to the backend before anything else. Whether it has moved to the worker that
+        comes next. Raises NoBackend.
+        """
         if self._cluster_id is None:
             raise NoBackend("the listener has no frontend")
         self._record.cluster_id = self._cluster_id
@@ -95,15 +99,15 @@ class TcpSession:
             raise NoBackend(f"there is no cluster {self._cluster_id}")
         timeouts = self._listener.timeouts
         connector = self._proxy.connector(self._cluster, BackendTimeouts(timeouts.connect, timeouts.back))
-        connector.choose(begun)
+        connector.choose(self.begun)
         connection = await connector.connect()
-        self._record.service_time = trio.current_time() - begun
+        self._record.service_time = trio.current_time() - self.begun
         try:
-            await self._relay(connection, first)
+            return await self._relay(connection, first)
         finally:
             discard(connection)
 
-    async def _relay(self, connection: Connection, first: bytes) -> None:
+    async def _relay(self, connection: Connection, first: bytes) -> bool:
         state = connection.state
         self._record.backend_id, self._record.backend = state.backend.backend_id, state.address
         self._proxy.counters.tcp_sessions += 1
@@ -114,9 +118,9 @@ class TcpSession:
             idle_timeout=self._listener.timeouts.tunnel,
             to_backend=first,
         )
-        connection.on_cut = tunnel.cut
         try:
-            await tunnel.run()
+            if await relay_or_move(self._node, connection, tunnel, self._about):
+                return True
         except BaseException:
             connection.stream.abort()
             raise
@@ -126,3 +130,7 @@ class TcpSession:
             # The other side must not take what it has for the whole; nor where the session is cut.
             connection.stream.abort()
             self._stream.abort()
+        return False
+
+    def _about(self) -> About:
+        return About(self._record, trio.current_time() - self.begun, self._stream.bytes_in, self._stream.bytes_out)

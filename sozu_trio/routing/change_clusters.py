@@ -6,7 +6,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from sozu_trio.config.bodies import BackendAdd, BackendRemove, BackendUpdate, ClusterBody, ClusterName, given
+from sozu_trio.config.bodies import BackendAdd, BackendRemove, BackendUpdate, ClusterBody, ClusterRemove, given
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing
 from sozu_trio.config.values import show
 from sozu_trio.routing.draft import Draft, Records
@@ -35,7 +35,7 @@ def update_cluster(draft: Draft, body: ClusterBody) -> None:
     draft.clusters.put(body.id, _patched_cluster(_cluster(draft, body.id), body))
 
 
-def remove_cluster(draft: Draft, body: ClusterName) -> None:
+def remove_cluster(draft: Draft, body: ClusterRemove) -> None:
     """What leads to it and what serves it stays and waits for its return. Raises Refusal."""
     _cluster(draft, body.id)
     draft.clusters.take(body.id)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from sozu_trio.config.addresses import Address, parse_address
+from sozu_trio.config.addresses import parse_address
 from sozu_trio.config.bodies import (
     BackendAdd,
     BackendRemove,
     ClusterBody,
+    ClusterRemove,
     HttpFrontendAdd,
     HttpListenerBody,
     ListenerStop,
@@ -35,7 +36,7 @@ from sozu_trio.routing.change_frontends import rule_of
 from sozu_trio.routing.change_listeners import key_of
 from sozu_trio.routing.delta import BackendName
 from sozu_trio.routing.draft import Draft
-from sozu_trio.routing.drains import Drains, grace_of
+from sozu_trio.routing.drains import Awaited, Drains, grace_of
 from sozu_trio.routing.links import misfits
 from sozu_trio.routing.refusal import Refusal, Thing
 from sozu_trio.routing.state import ListenerKey, State
@@ -45,12 +46,14 @@ __all__ = [
     "Change",
     "apply",
     "apply_all",
-    "drained_by",
+    "awaited_by",
     "drains_of",
     "ids_made",
     "read_change",
     "things_meant",
 ]
+
+_Removal = ListenerStop | BackendRemove | ClusterRemove
 
 HINTS = 20
 """Problems of one transaction for which near misses are looked up."""
@@ -160,28 +163,36 @@ def ids_made(before: State, change: Change) -> dict[str, str]:
     return {"backend_id": change_clusters.id_of(Draft(before).backends(body.id), body)}
 
 
-def drained_by(changes: Sequence[Change]) -> set[Address]:
-    """Listeners of which `changes` want to know when the last session has gone."""
-    return {each.body.address for each in changes if isinstance(each.body, ListenerStop) and each.body.drain}
+def awaited_by(changes: Sequence[Change]) -> Awaited:
+    """That of which `changes` want to know when the last session has gone."""
+    bodies = [each.body for each in changes if isinstance(each.body, _Removal) and each.body.drain]
+    return Awaited(
+        listeners=frozenset(body.address for body in bodies if isinstance(body, ListenerStop)),
+        backends=frozenset((body.id, body.backend_id) for body in bodies if isinstance(body, BackendRemove)),
+        clusters=frozenset(body.id for body in bodies if isinstance(body, ClusterRemove)),
+    )
 
 
 def drains_of(changes: Sequence[Change], drain_timeout: float) -> Drains:
     """How long the sessions of what `changes` remove may go on; of several with one name the last counts.
 
-    `drain_timeout`: seconds for listeners to be drained of which nothing else is said, 0 = for ever.
+    `drain_timeout`: seconds for what is to be drained of which nothing else is said, 0 = for ever.
     """
     listeners: dict[ListenerKey, float | None] = {}
     backends: dict[BackendName, float | None] = {}
+    clusters: dict[str, float | None] = {}
     for change in changes:
         match change.body:
             case ListenerStop() as body:
-                listeners[key_of(body.address)] = _grace_of_listener(body, drain_timeout)
+                listeners[key_of(body.address)] = _grace(body, drain_timeout)
             case BackendRemove() as body:
-                backends[body.id, body.backend_id] = 0 if body.now else body.deadline
-    return Drains(listeners=listeners, backends=backends)
+                backends[body.id, body.backend_id] = 0 if body.now else _grace(body, drain_timeout)
+            case ClusterRemove() as body:
+                clusters[body.id] = _grace(body, drain_timeout)
+    return Drains(listeners=listeners, backends=backends, clusters=clusters)
 
 
-def _grace_of_listener(body: ListenerStop, drain_timeout: float) -> float | None:
+def _grace(body: _Removal, drain_timeout: float) -> float | None:
     if not body.drain:
         return body.deadline
     return grace_of(drain_timeout if body.drain_timeout is None else body.drain_timeout)

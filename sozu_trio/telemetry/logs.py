@@ -18,7 +18,7 @@ from sozu_trio.telemetry.access_log import AccessLog
 from sozu_trio.telemetry.directives import directives_from
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
-from sozu_trio.telemetry.sink import lost_lines, serve_sink
+from sozu_trio.telemetry.sink import Batches, lost_lines, serve_sink
 from sozu_trio.telemetry.stamp import rfc3339
 from sozu_trio.telemetry.targets import Target, parse_target
 from sozu_trio.telemetry.writers import open_target
@@ -35,7 +35,7 @@ class Logs:
     def __init__(self, program: Program) -> None:
         self._directives = directives_from(os.environ, program.log_level)
         self._program = program
-        self._reopen: list[Callable[[], None]] = []
+        self._batches: list[Batches] = []
         self._buffers: dict[Target, LineBuffer] = {}
         self._lost: dict[Target, Callable[[int], str]] = {}
         self._lines = self._buffer(program.log_target, lost_lines)
@@ -81,8 +81,14 @@ class Logs:
 
     def reopen(self) -> None:
         """Open files anew, because somebody has renamed them; does not block."""
-        for reopen in self._reopen:
-            reopen()
+        for batches in self._batches:
+            batches.reopen()
+
+    async def flush(self) -> None:
+        """Have everything written that was logged so far."""
+        async with trio.open_nursery() as flushing:
+            for batches in self._batches:
+                flushing.start_soon(batches.flush)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
@@ -96,7 +102,7 @@ class Logs:
             async with trio.open_nursery() as sinks:
                 for (target, buffer), writer in zip(self._buffers.items(), opened, strict=True):
                     serve = partial(serve_sink, buffer, writer, lost=self._lost[target])
-                    self._reopen.append(await sinks.start(serve))
+                    self._batches.append(await sinks.start(serve))
                 try:
                     yield
                 finally:

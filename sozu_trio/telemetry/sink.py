@@ -46,30 +46,26 @@ async def serve_sink(
     writer: Writes,
     *,
     lost: Callable[[int], str] = lost_lines,
-    task_status: trio.TaskStatus[Callable[[], None]] = trio.TASK_STATUS_IGNORED,
+    task_status: "trio.TaskStatus[Batches]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Write what comes into `buffer` until cancelled, then what is left, for at most GOODBYE seconds.
 
-    `task_status` gets a function that has the target reopened, also when there is nothing to write; it does not block.
-    `lost` makes the line for a number of missing ones. The writer stays open: close it after the sink has ended.
+    `task_status` gets what takes the lines out. `lost` makes the line for a number of missing ones. The writer stays
+    open: close it after the sink has ended.
     """
-    batches = _Batches(buffer, writer, lost)
-    task_status.started(batches.reopen)
+    batches = Batches(buffer, writer, lost)
+    task_status.started(batches)
     try:
         while True:
             await buffer.wait()
             await trio.sleep(LOG_FLUSH)
-            await _in_thread(batches)
+            await batches.flush()
     finally:
         with trio.move_on_after(GOODBYE, shield=True):
-            await _in_thread(batches)
+            await batches.flush()
 
 
-async def _in_thread(batches: "_Batches") -> None:
-    await trio.to_thread.run_sync(batches.write_one, trio.current_time(), abandon_on_cancel=True)
-
-
-class _Batches:
+class Batches:
     """Writes one batch at a time and remembers which losses it has told of. `write_one` is for worker threads."""
 
     def __init__(self, buffer: LineBuffer, writer: Writes, lost: Callable[[int], str]) -> None:
@@ -81,7 +77,12 @@ class _Batches:
         self._quiet_until = float("-inf")
         self._turn = threading.Lock()
 
+    async def flush(self) -> None:
+        """Have everything written that there is now, in a thread, which is left behind by who is cancelled."""
+        await trio.to_thread.run_sync(self.write_one, trio.current_time(), abandon_on_cancel=True)
+
     def reopen(self) -> None:
+        """Have the target opened anew, also when there is nothing to write; does not block."""
         self._writer.reopen()
         self._asked = True
         self._buffer.wake()

@@ -133,6 +133,7 @@ def test_rules(line: str, more: dict[str, object]) -> None:
             {"authorized-hash": ["u:1,2"], "answer": ["503=a,b"]},
         ),
         ("backend remove -i a --backend-id b --now", {"backend-id": "b", "now": True}),
+        ("cluster remove -i a --drain --drain-timeout 5", {"drain": True, "drain-timeout": 5}),
     ],
 )
 def test_types_are_those_of_json(line: str, body: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.bodies import BackendRemove, ClusterName, HttpFrontendAdd, HttpFrontendRemove
+from sozu_trio.config.bodies import BackendRemove, ClusterRemove, HttpFrontendAdd, HttpFrontendRemove
 from sozu_trio.config.reading import read_body
 from sozu_trio.config.report import Report
 from sozu_trio.config.verbs import BODIES
@@ -22,7 +22,7 @@ def read(verb: str, body: dict[str, Any], where: str = "") -> tuple[Any, list[st
 
 
 def test_bodies_that_are_right() -> None:
-    assert read("cluster remove", {"id": "api"}) == (ClusterName(id="api"), [], [])
+    assert read("cluster remove", {"id": "api"}) == (ClusterRemove(id="api"), [], [])
     removal = {"id": "api", "backend-id": "1", "now": True, "deadline": 0}
     assert read("backend remove", removal)[0] == BackendRemove(id="api", backend_id="1", now=True, deadline=0)
     table, problems, _ = read("frontend http add", {**RULE, "deny": True, "tags": "a=b"})
@@ -52,7 +52,13 @@ def test_all_faults_at_once() -> None:
     ("verb", "body", "problem"),
     [
         ("cluster remove", {}, "id: missing; want the id of a cluster, such as api"),
-        ("cluster remove", {"id": "a", "x": 1}, "x: unknown key; known are id"),
+        ("cluster remove", {"id": "a", "x": 1}, "x: unknown key; known are id, deadline, drain, drain-timeout"),
+        ("cluster remove", {"id": "a", "drain": True, "deadline": 5},
+         "deadline: found 5 and drain = true; want only one of both: with drain it is drain-timeout"),
+        ("backend remove", {"id": "a", "backend-id": "b", "now": True, "drain": True},
+         "drain: found true and now = true; want only one of both"),
+        ("backend remove", {"id": "a", "backend-id": "b", "now": True, "drain-timeout": 5},
+         "drain-timeout: found 5 without drain = true; want both, or deadline, after which nobody is waited for"),
         ("logging", {}, "filter: missing; want a string"),
         ("backend remove", {"id": "a", "backend-id": "b", "now": True, "deadline": 5},
          "deadline: found 5 and now = true; want only one of both"),

@@ -1,4 +1,4 @@
-"""Configurations for the proxy under test: one listener, one cluster, backends on 127.0.0.1."""
+"""Configurations for the proxy under test: backends on 127.0.0.1."""
 
 
 def http_proxy(port: int, *backends: int, before: str = "", listener: str = "", cluster: str = "") -> str:
@@ -30,4 +30,32 @@ address = "127.0.0.1:{port}"
 protocol = "tcp"
 frontends = [{{ address = "127.0.0.1:{port}" }}]
 backends = [{members}]
+"""
+
+
+def both_proxies(http: int, tcp: int, *, web: int, echo: int, relay: int, before: str = "", after: str = "") -> str:
+    """A configuration: HTTP on 127.0.0.1:`http` before a backend on port `web`, and one on port `echo` for the path
+    /echo; TCP on 127.0.0.1:`tcp` before one on port `relay`.
+    """
+    return f"""
+{before}
+[[listeners]]
+protocol = "http"
+address = "127.0.0.1:{http}"
+[[listeners]]
+protocol = "tcp"
+address = "127.0.0.1:{tcp}"
+[clusters.web]
+protocol = "http"
+frontends = [{{ address = "127.0.0.1:{http}", hostname = "*" }}]
+backends = [{{ address = "127.0.0.1:{web}" }}]
+[clusters.echo]
+protocol = "http"
+frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/echo" }}]
+backends = [{{ address = "127.0.0.1:{echo}" }}]
+[clusters.relay]
+protocol = "tcp"
+frontends = [{{ address = "127.0.0.1:{tcp}" }}]
+backends = [{{ address = "127.0.0.1:{relay}" }}]
+{after}
 """

@@ -133,7 +133,7 @@ def test_logs_are_reopened(nginx: Nginx, start_proxy: StartProxy, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("sent", "told"),
-    [(signal.SIGHUP, "SIGHUP: {} is in force: generation 1"), (signal.SIGUSR2, "SIGUSR2: not built yet, ignored")],
+    [(signal.SIGHUP, "SIGHUP: {} is in force: generation 1"), (signal.SIGUSR2, "main: version 0.1.0 to 0.1.0, away")],
     ids=["SIGHUP", "SIGUSR2"],
 )
 def test_other_signals_end_nothing(nginx: Nginx, start_proxy: StartProxy, sent: signal.Signals, told: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.processes import free_port
 from tests.e2e.clients import PATIENCE, connect
+from tests.e2e.configurations import both_proxies
 from tests.e2e.parts import Nginx, Proxy, Redis, StartProxy, wait_until
 from tests.e2e.servers import serving
 from tests.e2e.websocket import open_websocket, serve_echo
@@ -22,28 +23,7 @@ ROUNDS = 20
 """Things each client does on one connection before it opens another."""
 LEFT_OVER = 16 + 8
 """Descriptors that may have come: pipes kept for splicing, and connections to backends kept for reuse."""
-
-CONFIG = """
-access_logs_target = "file:///dev/null"
-[[listeners]]
-protocol = "http"
-address = "127.0.0.1:{http}"
-[[listeners]]
-protocol = "tcp"
-address = "127.0.0.1:{tcp}"
-[clusters.web]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*" }}]
-backends = [{{ address = "127.0.0.1:{nginx}" }}]
-[clusters.echo]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/echo" }}]
-backends = [{{ address = "127.0.0.1:{echo}" }}]
-[clusters.redis]
-protocol = "tcp"
-frontends = [{{ address = "127.0.0.1:{tcp}" }}]
-backends = [{{ address = "127.0.0.1:{redis}" }}]
-"""
+QUIET = 'access_logs_target = "file:///dev/null"'
 
 
 @pytest.mark.drill
@@ -51,8 +31,8 @@ def test_soak(nginx: Nginx, redis_server: Redis, start_proxy: StartProxy, *, ful
     seconds, growth = (60, 8 * MEBIBYTE) if full_drill else (3, 16 * MEBIBYTE)
     nginx.files.joinpath("page").write_bytes(bytes(20_000))
     with serving(serve_echo) as echo:
-        ports = {"http": free_port(), "tcp": free_port()}
-        proxy = start_proxy(CONFIG.format(**ports, nginx=nginx.port, echo=echo, redis=redis_server.port))
+        http, tcp, redis = free_port(), free_port(), redis_server.port
+        proxy = start_proxy(both_proxies(http, tcp, web=nginx.port, echo=echo, relay=redis, before=QUIET))
         resting = proxy.descriptors()
         with Clients(proxy) as clients:
             time.sleep(seconds / 3)  # how long it runs is the drill

@@ -12,35 +12,17 @@ import pytest
 
 from benchmarks.processes import free_port
 from tests.e2e.clients import PATIENCE, connect, get, receive_all, receive_until
+from tests.e2e.configurations import both_proxies
 from tests.e2e.control import Control, ctl_json, line_of, running, socket_of
 from tests.e2e.parts import Proxy, StartProxy, wait_until
 from tests.e2e.servers import Handle, SlowAnswer, serving
 from tests.e2e.websocket import open_websocket, serve_echo
 
-CONFIG = """
-{before}
-[[listeners]]
-protocol = "http"
-address = "127.0.0.1:{http}"
-[[listeners]]
-protocol = "tcp"
-address = "127.0.0.1:{tcp}"
-[clusters.slow]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*" }}]
-backends = [{{ address = "127.0.0.1:{slow}" }}]
-[clusters.echo]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/echo" }}]
-backends = [{{ address = "127.0.0.1:{echo}" }}]
+FLOODED = """
 [clusters.flood]
 protocol = "http"
 frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/flood" }}]
 backends = [{{ address = "127.0.0.1:{flood}" }}]
-[clusters.relay]
-protocol = "tcp"
-frontends = [{{ address = "127.0.0.1:{tcp}" }}]
-backends = [{{ address = "127.0.0.1:{relay}" }}]
 """
 FLOOD = 64 << 20
 """Bytes that no buffers between a backend and its client can hold."""
@@ -79,7 +61,10 @@ class Site:
     relay: Relay
 
     def start(self, before: str) -> Proxy:
-        return self.start_proxy(CONFIG.format(before=before, http=free_port(), tcp=free_port(), **self.ports))
+        http, tcp = free_port(), free_port()
+        web, echo, relay, flood = (self.ports[name] for name in ("web", "echo", "relay", "flood"))
+        after = FLOODED.format(http=http, flood=flood)
+        return self.start_proxy(both_proxies(http, tcp, web=web, echo=echo, relay=relay, before=before, after=after))
 
     @contextlib.contextmanager
     def clients(self, proxy: Proxy) -> Iterator[list[socket.socket]]:
@@ -106,7 +91,7 @@ class Site:
 def site(start_proxy: StartProxy) -> Iterator[Site]:
     slow, relay = SlowAnswer(), Relay()
     with contextlib.ExitStack() as stack:
-        handlers: dict[str, Handle] = {"slow": slow, "echo": serve_echo, "flood": flood, "relay": relay}
+        handlers: dict[str, Handle] = {"web": slow, "echo": serve_echo, "flood": flood, "relay": relay}
         ports = {name: stack.enter_context(serving(handle)) for name, handle in handlers.items()}
         stack.callback(relay.over.set)
         stack.callback(slow.answer.set)
@@ -212,3 +197,27 @@ def test_one_listener_drains_and_the_other_one_serves(site: Site) -> None:
         tunnel.send_message("and you?")
         assert tunnel.receive() == "and you?"
     assert ctl_json(proxy, *stop) == {"generation": 2, "cut": 0}
+
+
+def test_one_cluster_drains_and_the_others_serve(site: Site) -> None:
+    proxy = site.start("shutdown_timeout = 0")
+    http, tcp = proxy.ports
+    stop = ("cluster", "remove", "--id", "echo", "--drain", "--drain-timeout", "2.5")
+    with open_websocket(http, "/echo") as tunnel, open_websocket(http, "/echo") as leaving, connect(tcp) as session:
+        assert receive_until(session, b"hello") == b"hello"
+        began = time.monotonic()
+        with running(proxy, *stop) as process:
+            assert re.fullmatch(r"2 sessions left, 2 of them WebSocket, \d s\n", line_of(process))
+            leaving.close(1000, "enough")
+            assert leaving.receive() is None
+            assert leaving.ended()
+            tunnel.send_message("still there?")
+            assert tunnel.receive() == "still there?"
+            assert process.wait(PATIENCE) == 0
+            assert time.monotonic() - began >= 2.5
+            *_, told, said, _, _ = iter(lambda: line_of(process), "")
+        assert re.fullmatch(r"1 session left, 1 of them WebSocket, \d s\n", told)
+        assert said == "cluster remove: done; 1 session cut\n"
+        site.relay.over.set()
+        session.sendall(b"and you?")
+        assert receive_until(session, b"?") == b"and you?"

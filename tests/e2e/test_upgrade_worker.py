@@ -27,6 +27,7 @@ worker_count = 2
 [[listeners]]
 protocol = "http"
 address = "127.0.0.1:{http}"
+request_timeout = 300
 [[listeners]]
 protocol = "tcp"
 address = "127.0.0.1:{tcp}"
@@ -141,7 +142,7 @@ def test_every_connection_goes_on_over_one_upgrade_after_another(site: Site) -> 
         assert counted["http.requests"] == 3 * 20 + 25 + 10
         assert not any(is_there(pid) for pid in workers)
         assert len(family(site.proxy.pid)) == 1 + 2
-        assert "ERROR" not in site.proxy.output()
+        assert not re.search(" ERROR (MAIN|WRK)", site.proxy.output())
         lines = site.proxy.output().count(" INFO-ACCESS ")
         assert lines == 3 * 20 + 25 + 1
 
@@ -200,7 +201,7 @@ def test_under_load_nobody_notices(nginx: Nginx, start_proxy: StartProxy) -> Non
     assert found.requests > 0
     # What wrk had under way when it ended was never answered to anybody.
     assert found.requests + clients.done <= requests(proxy) <= found.requests + clients.done + 32
-    assert "ERROR" not in proxy.output()
+    assert not re.search(" ERROR (MAIN|WRK)", proxy.output())
 
 
 def test_what_is_left_is_cut_in_the_end_and_named(start_proxy: StartProxy) -> None:
@@ -213,7 +214,7 @@ def test_what_is_left_is_cut_in_the_end_and_named(start_proxy: StartProxy) -> No
             ctl_json(proxy, "upgrade", "--worker", "0")
             assert receive_all(client) == b""
         wait_until(lambda: "has left: 1 session cut" in proxy.output())
-        assert re.search(r"session \S+ of 127\.0\.0\.1:\d+ .*is cut", proxy.output())
+        assert re.search(r"session \S+ \(http of 127\.0\.0\.1:\d+\) was cut: it could not move", proxy.output())
         slow.answer.set()
 
 

@@ -96,6 +96,20 @@ def test_one_that_is_stuck_is_replaced(nginx: Nginx, start_proxy: StartProxy) ->
         assert curl(f"http://127.0.0.1:{proxy.port}/page").body == b"page"
 
 
+def test_a_second_signal_ends_one_that_is_stuck(start_proxy: StartProxy) -> None:
+    """Where nothing else would: neither is waited for its answers with a limit, nor for its sessions."""
+    proxy = start_proxy(http_proxy(free_port(), 1, before="worker_timeout = 0\nshutdown_timeout = 0"))
+    stuck = workers(proxy)[1]["pid"]
+    os.kill(stuck, signal.SIGSTOP)
+    proxy.send_signal(signal.SIGTERM)
+    wait_until(lambda: "SIGTERM: stopping" in proxy.output())
+    assert proxy.stop(signal.SIGTERM) == 0
+    assert "SIGTERM again: cutting every session" in proxy.output()
+    assert "worker 1 has not ended in time: it is killed" in proxy.output()
+    with pytest.raises(ProcessLookupError):
+        os.kill(stuck, 0)
+
+
 def test_signals_to_the_whole_group_are_for_main(start_proxy: StartProxy) -> None:
     """As a terminal sends them on Ctrl-C."""
     slow = SlowAnswer()

@@ -1,5 +1,6 @@
 """What main begins with, and that nothing acknowledged is lost on the way from one life to the next."""
 
+import contextlib
 import json
 import logging
 import os
@@ -11,11 +12,12 @@ import pytest
 
 from sozu_trio.config.load import load_config
 from sozu_trio.config.program import Program
+from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.journal import Journal
 from sozu_trio.control.saved_state import dump_document
 from sozu_trio.control.write import SUFFIX
 from sozu_trio.errors import ChangeRefused, CorruptJournal, JournalError, OperatorError
-from sozu_trio.main.birth import NO_STATE, Beginning, begin, journal_path
+from sozu_trio.main.birth import NO_STATE, Beginning, begin, go_on, journal_path
 from sozu_trio.main.declared import declared_by
 from sozu_trio.routing.state import EMPTY, State, with_declared
 from tests.main.looking_parts import AskedMain
@@ -375,3 +377,22 @@ async def test_a_saved_state_with_directives_that_are_none_is_refused_with_its_p
     )
     with pytest.raises(ChangeRefused, match=r"state\.json: settings\.log_level: log directives 'blurb=zz=1'"):
         await start(file)
+
+
+async def test_the_next_image_of_main_goes_on_where_the_one_before_was_whatever_the_file_says_now(
+    tmp_path: Path,
+) -> None:
+    file = write(tmp_path)
+    before = await live(file, *OVER_THE_SOCKET)
+    heirlooms = Heirlooms()
+    config = load_config(file)
+    with contextlib.closing(await begin(config, heirlooms=heirlooms)):
+        left = Heirlooms({name: os.dup(descriptor) for name, descriptor in heirlooms.held.items()})
+        file.write_text(GLOBALS)
+        beginning = await go_on(config.program, left)
+        assert (beginning.state, beginning.generation) == before
+        assert beginning.recorded().history.generation == before[1]
+        beginning.close()
+        with pytest.raises(OperatorError, match="keeps its journal at"):
+            await begin(config)
+        left.settle()

@@ -1,6 +1,6 @@
 """A listener that drains: who waits for it sees who is left, and hears how many were cut."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from sozu_trio.main.draining import POLL, Left, look_at_left
 from sozu_trio.main.transactions import Transactions
 from sozu_trio.testing import Client
 from tests.main.looking_parts import AskedMain, open_main
-from tests.nursery.parts import listening
 
 pytestmark = pytest.mark.virtual_time
 
@@ -31,19 +30,12 @@ address = "$tcp"
 [clusters.api]
 protocol = "http"
 frontends = [{ address = "$http", hostname = "example.com" }]
-backends = [{ address = "$silent" }]
+backends = [{ address = "$silent", backend_id = "api-1" }]
 [clusters.relay]
 protocol = "tcp"
 frontends = [{ address = "$tcp" }]
 backends = [{ address = "$silent" }]
 """
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A backend that lets in and says nothing."""
-    with listening() as sock:
-        yield "{}:{}".format(*sock.getsockname())
 
 
 @pytest.fixture
@@ -143,6 +135,79 @@ async def test_many_at_once(main: AskedMain, clients: list[Client]) -> None:
         "3 sessions left, 1 of them TCP, 2 s",
         "2 sessions left, 1 s",
     ]
+
+
+async def test_a_cluster_drains_and_whoever_is_idle_stays(main: AskedMain, clients: list[Client]) -> None:
+    began = trio.current_time()
+    answer = await main.answer("cluster remove", {"id": "api", "drain": True})
+    assert trio.current_time() - began == pytest.approx(3, abs=2 * POLL)
+    assert (answer.message, answer.content) == ("cluster remove: done; 2 sessions cut", {"generation": 2, "cut": 2})
+    assert [message for message, _ in main.progress] == ["2 sessions left, 2 s", "2 sessions left, 1 s"]
+    assert [(await client.response()).status for client in clients[:2]] == [502, 502]
+    assert (await clients[2].get()).status == 503
+    # That of the other cluster has the time it is given.
+    assert await main.ask("cluster remove", id="relay", drain=True, drain_timeout=1.5) == {"generation": 3, "cut": 1}
+    assert main.progress[-1][0] == "1 session left, 1 of them TCP, 1 s"
+    with pytest.raises(trio.BrokenResourceError):
+        await clients[3].receive_all()
+
+
+@pytest.mark.parametrize(("verb", "more"), [("cluster remove", {}), ("backend remove", {"backend-id": "api-1"})])
+async def test_requests_of_what_is_removed_have_their_time(
+    main: AskedMain, clients: list[Client], verb: str, more: dict[str, str]
+) -> None:
+    contents: list[Any] = []
+
+    async def drain() -> None:
+        answer = await main.answer(verb, {"id": "api", **more, "drain": True, "drain-timeout": 0})
+        contents.append(answer.content)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drain)
+        await trio.sleep(100)
+        assert main.progress[-1] == ("2 sessions left", left(2, None))
+        for client in clients[:2]:
+            await client.close()
+    assert contents == [{"generation": 2, "cut": 0}]
+
+
+async def test_a_cluster_that_is_back_is_not_waited_for(main: AskedMain, clients: list[Client]) -> None:
+    answers: list[Any] = []
+
+    async def drain() -> None:
+        answers.append(await main.ask("cluster remove", id="api", drain=True))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drain)
+        await trio.sleep(1)
+        await main.ask("cluster add", id="api")
+        began = trio.current_time()
+    assert trio.current_time() - began <= 2 * POLL
+    assert answers == [{"generation": 2, "cut": 0}]
+    await trio.sleep(5)
+    assert (await main.ask("status"))["workers"][0]["sessions"] == 4
+
+
+async def test_clusters_and_listeners_at_once(main: AskedMain, clients: list[Client]) -> None:
+    stops = [
+        {"verb": "listener deactivate", "address": str(main.addresses["http"]), "drain": True},
+        {"verb": "cluster remove", "id": "relay", "drain": True, "drain-timeout": 1.5},
+    ]
+    assert await main.ask("apply", changes=stops) == {"generation": 2, "cut": 3, "changes": 2}
+    assert [message for message, _ in main.progress] == [
+        "3 sessions left, 1 of them TCP, 2 s",
+        "2 sessions left, 1 s",
+    ]
+
+
+async def test_a_backend_may_have_less_time_than_its_cluster(main: AskedMain, clients: list[Client]) -> None:
+    began = trio.current_time()
+    removals = [
+        {"verb": "backend remove", "id": "api", "backend-id": "api-1", "deadline": 1.5},
+        {"verb": "cluster remove", "id": "api", "drain": True},
+    ]
+    assert await main.ask("apply", changes=removals) == {"generation": 2, "cut": 2, "changes": 2}
+    assert trio.current_time() - began == pytest.approx(1.5, abs=2 * POLL)
 
 
 async def test_who_comes_in_again_is_not_waited_for(main: AskedMain, clients: list[Client]) -> None:

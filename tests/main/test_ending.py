@@ -1,7 +1,7 @@
 """`shutdown`: who is busy gets time or none, and whoever asked sees how many are left and hears how many were cut."""
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.main.looking_parts import AskedMain, open_main
-from tests.nursery.parts import listening
 
 pytestmark = pytest.mark.virtual_time
 
@@ -27,13 +26,6 @@ protocol = "http"
 frontends = [{ address = "$http", hostname = "example.com" }]
 backends = [{ address = "$silent" }]
 """
-
-
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A backend that lets in and says nothing."""
-    with listening() as sock:
-        yield "{}:{}".format(*sock.getsockname())
 
 
 @pytest.fixture

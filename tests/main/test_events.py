@@ -103,3 +103,14 @@ async def test_the_end_is_heard_after_everything_else_and_by_those_who_come_late
         with events.listen() as late:
             assert [event["kind"] async for event in early] == ["A"]
             assert [event async for event in late] == []
+
+
+async def test_an_end_says_why_and_may_be_taken_back() -> None:
+    events = Events(clock=lambda: 0.0)
+    events.end("main is replaced: ask again")
+    assert events.ended == "main is replaced: ask again"
+    events.begin_again()
+    assert events.ended is None
+    with events.listen() as again:
+        events.tell(Event(kind="A"))
+        assert (await again.receive())["kind"] == "A"

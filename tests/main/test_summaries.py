@@ -89,7 +89,7 @@ def test_no_option_that_is_secret_is_shown_of_any_verb() -> None:
 
 def test_options_of_every_verb_that_changes_something_are_known() -> None:
     asked = {"file": "/f", "generation": 1, "session": "s", "hard": True, "address": "127.0.0.1:1", "id": "i"}
-    asked |= {"filter": "f", "limit": 1, "worker": 0}
+    asked |= {"filter": "f", "limit": 1, "worker": 1}
     silent = {verb for verb in HANDLERS if changes_something(verb) and not _shows(summary(verb, asked))}
     assert silent == {"connection-limit remove"}  # which has no options
 

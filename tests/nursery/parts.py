@@ -15,9 +15,10 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel
 from sozu_trio.control.codec import encode
-from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Reply
+from sozu_trio.control.messages import Ask, Happened, Lines, Listen, Logged, Reply
+from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.listener import Doorkeeping, SessionNode
+from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import ListenerKey
@@ -116,6 +117,7 @@ class FakeHandler:
         self.freed = 0
         self.release = trio.Event()
         self.names: list[str] = []
+        self.learned_of: list[Learned] = []
         numbers = itertools.count(1)
         self.doors = Doorkeeping(
             serve=self._serve,
@@ -123,6 +125,7 @@ class FakeHandler:
             relieve=lambda: self.freed,
             next_name=lambda: f"session-{next(numbers)}",
             capacity=Capacity(program.max_connections),
+            admit=self._admit,
         )
 
     @property
@@ -147,6 +150,15 @@ class FakeHandler:
         if what != "weather":
             raise ValueError(f"nobody knows the {what}")
         return {"asked": dict(query), "answer": "x" * int(query.get("size", 1))}
+
+    def learned(self) -> Learned:
+        return Learned(failing=())
+
+    def learn(self, learned: Learned) -> None:
+        self.learned_of.append(learned)
+
+    def _admit(self, parcel: Parcel) -> Resume | None:
+        raise AssertionError("nobody arrives here")
 
     async def _service(self) -> None:
         try:
@@ -192,6 +204,8 @@ class Meddling(Channel[Ask]):
         """Kinds that are answered with a failure."""
         self.ignored: set[type[Ask]] = set()
         """Kinds that are never answered."""
+        self.refuse_at: Address | None = None
+        """Where listening is answered with a failure."""
         self.pretended: set[type[Ask]] = set()
         """Kinds that are answered as if they had been done."""
 
@@ -205,12 +219,13 @@ class Meddling(Channel[Ask]):
             if kind in self.fatal:
                 self.fatal[kind].cancel(reason="it died of what it was asked")
                 await trio.lowlevel.checkpoint()
-            if kind not in self.refused | self.ignored | self.pretended:
+            refused = kind in self.refused or (isinstance(message, Listen) and message.address == self.refuse_at)
+            if not refused and kind not in self.ignored | self.pretended:
                 return received
             for descriptor in descriptors:
                 os.close(descriptor)
             if kind not in self.ignored:
-                failure = "not today" if kind in self.refused else None
+                failure = "not today" if refused else None
                 await self.send(Reply(serial=message.serial, failure=failure))
         return None
 
@@ -233,6 +248,7 @@ class Workers:
         """Kinds that they never answer."""
         self.fatal_later: set[type[Ask]] = set()
         """Kinds of which they die."""
+        self.living = 0
         self.ids: list[int] = []
         """In the order in which they were started, as the lists above."""
         self.lines: list[str] = []
@@ -240,6 +256,7 @@ class Workers:
 
     async def spawn(self, worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
         task_status.started(Spawned(os.getpid()))
+        self.living += 1
         self.ids.append(worker_id)
         self.channels.append(Meddling(channel))
         self.channels[-1].delayed = self.delayed
@@ -252,6 +269,7 @@ class Workers:
             with self.deaths[-1]:
                 await serve_worker(self.channels[-1], make_handler)
         finally:
+            self.living -= 1
             channel.close()
 
     def kill(self, number: int) -> None:

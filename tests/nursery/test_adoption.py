@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import trio
 import trio.lowlevel
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Adopt, Adopted, Ask, Counted, Holding, Reply, Stop
@@ -24,9 +26,13 @@ from sozu_trio.nursery import adoption
 from sozu_trio.nursery.adoption import Orphan, find_orphans, settings_kept
 from sozu_trio.nursery.bind import bound_address
 from sozu_trio.nursery.door import doors_in, knock, make_door
+from sozu_trio.nursery.estate import Estate, WorkerLeft
 from sozu_trio.nursery.orphan import Door, introduce
 from sozu_trio.nursery.post import Spawned
-from sozu_trio.routing.state import ListenerKey
+from sozu_trio.nursery.sockets import ListeningSockets
+from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.routing.state import ListenerKey, declare
+from sozu_trio.telemetry.counters import Counters
 
 PATIENCE = 20
 KEY = "tcp", Address("127.0.0.1", 1)
@@ -289,3 +295,35 @@ async def test_where_it_is_cannot_be_told_of_one_that_has_ended(
                 process.kill()
                 process.wait()
                 assert await spawned.where() == "It has ended"
+
+
+async def no_spawn(_worker_id: int, _channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+    raise AssertionError("nobody is to be started")
+
+
+async def test_the_next_image_of_a_main_goes_on_with_what_it_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is told to a worker that is known to serve by what is in force."""
+    monkeypatch.setattr(adoption, "_kill", lambda _: None)  # the worker is of this very process
+    async with left(tmp_path, 0) as (one,):
+        with closed(await find_orphans(tmp_path, PATIENCE)) as orphans, closing(ListeningSockets()) as sockets:
+            sockets.adopt(0, one.key, one.listening.dup())
+            past = Counters(requests=3).numbers()
+            here = WorkerLeft(pid=os.getpid(), generation=4, channel=-1, counters=Counters(requests=7).numbers())
+            gone = WorkerLeft(pid=1, generation=4, channel=-1, counters=Counters(requests=20, sessions=5).numbers())
+            estate = Estate(generation=4, worker_count=1, workers=[here, gone], past=past, sockets=sockets.left())
+            supervisor = Supervisor(replace(PROGRAM, worker_timeout=0), no_spawn, lambda _: None)
+            supervisor.succeed(estate, orphans)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(supervisor.run, orphans)
+                state = declare([HttpListener(address=one.key[1])], [], [], [], [])
+                await supervisor.go_on(state, 4)
+                await trio.sleep(0.1)
+                assert (supervisor.state, supervisor.generation, supervisor.worker_count) == (state, 4, 1)
+                assert [(each.state, each.generation) for each in supervisor.workers] == [("running", 4)]
+                counted = supervisor.counters()
+                assert (counted.requests, counted.sessions) == (23, 0)
+                assert [type(each).__name__ for each in one.asked] == []
+                assert [each.generation for each in supervisor.estate().workers] == [4]
+                nursery.cancel_scope.cancel(reason="the test is over")

@@ -24,3 +24,14 @@ def test_never_more_than_the_limit_and_never_fewer_than_possible(limit: int, wis
 def test_a_place_that_nobody_took_cannot_be_given_back() -> None:
     with pytest.raises(AssertionError):
         Capacity(1).give()
+
+
+def test_whoever_was_let_in_once_gets_a_place_beyond_the_limit() -> None:
+    capacity = Capacity(1)
+    capacity.take_beyond()
+    capacity.take_beyond()
+    assert (capacity.taken, capacity.take()) == (2, False)
+    capacity.give()
+    assert not capacity.take()
+    capacity.give()
+    assert capacity.take()

@@ -1,5 +1,7 @@
 """Several workers, asked at once."""
 
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +22,7 @@ from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
-from tests.nursery.parts import FakeHandler, Workers, connected
+from tests.nursery.parts import FakeHandler, Workers, connected, no_descriptor_free
 
 pytestmark = pytest.mark.virtual_time
 
@@ -294,3 +296,72 @@ async def test_one_that_stops_though_nobody_told_it_is_replaced() -> None:
         await wait_all_tasks_blocked()
         assert workers.ids == [0, 1, 2, 0]
         assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
+
+
+class Crowded(Workers):
+    """No worker can be started while `crowded`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crowded = False
+        self.tries: list[float] = []
+        """When somebody tried meanwhile."""
+
+    async def spawn(self, worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        if self.crowded:
+            self.tries.append(trio.current_time())
+            channel.close()
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        await super().spawn(worker_id, channel, task_status=task_status)
+
+
+async def test_a_start_fails_where_there_is_no_room_for_a_worker() -> None:
+    workers = Crowded()
+    workers.crowded = True
+    crew = Crew(Program(), workers.spawn, print, print)
+    told = "worker 0 cannot be started: .*Resource temporarily unavailable"
+    with pytest.RaisesGroup(pytest.RaisesExc(OperatorError, match=told)):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crew.keep, 0)
+
+
+async def test_a_replacement_there_is_no_room_for_is_tried_again_ever_later(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Crowded()
+    async with running(workers) as crew:
+        workers.crowded = True
+        begun = trio.current_time()
+        workers.kill(1)
+        await trio.sleep(1)
+        assert [round(each - begun, 1) for each in workers.tries] == [0.0, 0.1, 0.3, 0.7]
+        assert [worker.worker_id for worker in crew.living] == [0, 2]
+        workers.crowded = False
+        await trio.sleep(1)
+        assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
+    assert (
+        "worker 1 cannot be started: [Errno 11] Resource temporarily unavailable; tried again in 0.1 s" in caplog.text
+    )
+
+
+async def test_a_stop_does_not_wait_for_a_worker_there_is_no_room_for() -> None:
+    workers = Crowded()
+    async with running(workers) as crew:
+        workers.crowded = True
+        workers.kill(1)
+        await trio.sleep(100)
+        begun = trio.current_time()
+        await crew.stop(0)
+    assert trio.current_time() == begun
+
+
+async def test_a_replacement_is_tried_again_until_there_are_descriptors_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workers = Workers()
+    async with running(workers) as crew:
+        with no_descriptor_free():
+            workers.kill(1)
+            await trio.sleep(5)
+            assert [worker.worker_id for worker in crew.living] == [0, 2]
+        await trio.sleep(LONGEST_PAUSE)
+        assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
+    assert "worker 1 cannot be started: [Errno 24] Too many open files" in caplog.text

@@ -5,7 +5,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import Backend
+from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.control.messages import Cut
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.cuts import PendingCuts, Removed, removed_by
@@ -15,8 +15,10 @@ pytestmark = pytest.mark.virtual_time
 
 HERE, THERE = Address("127.0.0.1", 9000), Address("127.0.0.1", 9001)
 REMOVED = ("api", "b", HERE)
-BACK = declare([], [], [], [], [Backend(cluster_id="api", backend_id="b", address=HERE)])
-MOVED = declare([], [], [], [], [Backend(cluster_id="api", backend_id="b", address=THERE)])
+API = Cluster(cluster_id="api")
+BACK = declare([], [API], [], [], [Backend(cluster_id="api", backend_id="b", address=HERE)])
+MOVED = declare([], [API], [], [], [Backend(cluster_id="api", backend_id="b", address=THERE)])
+WITHOUT_CLUSTER = declare([], [], [], [], [Backend(cluster_id="api", backend_id="b", address=HERE)])
 
 
 class Cutting:
@@ -49,6 +51,8 @@ async def test_who_is_back_at_its_address_is_not_cut() -> None:
         nursery.start_soon(cutting.cuts.wait_and_cut, REMOVED, 10)
         await wait_all_tasks_blocked()
         cutting.cuts.follow(MOVED)
+        cutting.cuts.follow(WITHOUT_CLUSTER)
+        assert cutting.done == []
         cutting.cuts.follow(BACK)
     assert cutting.done == []
     await cutting.cuts.wait_and_cut(REMOVED, 1)
@@ -80,6 +84,6 @@ async def test_gone_again_counts_anew() -> None:
 
 def test_a_backend_that_is_there_is_not_cut() -> None:
     message = Cut(serial=1, cluster_id="api", backend_id="b", address=HERE, grace=1)
-    assert removed_by(message, EMPTY) == removed_by(message, MOVED) == REMOVED
+    assert {removed_by(message, state) for state in (EMPTY, MOVED, WITHOUT_CLUSTER)} == {REMOVED}
     with pytest.raises(ChannelError, match="backend b of cluster api is there to stay"):
         removed_by(message, BACK)

@@ -102,3 +102,16 @@ async def test_nobody_is_released_twice() -> None:
     assert [release_idle([drain], 16) for _ in range(2)] == [1, 0]
     assert release_idle([], 16) == 0
     assert release_idle([drain], 0) == 0
+
+
+async def test_one_that_only_waits_is_woken_once() -> None:
+    drain, first, second = Drain(), trio.CancelScope(), trio.CancelScope()
+    drain.enter_idle(first)
+    drain.enter_idle(second)
+    assert drain.idle == [first, second]
+    drain.leave_idle(first)
+    drain.wake(first, "it is busy")
+    drain.wake(second, "it moves")
+    assert (first.cancel_called, second.cancel_called) == (False, True)
+    assert drain.idle == []
+    assert not drain.started

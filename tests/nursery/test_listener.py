@@ -37,7 +37,9 @@ class Inn:
         self.closing_time = trio.Event()
         """When those who were refused politely go."""
         numbers = itertools.count(1)
-        self.doors = Doorkeeping(serve, self._refuse, self._relieve, lambda: f"session-{next(numbers)}", Capacity(most))
+        self.doors = Doorkeeping(
+            serve, self._refuse, self._relieve, lambda: f"session-{next(numbers)}", Capacity(most), admit_nobody
+        )
 
     async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
         assert key == KEY
@@ -58,6 +60,10 @@ class Inn:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve_listener, self.node, self.doors)
             yield nursery
+
+
+def admit_nobody(_: object) -> None:
+    """No session of another worker has a place here."""
 
 
 async def stay(_: SessionNode) -> None:
@@ -114,7 +120,7 @@ async def test_a_session_that_fails_touches_no_other(caplog: pytest.LogCaptureFi
 
 async def test_capacity_is_exact_and_shared_by_listeners() -> None:
     ann, bob = Inn(stay, 3), Inn(stay)
-    bob.doors = Doorkeeping(stay, bob._refuse, bob._relieve, ann.doors.next_name, ann.doors.capacity)
+    bob.doors = Doorkeeping(stay, bob._refuse, bob._relieve, ann.doors.next_name, ann.doors.capacity, admit_nobody)
     async with ann.open(), bob.open():
         with connected(ann.sock, 2):
             await wait_all_tasks_blocked()
@@ -164,7 +170,7 @@ async def test_a_refusal_that_fails_touches_nobody(caplog: pytest.LogCaptureFixt
         raise ZeroDivisionError
 
     inn = Inn(stay, 1)
-    inn.doors = Doorkeeping(stay, refuse, inn._relieve, inn.doors.next_name, inn.doors.capacity)
+    inn.doors = Doorkeeping(stay, refuse, inn._relieve, inn.doors.next_name, inn.doors.capacity, admit_nobody)
     async with inn.open():
         with connected(inn.sock, 2) as clients:
             await wait_all_tasks_blocked()

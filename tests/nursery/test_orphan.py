@@ -1,10 +1,13 @@
 """What a worker without main says to whoever comes, and whom it takes for the next main."""
 
+import math
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,7 +18,7 @@ from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import PROTOCOL, REPORTS, Adopt, Adopted, Ask, Beat, Holding, Reply, Report
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.door import knock, make_door
-from sozu_trio.nursery.orphan import AT_ONCE, PATIENCE, Door, Held, OtherProtocol, introduce
+from sozu_trio.nursery.orphan import AT_ONCE, AWAY, PATIENCE, Door, Held, OtherProtocol, await_main, introduce
 
 pytestmark = pytest.mark.virtual_time
 ITSELF = Adopted(worker_id=3, program=Program(max_connections=5), leaving=True, seconds_left=4.5)
@@ -131,3 +134,30 @@ async def test_at_a_closed_door_nobody_waits(tmp_path: Path) -> None:
 
     with pytest.raises(trio.ClosedResourceError):
         await door.next_main(hear)
+
+
+@pytest.mark.parametrize(("patience", "said"), [(300, "serving on for 300 s"), (math.inf, "serving on until another")])
+async def test_only_a_main_that_stays_away_is_complained_of(
+    patience: float, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, channel = channel_pair()
+
+    async def come(after: float) -> Any:
+        await trio.sleep(after)
+        return channel
+
+    assert await await_main(partial(come, AWAY / 2), patience) is channel
+    assert caplog.text == ""
+    assert await await_main(partial(come, AWAY + 1), patience) is channel
+    assert f"main is gone: {said}" in caplog.text
+    channel.close()
+    other.close()
+
+
+async def test_nobody_comes_through_a_door_that_is_closed_or_when_it_is_too_late() -> None:
+    async def closed() -> Any:
+        raise trio.ClosedResourceError
+
+    assert await await_main(closed, 1) is None
+    assert await await_main(trio.sleep_forever, AWAY / 2) is None
+    assert await await_main(trio.sleep_forever, AWAY * 2) is None

@@ -1,5 +1,6 @@
 """Main's listening sockets: had before a change is decided, and none left open that nobody accepts on."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -210,3 +211,24 @@ def test_from_those_that_a_main_before_has_left_nobody_is_steered_away() -> None
     sockets.retire([2])
     assert list(sockets.of) == [0]
     sockets.close()
+
+
+def test_all_of_them_are_gone_on_with_and_their_numbers_are_known(sockets: ListeningSockets) -> None:
+    one, two = free_keys(2)
+    sockets.expect([0, 1], 2)
+    given, _ = inherited(sockets)
+    sockets.take_over(sockets.open({one, two, given}), {one, two, given})
+    left = sockets.left()
+    with contextlib.closing(ListeningSockets()) as following:
+        following.go_on_with(left)
+        assert following.left().numbers == left.numbers
+        assert {worker: set(keys) for worker, keys in following.of.items()} == {
+            0: {one, two, given},
+            1: {one, two, given},
+        }
+        assert following.addresses == sockets.addresses
+        # Which of them is whose, the kernel is told by their numbers, so a worker can still be steered away from.
+        following.steer_away([1])
+        following.retire([1])
+        assert [worker for worker, *_ in following.left().of] == [0, 0, 0]
+    assert accepts(one)

@@ -11,6 +11,7 @@ import trio
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import channel_pair
 from sozu_trio.control.messages import Begin, Reply
+from sozu_trio.nursery.door import doors_in
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.spawn import SpawnProcess
 
@@ -100,4 +101,17 @@ async def test_one_has_nothing_of_ours_but_its_channel(nursery: trio.Nursery) ->
             await ours.receive()
             assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null"}
             spawning.cancel_scope.cancel(reason="enough")
+    ours.close()
+
+
+async def test_without_room_for_another_thread_there_is_none_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def open_process(*_args: object, **_kwargs: object) -> trio.Process:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", open_process)
+    ours, theirs = channel_pair()
+    async with trio.open_nursery() as spawning:
+        with pytest.raises(BlockingIOError, match="can't start new thread"):
+            await spawning.start(spawn, 0, theirs)
+    assert doors_in(DIRECTORY) == []
     ours.close()

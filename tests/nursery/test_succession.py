@@ -1,5 +1,6 @@
 """A worker is replaced by a successor that begins beside it: nobody waits, and a bad successor changes nothing."""
 
+import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,11 +14,12 @@ from sozu_trio.config.listeners import TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Ask, Begin, Commit, GiveBack, HandOver, Lend, Listen, Prepare, Stop, TakeOver
 from sozu_trio.errors import OperatorError
+from sozu_trio.nursery import succession
 from sozu_trio.nursery.succession import TRIAL, Succeeded
-from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.routing.state import State
 from tests.nursery.parts import Workers
-from tests.nursery.test_supervisor import free_address, listening_at
+from tests.nursery.supervising import free_address, listening_at
 
 pytestmark = pytest.mark.virtual_time
 
@@ -185,19 +187,108 @@ async def test_a_worker_that_dies_while_its_successor_begins_is_replaced_once() 
         assert served(workers, number_of(workers)) == 0
 
 
-async def test_one_that_cannot_hand_over_drains() -> None:
+async def test_one_that_cannot_hand_over_is_told_again() -> None:
     address, workers = free_address(), Workers()
     async with running(workers, address, count=1) as supervisor:
         clients = await come(address, busy=True)
         workers.channels[0].refused.add(HandOver)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upgrade, supervisor)
-            await wait_all_tasks_blocked()
-            assert [each.grace for each in workers.channels[0].heard_of(Stop)] == [DRAIN]
-            await trio.sleep(1)
-            workers.handlers[0].release.set()
+            await trio.sleep(2 * HEALING_PERIOD)
+            assert len(workers.channels[0].heard_of(HandOver)) > 1
+            assert states(supervisor) == [(0, "running"), (0, "leaving")]
+            workers.channels[0].refused.clear()
+        assert 0 < (workers.channels[0].heard_of(HandOver)[-1].grace or 0) < DRAIN
+        workers.handlers[0].release.set()
+        await wait_all_tasks_blocked()
         assert states(supervisor) == [(0, "running")]
         close(clients)
+
+
+async def test_one_that_is_stranded_hands_over_again() -> None:
+    address, workers = free_address(), Workers()
+    async with running(workers, address, count=1) as supervisor:
+        clients = await come(address, busy=True)
+        await upgrade(supervisor)
+        (leaving,) = supervisor._crew.leaving
+        leaving.stranded = True
+        supervisor._settle()
+        await trio.sleep(2 * HEALING_PERIOD)
+        assert len(workers.channels[0].heard_of(HandOver)) == 2
+        close(clients)
+
+
+async def test_where_main_has_no_descriptor_free_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    address, workers = free_address(), Workers()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with running(workers, address, count=1) as supervisor:
+        clients = await come(address)
+        monkeypatch.setattr(succession, "_socketpair", refuse)
+        with pytest.raises(OperatorError, match="nothing can be handed over: Too many open files"):
+            await upgrade(supervisor)
+        assert [state for state in states(supervisor) if state[1] == "running"] == [(0, "running")]
+        assert not workers.channels[0].heard_of(HandOver)
+        monkeypatch.undo()
+        await trio.sleep(DRAIN)
+        await upgrade(supervisor)
+        assert len(workers.channels[0].heard_of(HandOver)) == 1
+        close(clients)
+
+
+async def test_a_successor_that_has_let_clients_in_is_not_killed() -> None:
+    """It listens at the first address and fails at the second."""
+    first, second = sorted((free_address(), free_address()))
+    workers = Workers()
+    async with running(workers, first, count=1) as supervisor:
+        await supervisor.change(listening(first, second), 2)
+        listened = trio.Event()
+        workers.delayed[Listen] = listened
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails_to_upgrade, supervisor)
+            await wait_all_tasks_blocked()
+            heard = workers.channels[1].heard_of(Listen)
+            assert [each.address for each in heard] == [first]
+            listened.set()
+            workers.channels[1].refuse_at = second
+            await wait_all_tasks_blocked()
+        clients = await come(first, busy=True)
+        assert not workers.deaths[1].cancel_called
+        assert [type(each) for each in workers.channels[1].heard][-1] is Stop
+        assert states(supervisor) == [(0, "running"), (0, "stopping")] or states(supervisor) == [(0, "running")]
+        close(clients)
+
+
+async def fails_to_upgrade(supervisor: Supervisor) -> None:
+    with pytest.raises(OperatorError, match="the successor of worker 0 does not get ready"):
+        await upgrade(supervisor)
+
+
+async def test_an_upgrade_waits_only_for_its_own_worker() -> None:
+    address, workers = free_address(), Workers()
+    async with running(workers, address) as supervisor:
+        clients = await come(address, busy=True)
+        await upgrade(supervisor)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upgrade, supervisor, 0)
+            await trio.sleep(1)
+            begun = trio.current_time()
+            await upgrade(supervisor, 1)
+            assert trio.current_time() - begun < 1
+            nursery.cancel_scope.cancel()
+        close(clients)
+
+
+async def test_one_that_was_promoted_has_no_limit_where_workers_have_none() -> None:
+    workers = Workers()
+    async with running(workers, free_address(), 1, Program(worker_timeout=0)) as supervisor:
+        await upgrade(supervisor)
+        workers.ignored_later.add(Begin)
+        workers.kill(1)
+        await trio.sleep(100 * TRIAL)
+        assert len(workers.ids) == 3
 
 
 async def test_one_whose_successor_cannot_take_over_hands_over_all_the_same() -> None:
@@ -220,6 +311,7 @@ async def test_one_that_is_stuck_keeps_its_upgrade_waiting_until_it_is_killed() 
             nursery.start_soon(upgrade, supervisor)
             await trio.sleep(2 * TIMEOUT)
             workers.kill(0)
+        await wait_all_tasks_blocked()
         assert states(supervisor) == [(0, "running")]
         close(clients)
 
@@ -364,6 +456,7 @@ async def interrupted(checkpoints: int, *, stops: bool) -> bool:
         if not stops:
             await wait_all_tasks_blocked()
             assert states(supervisor) == [(0, "running")]
+            assert workers.living == 1
             close(await come(address))
             assert sum(served(workers, number) for number in range(len(workers.handlers))) == 50
     return under_way

@@ -1,7 +1,7 @@
 """What one worker is asked for a change; whole transactions are in test_supervisor.py."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -196,8 +196,8 @@ async def test_a_backend_that_is_back_is_not_cut_after_all() -> None:
         assert (scripted.kinds, worker.uncut) == ([Cut], {})
 
 
-def with_backends(*backends: Backend) -> State:
-    return declare([], [], [], [], backends)
+def with_backends(*backends: Backend, clusters: Sequence[str] = ("api",)) -> State:
+    return declare([], [Cluster(cluster_id=each) for each in clusters], [], [], backends)
 
 
 def test_who_is_removed_is_known_by_where_it_was() -> None:
@@ -212,3 +212,16 @@ def test_who_is_removed_is_known_by_where_it_was() -> None:
     assert removed_backends(before, after, Drains(backends={("api", "goes"): None})) == {}
     assert removed_backends(before, after, Drains()) == {}
     assert removed_backends(EMPTY, after, drains) == {}
+
+
+def test_with_its_cluster_every_backend_is_removed() -> None:
+    one, two = (Backend(cluster_id="api", backend_id=name, address=HERE) for name in ("one", "two"))
+    before, after = with_backends(one, two), with_backends(one, clusters=())
+    clusters = {"api": 5.0, "unknown": 5.0}
+    assert removed_backends(before, after, Drains(clusters=clusters)) == dict.fromkeys(
+        [("api", "one", HERE), ("api", "two", HERE)], 5
+    )
+    named = Drains(clusters=clusters, backends={("api", "one"): 3, ("api", "two"): None})
+    assert removed_backends(before, after, named) == {("api", "one", HERE): 3, ("api", "two", HERE): 5}
+    assert removed_backends(before, before, named) == {}
+    assert removed_backends(before, after, Drains(clusters={"api": None})) == {}

@@ -1,13 +1,17 @@
-"""Fixtures for tests of the proxy: `net` for proxies, backends and clients, `clock` for virtual time."""
+"""Fixtures for tests of the proxy: `net` for proxies, backends and clients, `serve` and `connect` for tcp sessions,
+`clock` for virtual time.
+"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from sozu_trio.testing import Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.proxy.parts import LONG, LONG_IN_REAL_TIME, Net
+from tests.proxy.tcp_sessions import CONFIG, Start
 
 
 @pytest.fixture
@@ -37,3 +41,31 @@ async def net(
     for client in net.clients:
         await trio.aclose_forcefully(client.stream)
     assert not [line for proxy in net.proxies for line in proxy.log if "Traceback" in line]
+
+
+@pytest.fixture
+def serve(start_proxy: StartProxy) -> Start:
+    """`proxy = await serve(backend, …)`: a tcp listener in front of them."""
+
+    async def start(
+        *backends: object, front: float = 60, back: float = 30, listener: str = "", cluster: str = ""
+    ) -> RunningProxy:
+        rows = ", ".join(f'{{ address = "$b{n}", backend_id = "b{n}" }}' for n in range(len(backends)))
+        text = CONFIG.format(front=front, back=back, listener=listener, cluster=cluster, backends=rows)
+        return await start_proxy(text, **{f"b{n}": each for n, each in enumerate(backends)})
+
+    return start
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[[RunningProxy], Awaitable[Client]]]:
+    """`client = await connect(proxy)`: a session of its tcp listener."""
+    clients: list[Client] = []
+
+    async def open_client(proxy: RunningProxy) -> Client:
+        clients.append(await proxy.connect("tcp"))
+        return clients[-1]
+
+    yield open_client
+    for client in clients:
+        await trio.aclose_forcefully(client.stream)

@@ -9,6 +9,7 @@ import pytest
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing, LoadMetric
+from sozu_trio.proxy import backend_states
 from sozu_trio.proxy.backend_states import SWEPT, BackendStates
 from sozu_trio.proxy.backends import BackendState, Connection
 from sozu_trio.proxy.connect import discard, give_back
@@ -248,6 +249,36 @@ def test_who_is_unknown_has_nothing_to_cut(world: World) -> None:
     assert world.states.cut("api", "one", HERE) == 0
 
 
+async def test_who_is_left_at_removed_backends_is_counted(world: World) -> None:
+    removed = [("api", "one", HERE), ("api", "two", THERE)]
+    world.swap(backend("one"), backend("two", address=THERE))
+    one, two = world.state("one"), world.state("two")
+    _, tunnel, session = world.open(one), world.open(one), world.open(two)
+    tunnel.kind, session.kind = "websocket", "tcp"
+    world.give_back(world.open(one))
+    two.count(1)  # An attempt.
+    nobody = {"sessions": 0, "websocket": 0, "tcp": 0, "cut": 0}
+    assert world.states.left(removed) == nobody
+    world.states.swap({})  # Nobody has followed yet.
+    assert world.states.left(removed) == {"sessions": 4, "websocket": 1, "tcp": 1, "cut": 0}
+    assert world.states.left(removed[:1]) == {"sessions": 2, "websocket": 1, "tcp": 0, "cut": 0}
+    assert world.states.cut("api", "one", HERE) == 2
+    assert world.states.left(removed) == {"sessions": 2, "websocket": 0, "tcp": 1, "cut": 2}
+    discard(session)
+    two.count(-1)
+    assert world.states.left(removed) == {**nobody, "cut": 2}
+    assert world.states.left([("api", "one", THERE)]) == nobody
+
+
+async def test_of_many_that_were_cut_the_last_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_states, "CUTS_REMEMBERED", 3)
+    for name in ("a", "b", "c", "d", "b"):
+        world.swap(backend(name))
+        world.open(world.state(name))
+        assert world.states.cut("api", name, HERE) == 1
+    assert [world.states.left([("api", name, HERE)])["cut"] for name in "abcd"] == [0, 2, 1, 1]
+
+
 async def test_a_request_of_an_older_table_may_use_it_again(world: World) -> None:
     world.swap(backend())
     one = world.state()
@@ -360,3 +391,18 @@ def test_backends_are_described(world: World) -> None:
     assert next(world.states.describe("api", 12.0))["retry_in"] == 0
     assert list(world.states.describe("unknown", 10.0)) == []
     assert math.isfinite(described[1]["retry_in"])
+
+
+def test_what_is_known_of_failures_is_learned_and_told_nobody(world: World) -> None:
+    world.swap(backend("one"), backend("two", address=THERE))
+    one, two = world.state("one"), world.state("two")
+    one.back_off.failures, one.back_off.until = 7, 110.0
+    two.back_off.failures, two.back_off.until = 2, 90.0
+    failing = list(world.states.failing(100.0))
+    assert [(each.backend_id, each.failures, each.seconds) for each in failing] == [("one", 7, 10.0), ("two", 2, 0.0)]
+    successor = World()
+    successor.swap(backend("one"), backend("two", address=Address("127.0.0.1", 3)))
+    successor.states.learn(failing, 500.0)
+    assert (successor.state("one").back_off.failures, successor.state("one").back_off.until) == (7, 510.0)
+    assert successor.state("two").back_off.failures == 0
+    assert not successor.told

@@ -180,6 +180,8 @@ async def test_what_is_looked_at_is_asked_of_the_proxy(monkeypatch: pytest.Monke
     query = {"address": "127.0.0.1:80", "host": "example.com", "path": "/caf\xe9", "method": "GET"}
     asked = (Address("127.0.0.1", 80), b"example.com", b"/caf\xe9", b"GET")
     assert await handler.look("route", query) == asked
+    removed = {"backends": [["api", "one", "127.0.0.1:80"]]}
+    assert await handler.look("removed", removed) == {"sessions": 0, "websocket": 0, "tcp": 0, "cut": 0}
 
 
 @in_virtual_time
@@ -191,6 +193,9 @@ async def test_what_is_looked_at_is_asked_of_the_proxy(monkeypatch: pytest.Monke
         ("backends", {"cluster": "api", "colour": "red"}, "'colour': 'red'"),
         ("backends", {"colour": "red"}, "'colour': 'red'"),
         ("route", {}, "no such thing to look at: route"),
+        ("removed", {}, "no such thing to look at: removed"),
+        ("removed", {"backends": [["api", "one", "nowhere"]]}, "'nowhere' is not an address"),
+        ("removed", {"backends": [], "colour": "red"}, "'colour': 'red'"),
         ("route", {"address": "nowhere", "host": "a", "path": "/", "method": "GET"}, "'nowhere' is not an address"),
         ("route", {"address": "127.0.0.1:80", "host": "\u20ac", "path": "/", "method": "GET"}, "can't encode"),
     ],

@@ -1,6 +1,7 @@
 """A stream: every byte, in order; others run meanwhile; and nothing is waited for longer than it may be."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -316,3 +317,24 @@ def is_reset(peer: socket.socket) -> bool:
     except ConnectionResetError:
         return True
     return False
+
+
+async def test_left_it_lives_on_where_it_has_gone() -> None:
+    ours, theirs = socket.socketpair()
+    next_one, peer = socket.socketpair()
+    ours.setblocking(False)
+    stream = Stream(ours, 0)
+    number = ours.fileno()
+    with ours.dup() as elsewhere, next_one, peer:
+        with trio.move_on_after(0.01):
+            await stream.wait_readable()
+        stream.leave()
+        assert stream.is_closed
+        os.dup2(next_one.fileno(), number)
+        theirs.close()
+        with trio.move_on_after(0.01) as waiting:
+            await trio.lowlevel.wait_readable(number)
+        assert waiting.cancelled_caught, "whoever got its number is woken for what happens to it"
+        trio.lowlevel.notify_closing(number)
+        os.close(number)
+        assert elsewhere.recv(1) == b""

@@ -3,83 +3,19 @@
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.config.addresses import Address
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.testing import BackendConnection, Client, RunningProxy
+from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend, StartProxy
-from sozu_trio.wire.proxy_protocol import V2_SIGNATURE, encode_proxy_v2, parse_proxy_header
 from tests.proxy.parts import access_log, refusing_address
+from tests.proxy.tcp_sessions import Connect, Start, echo, line_of
 
 pytestmark = pytest.mark.virtual_time
-
-CONFIG = """
-access_logs_format = "json"
-[[listeners]]
-protocol = "tcp"
-address = "$tcp"
-front_timeout = {front}
-back_timeout = {back}
-{listener}
-[clusters.db]
-protocol = "tcp"
-{cluster}
-frontends = [{{ address = "$tcp", tags = {{ team = "storage" }} }}]
-backends = [{backends}]
-"""
-
-Start = Callable[..., Awaitable[RunningProxy]]
-
-
-@pytest.fixture
-def serve(start_proxy: StartProxy) -> Start:
-    """`proxy = await serve(backend, …)`: a tcp listener in front of them."""
-
-    async def start(
-        *backends: object, front: float = 60, back: float = 30, listener: str = "", cluster: str = ""
-    ) -> RunningProxy:
-        rows = ", ".join(f'{{ address = "$b{n}", backend_id = "b{n}" }}' for n in range(len(backends)))
-        text = CONFIG.format(front=front, back=back, listener=listener, cluster=cluster, backends=rows)
-        return await start_proxy(text, **{f"b{n}": each for n, each in enumerate(backends)})
-
-    return start
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Callable[[RunningProxy], Awaitable[Client]]]:
-    clients: list[Client] = []
-
-    async def open_client(proxy: RunningProxy) -> Client:
-        clients.append(await proxy.connect("tcp"))
-        return clients[-1]
-
-    yield open_client
-    for client in clients:
-        await trio.aclose_forcefully(client.stream)
-
-
-Connect = Callable[[RunningProxy], Awaitable[Client]]
-
-
-async def echo(connection: BackendConnection) -> None:
-    while data := await connection.stream.receive_some():
-        await connection.send(data)
-
-
-async def stay(_: BackendConnection) -> None:
-    await trio.sleep_forever()
-
-
-async def line_of(proxy: RunningProxy) -> dict[str, object]:
-    (line,) = await access_log(proxy, 1)
-    record: dict[str, object] = json.loads(line)
-    return record
 
 
 async def test_bytes_go_both_ways_and_the_session_leaves_a_line(
@@ -272,57 +208,6 @@ async def test_a_cluster_that_is_not_declared(serve: Start, start_backend: Start
     assert await (await connect(proxy)).receive_all() == b""
     record = await line_of(proxy)
     assert (record["message"], record["cluster_id"]) == ("there is no cluster db", "db")
-
-
-@pytest.mark.parametrize("said", [b"hello", b""])
-async def test_send_proxy_opens_with_a_header_of_version_2(
-    said: bytes, serve: Start, start_backend: StartBackend, connect: Connect
-) -> None:
-    received: list[bytes] = []
-
-    async def keep(connection: BackendConnection) -> None:
-        received.append(await connection.receive_all())
-
-    proxy = await serve(await start_backend(keep), cluster="send_proxy = true")
-    client = await connect(proxy)
-    if said:
-        await client.send(said)
-    await client.send_eof()
-    assert await client.receive_all() == b""
-    header = parse_proxy_header(received[0])
-    assert header is not None
-    assert (header.source, header.destination) == (client.address, proxy.addresses["tcp"])
-    assert received[0] == header.raw + said
-
-
-V2_TLV = (
-    encode_proxy_v2(Address("192.0.2.7", 1), Address("192.0.2.8", 2))[:14] + b"\x00\x11" + bytes(12) + b"\x04\x00\x02ab"
-)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        V2_TLV,
-        b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n",
-        b"PROXY UNKNOWN any thing\r\n",
-        V2_SIGNATURE + b"\x20\x00\x00\x00",
-    ],
-)
-async def test_a_header_received_is_relayed_to_the_byte(
-    header: bytes, serve: Start, start_backend: StartBackend, connect: Connect
-) -> None:
-    received: list[bytes] = []
-
-    async def keep(connection: BackendConnection) -> None:
-        received.append(await connection.receive_all())
-
-    proxy = await serve(await start_backend(keep), cluster="send_proxy = true", listener="expect_proxy = true")
-    client = await connect(proxy)
-    await client.send(header + b"hello")
-    await client.send_eof()
-    assert await client.receive_all() == b""
-    assert received == [header + b"hello"]
 
 
 @pytest.mark.parametrize("with_pipes", [True, False], ids=["spliced", "copied"])

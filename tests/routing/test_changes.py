@@ -15,7 +15,7 @@ from sozu_trio.routing.changes import (
     HINTS,
     apply,
     apply_all,
-    drained_by,
+    awaited_by,
     drains_of,
     ids_made,
     read_change,
@@ -147,7 +147,27 @@ def test_how_long_listeners_that_drain_may_go_on() -> None:
     for timeout, grace in ((30, 30), (0, None)):
         graces = {address.port: grace for (_, address), grace in drains_of(changes, timeout).listeners.items()}
         assert graces == {1: grace, 2: 2.5, 3: None, 4: 5}
-    assert {address.port for address in drained_by(changes)} == {1, 2, 3}
+    assert {address.port for address in awaited_by(changes).listeners} == {1, 2, 3}
+
+
+def test_how_long_clusters_and_backends_that_drain_may_go_on() -> None:
+    changes = read(
+        ("cluster remove", {"id": "a", "drain": True}),
+        ("cluster remove", {"id": "b", "drain": True, "drain-timeout": 2.5}),
+        ("cluster remove", {"id": "c", "deadline": 5}),
+        ("cluster remove", {"id": "d"}),
+        ("backend remove", {"id": "a", "backend-id": "1", "drain": True}),
+        ("backend remove", {"id": "a", "backend-id": "2", "drain": True, "drain-timeout": 0}),
+        ("backend remove", {"id": "a", "backend-id": "3", "deadline": 5}),
+    )
+    for timeout, grace in ((30, 30), (0, None)):
+        drains = drains_of(changes, timeout)
+        assert drains.clusters == {"a": grace, "b": 2.5, "c": 5, "d": None}
+        assert drains.backends == {("a", "1"): grace, ("a", "2"): None, ("a", "3"): 5}
+    awaited = awaited_by(changes)
+    assert awaited.clusters == {"a", "b"}
+    assert awaited.backends == {("a", "1"), ("a", "2")}
+    assert not awaited_by(changes[2:4]).anything
 
 
 def test_how_long_what_is_removed_may_go_on() -> None:

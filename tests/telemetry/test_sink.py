@@ -12,7 +12,7 @@ import trio
 
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.telemetry.lines import LineBuffer
-from sozu_trio.telemetry.sink import COMPLAIN_EVERY, _Batches, complain, lost_lines, serve_sink
+from sozu_trio.telemetry.sink import COMPLAIN_EVERY, Batches, complain, lost_lines, serve_sink
 from sozu_trio.telemetry.targets import File, Standard, Target
 from sozu_trio.telemetry.writers import Descriptor, Writer
 
@@ -51,8 +51,8 @@ def lost(count: int) -> str:
 
 
 async def start(nursery: trio.Nursery, buffer: LineBuffer, paper: Paper) -> Callable[[], None]:
-    reopen: Callable[[], None] = await nursery.start(partial(serve_sink, buffer, paper, lost=lost))
-    return reopen
+    batches: Batches = await nursery.start(partial(serve_sink, buffer, paper, lost=lost))
+    return batches.reopen
 
 
 async def test_lines_are_collected_and_written_together() -> None:
@@ -133,7 +133,7 @@ async def test_a_failing_target_costs_its_lines_and_nothing_else(capfd: pytest.C
 def test_complaints_are_rare(capfd: pytest.CaptureFixture[str]) -> None:
     buffer, paper = LineBuffer(10), Paper()
     paper.failing = OSError(errno.EIO, "Input/output error")
-    batches = _Batches(buffer, paper, lost)
+    batches = Batches(buffer, paper, lost)
     for now in (0.0, 1.0, COMPLAIN_EVERY - 1, COMPLAIN_EVERY, COMPLAIN_EVERY + 1):
         buffer.append("line")
         batches.write_one(now)
@@ -143,7 +143,7 @@ def test_complaints_are_rare(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_default_notice_is_a_line_of_text() -> None:
     buffer, paper = LineBuffer(1), Paper()
     buffer.drop(3)
-    _Batches(buffer, paper, lost_lines).write_one(0.0)
+    Batches(buffer, paper, lost_lines).write_one(0.0)
     ((line,),) = paper.batches
     assert line.endswith(" WARN LOG\t3 lines are missing here: this log's target failed or was too slow")
 

@@ -1,0 +1,14 @@
+"""What is in a group of exceptions: the benchmarks and drills print each failure on a line of its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """`error` itself or, where it is a group, what is in it and in the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[Any] = error
+        for inner in group.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

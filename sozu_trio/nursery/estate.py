@@ -1,0 +1,103 @@
+"""What a supervisor leaves to the one of the next image of main: its workers, the sockets they listen on, and what is
+known of both. The workers are found at their doors (`nursery/adoption.py`); main's end of each channel is only left so
+that no word is lost which a worker has said and nobody has heard.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import trio
+
+from sozu_trio.control.channel import Channel, close_all
+from sozu_trio.control.messages import REPORTS, Report
+from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.sockets import Left
+from sozu_trio.nursery.workers import WorkerHandle
+from sozu_trio.telemetry.counters import Counters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLeft:
+    """`generation`: the one it has confirmed, None where that is not the one in force. `counters` as they travel."""
+
+    pid: int
+    generation: int | None
+    channel: int
+    counters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estate:
+    """`past`: what workers that are no more have counted, as it travels."""
+
+    generation: int
+    worker_count: int
+    workers: list[WorkerLeft]
+    past: tuple[int, ...]
+    sockets: Left
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All that must stay open."""
+        return [*(worker.channel for worker in self.workers), *self.sockets.descriptors]
+
+    def generation_of(self, pid: int) -> int | None:
+        """The generation that a worker serves by, as far as that is known."""
+        return next((worker.generation for worker in self.workers if worker.pid == pid), None)
+
+
+def left_by(workers: Iterable[WorkerHandle], past: Counters, generation: int) -> tuple[list[WorkerLeft], Counters]:
+    """The living of `workers`, and what the others have counted, those of `past` among them.
+
+    `generation`: that in force.
+    """
+    ended, left = Counters(), []
+    ended.add(past)
+    for worker in workers:
+        if worker.over:
+            ended.add(worker.counters)
+            continue
+        confirmed = generation if worker.generation == generation and not worker.uncut else None
+        numbers = worker.counters.numbers()
+        left.append(WorkerLeft(pid=worker.pid, generation=confirmed, channel=worker.descriptor, counters=numbers))
+    return left, ended
+
+
+async def hear_out(estate: Estate) -> list[Report]:
+    """What workers have said to the supervisor before. They are told by the end of the channel that it is gone."""
+    heard: list[Report] = []
+    for worker in estate.workers:
+        sock = socket.socket(fileno=os.dup(worker.channel))
+        sock.setblocking(False)
+        channel = Channel(sock, REPORTS)
+        with contextlib.closing(channel), contextlib.suppress(ChannelError, OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+            while (received := await channel.receive()) is not None:
+                heard.append(received[0])
+                close_all(received[1])
+    return heard
+
+
+async def reap_left(estate: Estate, found: Collection[int]) -> None:
+    """Wait for the children of the image before that are not among those `found`: they end, or have ended."""
+    async with trio.open_nursery() as waiting:
+        for worker in estate.workers:
+            if worker.pid not in found:
+                waiting.start_soon(_reap, worker.pid)
+
+
+async def _reap(pid: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        await trio.lowlevel.wait_readable(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it has ended
+    finally:
+        trio.lowlevel.notify_closing(pidfd)
+        os.close(pidfd)

@@ -1,0 +1,54 @@
+"""Sessions that began in the worker before, by what is configured here and now."""
+
+import socket
+from functools import partial
+
+from sozu_trio.config.listeners import HttpListener, TcpListener
+from sozu_trio.control.moves import KeptAlive, Parcel
+from sozu_trio.nursery.listener import Resume, SessionNode
+from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.session import serve_session
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.tunnels import go_on_relaying
+
+
+def resumption(proxy: Proxy, parcel: Parcel) -> Resume | None:
+    """What goes on with the session in `parcel`; None where it has no place here."""
+    listener = proxy.table.listeners.get((parcel.transport, parcel.address))
+    if listener is None:
+        return None
+    if parcel.kept_alive is not None:
+        return partial(_go_on, proxy, listener, parcel.kept_alive) if isinstance(listener, HttpListener) else None
+    tunnelled = parcel.tunnelled
+    if tunnelled is None:
+        return partial(_begin, proxy)
+    if not isinstance(listener, HttpListener if tunnelled.upgraded else TcpListener):
+        return None
+    # One that was removed there only serves what it has left, and is cut when its time is over; here nobody would.
+    state = proxy.backends.configured((tunnelled.cluster_id, tunnelled.backend_id, tunnelled.backend))
+    return None if state is None else partial(go_on_relaying, proxy, state, tunnelled)
+
+
+async def _begin(proxy: Proxy, node: SessionNode, backend: socket.socket | None) -> None:
+    """Its client has said nothing yet."""
+    assert backend is None
+    await serve_session(proxy, node)
+
+
+async def _go_on(
+    proxy: Proxy, listener: HttpListener, kept: KeptAlive, node: SessionNode, backend: socket.socket | None
+) -> None:
+    assert backend is None
+    stream = Stream(node.sock, listener.timeouts.front)
+    await HttpConnection(
+        proxy,
+        node,
+        stream,
+        listener,
+        kept.client,
+        kept.destination,
+        kept.early,
+        idle=kept.idle,
+        served=kept.served,
+    ).run()

@@ -1,0 +1,95 @@
+"""A control server that leaves off, and one that goes on with a client of it."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from sozu_trio.control.answering import Answer, Progress
+from sozu_trio.control.codec import converter
+from sozu_trio.control.conversation import Handover
+from sozu_trio.control.permissions import Peer
+from sozu_trio.control.protocol import Request
+from tests.control.conversing import open_control
+
+pytestmark = pytest.mark.virtual_time
+
+GRACE = 5.0
+
+
+async def test_everybody_is_answered_or_let_go_and_it_can_go_on(tmp_path: Path) -> None:
+    async with open_control(tmp_path) as control:
+        async with control.greeted() as idle, control.greeted() as quick, control.greeted() as stuck:
+            await quick.send({"id": 1, "verb": "wait"})
+            await stuck.send({"id": 2, "verb": "wait"})
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(control.server.pause, GRACE)
+                assert await idle.ended()
+                control.answers.release[1].set()
+                assert await quick.said() == (1, "ok", "waited")
+                assert await quick.ended()
+                before = trio.current_time()
+                assert await stuck.ended()
+                assert trio.current_time() - before == pytest.approx(GRACE)
+            assert control.server.clients == 0
+        async with control.connect() as later:
+            await trio.testing.wait_all_tasks_blocked()
+            assert control.server.clients == 0
+            control.server.resume()
+            assert (await later.reply())["message"] == "hello"
+
+
+async def test_a_client_is_gone_on_with_where_it_was(tmp_path: Path) -> None:
+    """Both servers are of this process; the second one gets a copy of the descriptor, as a new image of main does."""
+    (tmp_path / "next").mkdir()
+    told: list[Peer] = []
+
+    async def answer(peer: Peer, request: Request, progress: Progress) -> Answer:
+        told.append(peer)
+        await progress("half way", None)
+        return Answer("done", {"id": request.id})
+
+    async with (
+        open_control(tmp_path) as control,
+        open_control(tmp_path / "next") as following,
+        control.greeted() as client,
+    ):
+        await client.send({"id": "a", "verb": "change wait"}, {"id": "b", "verb": "count", "body": {"to": 1}})
+        await client.send({"id": "d", "verb": "change later"})
+        await client.send(b'{"v": 1, "id": "c", ')
+        await trio.testing.wait_all_tasks_blocked()
+        handover = await control.server.pause(GRACE, control.answers.peers[0].client_id, "a")
+        assert handover is not None
+        assert handover.begun == '{"v": 1, "id": "c", '
+        assert converter.structure(converter.unstructure(handover), Handover) == handover
+        following.server.go_on(replace(handover, descriptor=os.dup(handover.descriptor)), answer)
+        assert [await client.said() for _ in range(2)] == [("b", "processing", "counting"), ("b", "ok", "counted")]
+        number, status, message = await client.said()
+        assert (number, status) == ("d", "failure")
+        assert message.startswith("not carried out: ")
+        assert [await client.said() for _ in range(2)] == [("a", "processing", "half way"), ("a", "ok", "done")]
+        await client.send(b'"verb": "echo"}\n')
+        assert await client.said() == ("c", "ok", "here you are")
+        assert (told[0].uid, told[0].pid) == (os.getuid(), os.getpid())
+
+
+async def test_one_who_has_gone_is_not_waited_for(tmp_path: Path) -> None:
+    async with open_control(tmp_path) as control:
+        async with control.greeted() as client:
+            await client.send({"id": 1, "verb": "change wait"})
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await control.server.pause(GRACE, control.answers.peers[0].client_id, 1) is None
+
+
+async def test_a_stop_ends_a_pause(tmp_path: Path) -> None:
+    async with open_control(tmp_path) as control:
+        await control.server.pause(GRACE)
+        control.server.stop(GRACE)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(OSError, match=r"refused|connect"):
+            async with control.connect():
+                pass

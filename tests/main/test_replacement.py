@@ -1,0 +1,157 @@
+"""The step from which on nobody answers until the new image does, and that it can be taken back."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sozu_trio.config.program import Program
+from sozu_trio.control.codec import converter
+from sozu_trio.control.conversation import Handover
+from sozu_trio.control.heirlooms import Heirlooms
+from sozu_trio.control.permissions import Peer
+from sozu_trio.control.protocol import Id
+from sozu_trio.errors import OperatorError
+from sozu_trio.main.actors import ourselves
+from sozu_trio.main.handoff import SIGNALS, Handoff, Succession, execute, succession
+from sozu_trio.main.launch import Launch
+from sozu_trio.main.replacement import Asked, Replacement
+from sozu_trio.nursery.estate import Estate
+from sozu_trio.nursery.kept_code import KeptCode
+from sozu_trio.nursery.sockets import ListeningSockets
+
+NOWHERE = "/nowhere/python"
+LAUNCH = Launch(executable=sys.executable, flags=("-X", "dev"), arguments=("serve",), path="/", title=("python",))
+PEER = Peer(client_id=4, uid=1, gid=2, pid=3, process="ctl", may_change=True, connected=5.0)
+
+
+def handoff(**changes: Any) -> Handoff:
+    estate = Estate(generation=3, worker_count=2, workers=[], past=(), sockets=ListeningSockets().left())
+    made = Handoff(
+        version="1",
+        wanted="2",
+        heirlooms={"a": 7},
+        estate=estate,
+        client=None,
+        actor=ourselves("test"),
+        launch=LAUNCH,
+        source="proxy.toml",
+        config_path="/proxy.toml",
+        program=converter.unstructure(Program(worker_count=2)),
+        program_before=converter.unstructure(Program(worker_count=1)),
+        started=1.5,
+        away_since=2.5,
+    )
+    return replace(made, **changes)
+
+
+class Control:
+    """A control server that only remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    async def pause(self, grace: float, but: int | None = None, request: Id = 0) -> Handover | None:
+        self.told.append((but, request))
+        return None
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def pair() -> Any:
+    read, write = os.pipe()
+    yield read, write
+    os.close(read)
+    os.close(write)
+
+
+def test_what_cannot_be_executed_leaves_everything_as_it_was(pair: tuple[int, int]) -> None:
+    left, code = pair
+    before, mask = open_descriptors(), signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    error = execute(handoff(heirlooms={"it": left}), NOWHERE, code, None, {})
+    assert error.strerror == "No such file or directory"
+    assert open_descriptors() == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+    assert not mask & SIGNALS
+    assert not os.get_inheritable(left)
+    assert not os.get_inheritable(code)
+
+
+@pytest.mark.parametrize(("asked", "paused"), [(None, (None, 0)), (Asked(client=4, request="a"), (4, "a"))])
+async def test_the_control_server_goes_on_then(
+    asked: Asked | None, paused: object, pair: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, code = pair
+    control, flushed = Control(), []
+    heirlooms = Heirlooms()
+
+    async def flush() -> None:
+        flushed.append(True)
+
+    def record(held: Mapping[str, int], client: Handover | None, away_since: float) -> Handoff:
+        assert held == {"it": left}
+        assert client is None
+        return handoff(heirlooms=dict(held), away_since=away_since)
+
+    replacement = Replacement(LAUNCH, KeptCode("json"), heirlooms, flush, {"NOTIFY_SOCKET": "there"})
+    replacement.control = control
+    with (
+        heirlooms.keep("it", left),
+        pytest.raises(OperatorError, match="cannot execute /nowhere/python: No such file or directory; nothing"),
+    ):
+        await replacement.execute(NOWHERE, code, asked, record)
+    assert control.told == [paused, "resume"]
+    assert flushed == [True]
+
+
+def test_the_record_travels_as_json_with_all_that_must_stay_open() -> None:
+    client = Handover(descriptor=9, peer=PEER, request="a", begun="{")
+    made = handoff(client=client)
+    assert converter.structure(converter.unstructure(made), Handoff) == made
+    assert made.descriptors == [7, 9]
+
+
+class Guard:
+    """As the script of the new image makes it."""
+
+    def __init__(self, failure: str | None) -> None:
+        self.why = ""
+        self.record = {
+            "failure": failure,
+            "code": 11,
+            "new_code": 12,
+            "papers": [],
+            "main": converter.unstructure(handoff()),
+        }
+
+    def commit(self) -> None:
+        raise AssertionError("not in this process")
+
+
+@pytest.mark.parametrize(("failure", "code", "workers"), [(None, 12, 2), ("broken", 11, 1)])
+def test_each_code_goes_by_what_is_its_own(failure: str | None, code: int, workers: int) -> None:
+    made = Succession(Guard(failure))
+    assert (made.failure, made.code, made.program.worker_count) == (failure, code, workers)
+    assert made.launch == LAUNCH
+    assert not made.is_settled
+
+
+def test_why_it_failed_is_told_without_the_groups_around() -> None:
+    guard = Guard(None)
+    made = Succession(guard)
+    made.explain(ExceptionGroup("of a nursery", [ExceptionGroup("of another", [ValueError("no"), KeyError()])]))
+    assert guard.why == "ValueError: no"
+
+
+def test_a_main_that_was_started_afresh_succeeds_nobody() -> None:
+    assert succession() is None

@@ -1,0 +1,93 @@
+"""What one supervisor leaves to the next: words nobody has heard, children nobody waits for."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import trio
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.control.channel import channel_pair
+from sozu_trio.control.codec import converter
+from sozu_trio.control.messages import Lines, Logged
+from sozu_trio.nursery.estate import Estate, WorkerLeft, hear_out, reap_left
+from sozu_trio.nursery.sockets import Left, ListeningSockets
+
+NOTHING = ListeningSockets(0).left()
+
+
+def estate(*workers: WorkerLeft, sockets: Left = NOTHING) -> Estate:
+    return Estate(generation=3, worker_count=2, workers=list(workers), past=(), sockets=sockets)
+
+
+def left(pid: int = 1, channel: int = 0, generation: int | None = 3) -> WorkerLeft:
+    return WorkerLeft(pid=pid, generation=generation, channel=channel, counters=())
+
+
+async def test_what_nobody_has_heard_is_heard_and_the_worker_learns_that_main_is_gone() -> None:
+    ours, theirs = channel_pair()
+    said = [Lines(lines="a line", dropped=0), Logged(lines=("x" * 100_000,), dropped=2)]
+    for each in said:
+        await theirs.send(each)
+    assert await hear_out(estate(left(channel=ours.fileno()))) == said
+    assert await theirs.receive() is None
+    # What was left is as open as before: an older image might have to go on with it.
+    assert await hear_out(estate(left(channel=ours.fileno()))) == []
+    ours.close()
+    theirs.close()
+
+
+async def test_one_that_talks_nonsense_keeps_nobody_else_from_being_heard() -> None:
+    (mad, mads), (ours, theirs) = channel_pair(), channel_pair()
+    sock = mads.detach()
+    sock.send(b"what?")
+    await theirs.send(Lines(lines="a line", dropped=0))
+    heard = await hear_out(estate(left(channel=mad.fileno()), left(channel=ours.fileno())))
+    assert heard == [Lines(lines="a line", dropped=0)]
+    sock.close()
+    for each in (mad, ours, theirs):
+        each.close()
+
+
+def start(code: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+
+
+async def test_children_that_nobody_has_taken_over_are_waited_for() -> None:
+    process, other = start("input()"), start("")
+    assert process.stdin is not None
+    assert other.stdin is not None
+    other.stdin.close()
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reap_left, estate(left(process.pid), left(other.pid)), {other.pid})
+            process.stdin.close()
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+    assert other.wait() == 0
+    process.returncode = 0
+
+
+async def test_nobody_is_waited_for_who_was_reaped() -> None:
+    process = start("")
+    process.communicate()
+    with trio.fail_after(30):
+        await reap_left(estate(left(process.pid)), set())
+
+
+def test_it_travels_as_json_and_names_what_must_stay_open() -> None:
+    key = ("tcp", Address("::1", 80))
+    sockets = Left(
+        of=[(0, *key, 7)],
+        workers=(0, 1),
+        inherited=[(*key, 8)],
+        from_outside=(key,),
+        shared=(),
+        unnumbered=(),
+        numbers=[(*key, (0, 1))],
+    )
+    made = estate(left(5, 9), left(6, 10, None), sockets=sockets)
+    assert converter.structure(converter.unstructure(made), Estate) == made
+    assert made.descriptors == [9, 10, 7, 8]
+    assert [made.generation_of(pid) for pid in (5, 6, 7)] == [3, None, None]
