@@ -20,7 +20,6 @@ listing        clusters, frontends, backends, listeners
 certifying     certificates, and which of them is shown to whom
 certificates   those that come as PEM
 certificate_files those in the files that the configuration names
-unserved       what workers cannot do yet
 looking        status, tree, sessions
 measuring      metrics
 following      events, to a client that listens

@@ -26,7 +26,6 @@ from sozu_trio.main.actors import ourselves
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.main.declared import declared_by
-from sozu_trio.main.unserved import refuse_unserved
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
 from sozu_trio.routing.delta import diff
@@ -130,11 +129,6 @@ def _begin(config: Config, state_from: str | None, served: bool, heirlooms: Heir
         # Before anything there is read, or cleared away.
         stack.enter_context(_locked(path, heirlooms))
         beginning = _found(config, path, state_from, served)
-        try:
-            refuse_unserved(beginning.state)
-        except ChangeRefused:
-            beginning.close()
-            raise
         beginning.lock = stack.pop_all()
         return beginning
 

@@ -21,7 +21,6 @@ from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.events import Event, Events
 from sozu_trio.main.told import events_of
-from sozu_trio.main.unserved import refuse_unserved
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
@@ -177,7 +176,6 @@ async def _work_out(order: Order, before: State) -> tuple[State, Delta, list[Eve
 
     def work() -> tuple[State, Delta, list[Event]]:
         after = order.make(before)
-        refuse_unserved(after)
         delta = diff(before, after)
         return after, delta, events_of(before, delta)
 

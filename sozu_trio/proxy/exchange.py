@@ -112,6 +112,8 @@ class Exchange:
                 await self._forward(self._cluster(decision.cluster))
             elif decision.redirect is not None:
                 await self._redirect(decision.redirect)
+            elif decision.outcome is Outcome.MISDIRECTED:
+                await self.answer(HTTPStatus.MISDIRECTED_REQUEST, "the connection is not for this host")
             elif decision.outcome is Outcome.DENY:
                 await self.answer(HTTPStatus.UNAUTHORIZED, "denied by its frontend")
             else:
@@ -270,6 +272,7 @@ class Exchange:
             retry_after=self.proxy.program.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
             id_field=self.connection.listener.sozu_id_header,
             location=location.decode("latin-1"),
+            hsts=self.connection.hsts,
         )
         await self.client.send(data, self.patience)
 
@@ -291,6 +294,7 @@ class Exchange:
             self.connection.listener.sozu_id_header,
             close=self.close,
             keep_alive_1_0=self.head.minor == 0,
+            hsts=self.connection.hsts,
         )
         await self.client.send(data, self.patience)
 

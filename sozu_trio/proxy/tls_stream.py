@@ -53,6 +53,8 @@ class TlsStream(Stream):
 
     __slots__ = ("_cut", "_ended", "_failure", "_kept", "_notified", "_tls", "_unsent")
 
+    splices = False
+
     def __init__(self, sock: ssl.SSLSocket, timeout: float) -> None:
         """`sock` was wrapped with `suppress_ragged_eofs=False`."""
         super().__init__(sock, timeout)
@@ -120,8 +122,7 @@ class TlsStream(Stream):
 
     async def send(self, data: bytes, patience: Patience | None = None) -> None:
         """All of `data`. Raises OSError when the connection is broken, or was by a send that did not end."""
-        if self._cut or self._notified:
-            raise ConnectionResetError(errno.ECONNRESET, "nothing more can be sent")
+        self._check_open()
         self._cut = True
         sent = 0
         while sent < len(data):
@@ -140,6 +141,29 @@ class TlsStream(Stream):
         self._cut = False
         if self._immediate >= IMMEDIATE_OPERATIONS:
             await self.rest()
+
+    def receive_now(self, size: int) -> bytes:
+        try:
+            return self._read(size)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+
+    def send_now(self, data: memoryview) -> int:
+        if self._notified:
+            self._check_open()
+        self._cut = True
+        try:
+            done = self._tls.send(data)
+        except ssl.SSLWantWriteError:
+            raise BlockingIOError from None
+        except ssl.SSLError as error:
+            raise _broken(error) from error
+        self._cut = False
+        return done
+
+    def _check_open(self) -> None:
+        if self._cut or self._notified:
+            raise ConnectionResetError(errno.ECONNRESET, "nothing more can be sent")
 
     async def wait_readable(self, patience: Patience | None = None) -> None:
         """Until `receive` is worth a try; it may have to wait again."""
@@ -173,6 +197,13 @@ class TlsStream(Stream):
             self._keep_pending()
             self._unsent += make_close_notify(self._tls)
         self._push()
+
+    async def finish(self) -> None:
+        """As `shutdown`, and wait until the kernel has taken it. How long that may take is the caller's to say."""
+        self.shutdown()
+        while self._unsent and not self.is_closed:
+            await self.wait_writable()
+            self._push()
 
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""

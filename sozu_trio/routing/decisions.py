@@ -26,6 +26,8 @@ class Outcome(enum.Enum):
     DENY = "deny"
     REDIRECT = "redirect"
     NOT_FOUND = "not found"
+    MISDIRECTED = "misdirected"
+    """Over TLS, for a host that the connection is not for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ Rule = tuple[HttpFrontend, Decision]
 """An HTTP frontend and where it leads."""
 
 NOT_FOUND: Final = Decision(Outcome.NOT_FOUND, None, None, MappingProxyType({}))
+MISDIRECTED: Final = Decision(Outcome.MISDIRECTED, None, None, MappingProxyType({}))
 
 
 def entry_of(cluster_id: str, clusters: Mapping[str, ClusterEntry], speaks: str) -> ClusterEntry:

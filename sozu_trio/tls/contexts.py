@@ -41,7 +41,7 @@ class ServerSocket(ssl.SSLSocket):
 
 
 class ServerContexts:
-    """TLS as one listener speaks it. `resolver` may be swapped at any time; handshakes under way are not disturbed."""
+    """TLS as one listener speaks it. What it follows may change at any time; handshakes under way are not disturbed."""
 
     def __init__(self, settings: TlsSettings, resolver: Resolver, most: int = TLS_CONTEXTS) -> None:
         """At most `most` contexts of certificates are kept, those used last."""
@@ -63,10 +63,14 @@ class ServerContexts:
         if _of_wrapping(before) != _of_wrapping(settings):
             self._wrapping = _wrapping_context(settings, self._switch)
 
-    def forget(self, fingerprint: str) -> None:
-        """A certificate was removed: let go of its contexts, and with them of its key."""
-        for key in [key for key in self._contexts if fingerprint in key]:
-            del self._contexts[key]
+    def follow(self, resolver: Resolver) -> None:
+        """Show what `resolver` finds from now on, and let go of the contexts, and with them of the keys, of what was
+        removed or replaced.
+        """
+        before, self.resolver = self.resolver, resolver
+        for key in list(self._contexts) if before is not resolver else ():
+            if any(_held(before, each) != _held(resolver, each) for each in key):
+                del self._contexts[key]
 
     def wrap(self, sock: socket.socket, address: str = "") -> ServerSocket:
         """A connected, non-blocking socket for TLS, before its handshake; `sock` itself is detached.
@@ -124,6 +128,11 @@ class ServerContexts:
             shown = ", ".join(certificate.fingerprint for certificate in certificates)
             log.error("OpenSSL does not take the certificate %s: %s", shown, error)
             return None
+
+
+def _held(resolver: Resolver, fingerprint: str) -> Certificate | None:
+    found = resolver.certificates.get(fingerprint)
+    return found or next((each for each in resolver.default if each.fingerprint == fingerprint), None)
 
 
 def certificate_context(settings: TlsSettings, certificates: Sequence[Certificate]) -> ssl.SSLContext:

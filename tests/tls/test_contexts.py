@@ -177,12 +177,32 @@ def test_a_new_certificate_is_seen_by_every_new_handshake() -> None:
     assert fingerprint_shown(made, "a.example") == ECDSA.fingerprint
     old_client, old_server = connect(made, "a.example")
     renewed = issue("a.example", by=MIDDLE).read()
-    made.resolver = made.resolver.amended(remove=[ECDSA.fingerprint], add=[renewed])
-    made.forget(ECDSA.fingerprint)
+    made.follow(made.resolver.amended(remove=[ECDSA.fingerprint], add=[renewed]))
     assert fingerprint_shown(made, "a.example") == renewed.fingerprint
     with old_client, old_server:
         old_client.send(b"still here")
         assert old_server.recv(100) == b"still here"
+
+
+def test_contexts_outlive_a_change_that_is_not_theirs() -> None:
+    made = contexts(ECDSA, WILD)
+    fingerprint_shown(made, "a.example")
+    made.follow(made.resolver.amended(remove=[WILD.fingerprint], add=[OTHER]))
+    fingerprint_shown(made, "a.example")
+    assert made.made == 1
+
+
+@pytest.mark.parametrize("as_default", [False, True])
+def test_another_chain_under_the_same_leaf_is_shown_at_once(as_default: bool) -> None:
+    shorter = replace(ECDSA, chain=ECDSA.chain[: ECDSA.chain.index("-----END") + 26])
+    made = ServerContexts(TlsSettings(), resolver(default=ECDSA) if as_default else resolver(ECDSA))
+    text, _ = ask_openssl(made, "-servername", "a.example", "-showcerts")
+    assert " 1 s:CN = middle" in text
+    before = made.resolver.amended(remove=[ECDSA.fingerprint])
+    made.follow(before.with_default(shorter) if as_default else before.amended(add=[shorter]))
+    text, _ = ask_openssl(made, "-servername", "a.example", "-showcerts")
+    assert " 0 s:CN = ecdsa" in text
+    assert " 1 s:CN = middle" not in text
 
 
 def test_a_context_is_made_once_and_the_least_used_is_let_go() -> None:
