@@ -15,8 +15,8 @@ from sozu_trio.config.load import Config
 from sozu_trio.config.regular import read_regular
 from sozu_trio.config.report import Report, place
 from sozu_trio.errors import BadCertificate, ConfigError
+from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.routing.state import CertificateKey, certificate_key
-from sozu_trio.tls.reading import read_certificate
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class _Reading:
         if certificate is None or key is None or None in contents.values():
             return None
         try:
-            return read_certificate(certificate + b"\n" + (contents.get("certificate_chain") or b""), key, None)
+            return ANY_TIME.certificate(certificate + b"\n" + (contents.get("certificate_chain") or b""), key)
         except BadCertificate as error:
             self.report.wrong(place(files.where, "certificate"), f"{files.certificate}: {error}")
             return None

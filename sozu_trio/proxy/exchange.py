@@ -348,6 +348,8 @@ class Exchange:
         bytes_in = record.bytes_in = client.bytes_in - self._bytes_in - len(self.body.unused)
         bytes_out = record.bytes_out = client.bytes_out - self._bytes_out
         self._name()
+        if self.connection.secured is not None:
+            self.connection.secured.note(record)
         counters.bytes_in += bytes_in
         counters.bytes_out += bytes_out
         counters.by_status[record.status // 100] += 1

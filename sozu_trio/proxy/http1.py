@@ -259,6 +259,8 @@ class HttpConnection:
         record.status, record.message, record.failed = refused.status, str(refused), True
         record.bytes_in, record.bytes_out = len(self._buffer), len(data)
         self._buffer = b""
+        if self.secured is not None:
+            self.secured.note(record)
         counters = self.proxy.counters
         counters.client_errors += 1
         counters.by_status[refused.status // 100] += 1

@@ -23,7 +23,10 @@ from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
 from sozu_trio.proxy.secured import Routes, Secured
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tls_stream import TlsStream
+from sozu_trio.routing.resolver import Shown, covers
 from sozu_trio.routing.table import Table
+from sozu_trio.telemetry.access_log import TlsFacts
+from sozu_trio.telemetry.counters import Counters
 from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.proxy_protocol import ProxyHeader
 
@@ -45,8 +48,14 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     # It may have changed while the client had nothing to say.
     node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
     stream = TlsStream(sock, listener.timeouts.front)
-    await _shake_hands(stream, deadline)
-    secured = Secured(listener, stream.facts(), sock.shown)
+    try:
+        await _shake_hands(stream, deadline)
+    except HandshakeFailed as error:
+        proxy.counters.handshake_failed(error.kind)
+        raise
+    facts = stream.facts()
+    _count(proxy.counters, facts, sock.shown)
+    secured = Secured(listener, facts, sock.shown)
     await HttpsConnection(proxy, node, stream, listener, client, destination, secured).run()
 
 
@@ -61,6 +70,19 @@ async def _shake_hands(stream: TlsStream, deadline: float) -> None:
         await stream.handshake()
         return
     raise HandshakeFailed("timeout", "TLS handshake: it took too long")
+
+
+def _count(counters: Counters, facts: TlsFacts, shown: Shown | None) -> None:
+    counters.tls_handshakes += 1
+    counters.tls_1_2 += facts.version == "TLSv1.2"
+    counters.tls_1_3 += facts.version == "TLSv1.3"
+    counters.tls_resumed += facts.resumed
+    counters.tls_default += shown is not None and _is_stopgap(shown, facts.server_name or "")
+
+
+def _is_stopgap(shown: Shown, name: str) -> bool:
+    """Whether what was shown is the default, and not for the name that was asked for."""
+    return shown.why == "default" and not all(covers(each, name) for each in shown.certificates)
 
 
 class HttpsConnection(HttpConnection):

@@ -11,10 +11,10 @@ from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.server_names import canonical_name
 from sozu_trio.proxy.forwarding import without
-from sozu_trio.proxy.tls_stream import TlsFacts
 from sozu_trio.routing.decisions import MISDIRECTED, Decision
 from sozu_trio.routing.http_routes import NO_ROUTES
 from sozu_trio.routing.resolver import Shown, covers
+from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
 from sozu_trio.wire.heads import Field
 
 FIELD: Final = b"strict-transport-security"
@@ -67,6 +67,11 @@ class Secured:
             return False
         self._fitting = host
         return True
+
+    def note(self, record: AccessRecord) -> None:
+        """Say in the record of a request that it came over TLS."""
+        record.tls = self.facts
+        record.protocol = "WSS" if record.protocol == "WS" else "HTTPS"
 
     @property
     def hsts_value(self) -> str:

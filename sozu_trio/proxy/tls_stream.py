@@ -17,7 +17,6 @@ import contextlib
 import errno
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import cast
 
 import trio
@@ -26,26 +25,13 @@ from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
 from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
+from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.tls.contexts import ServerSocket
 from sozu_trio.tls.failures import handshake_failed, reason_of
 
 
 class Truncated(ConnectionResetError):
     """The peer's connection ended without a close_notify: what came may not be all it has said."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFacts:
-    """What was agreed on in a handshake."""
-
-    version: str
-    """`TLSv1.2` or `TLSv1.3`."""
-    cipher: str
-    """By OpenSSL's name."""
-    server_name: str | None
-    """Which the client asked for."""
-    alpn: str | None
-    resumed: bool
 
 
 class TlsStream(Stream):

@@ -66,7 +66,7 @@ class Files:
         return f'certificate = "{self.certificate}"\nkey = "{self.key}"'
 
 
-def _times() -> dict[str, float]:
+def _times() -> dict[str, Any]:
     return {"begin": time.time() - DAY, "end": time.time() + 90 * DAY}
 
 
@@ -157,8 +157,9 @@ class Coming:
         while not self.over:
             try:
                 with connect_tls(self._port, self._context) as client:
-                    while not self.over and self._ask(client):
-                        pass
+                    while self._ask(client):
+                        if self.over:
+                            return
             except OSError as error:
                 self.failures.append(f"stayed: {error!r}")
 
@@ -167,10 +168,11 @@ class Coming:
         client.sendall(self._request)
         answer = receive_until(client, b"\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", head)
-        while length and len(body) < int(length[1]) and (data := client.recv(65536)):
+        found = re.search(rb"(?i)content-length: (\d+)", head)
+        length = int(found[1]) if found else -1
+        while len(body) < length and (data := client.recv(65536)):
             body += data
-        if not head.startswith(b"HTTP/1.1 200") or length is None or len(body) != int(length[1]):
+        if not head.startswith(b"HTTP/1.1 200") or len(body) != length:
             self.failures.append(repr(answer[:100]))
         self.done += 1
         if b"onnection: close" not in head:

@@ -119,6 +119,11 @@ def test_sessions_are_resumed(
     first = s_client(proxy.port, version, "-sess_out", kept, "-ign_eof", given=request)
     assert "New, TLSv1" in first
     assert "Reused, TLSv1" in s_client(proxy.port, version, "-sess_in", kept, "-ign_eof", given=request)
+    s_client(proxy.port, "-servername", "localhost", "-tls1_1")
+    counted = ctl_json(proxy, "metrics", "get")["total"]
+    assert (counted["tls.handshakes"], counted["tls.resumed"], counted["tls.default_cert_used"]) == (2, 1, 2)
+    assert counted["tls.version.TLSv1_2" if version == "-tls1_2" else "tls.version.TLSv1_3"] == 2
+    assert counted["tls.handshake.failed.version"] == 1
 
 
 def test_another_host_is_misdirected(proxy: Proxy, authority: Authority) -> None:

@@ -75,20 +75,13 @@ def test_no_tests_and_nothing_of_the_standard_library() -> None:
     assert len(names) == len(set(names))
 
 
-async def test_a_package_that_is_not_all_python_is_loaded_from_disk() -> None:
+def test_a_package_that_is_not_all_python_is_loaded_from_disk(tmp_path: Path) -> None:
     import cryptography.x509
 
-    code = KeptCode("sozu_trio.worker_process")
-    await code.keep()
-    assert code.descriptor is not None
-    path = f"/proc/self/fd/{code.descriptor}"
-    command = [
-        sys.executable,
-        "-c",
-        f"{TELL.format(path=path)}\nimport cryptography.x509\nprint(cryptography.__file__)",
-    ]
-    run = subprocess.run(command, pass_fds=[code.descriptor], capture_output=True, text=True)
-    code.close()
+    code = tmp_path / "code.zip"
+    code.write_bytes(zipped_code())
+    said = f"{TELL.format(path=str(code))}\nimport cryptography.x509\nprint(cryptography.__file__)"
+    run = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True)
     assert run.stderr == ""
     assert run.stdout.split()[-1] == cryptography.__file__
 

@@ -1,6 +1,7 @@
 """A client of an https listener, from its first byte to its last."""
 
 import contextlib
+import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -150,6 +151,21 @@ async def test_our_own_answers_carry_hsts(house: House, host: str) -> None:
     await client.send(b"nonsense\r\n\r\n")
     response = await client.response()
     assert (response.status, response.fields[b"strict-transport-security"]) == (400, b"max-age=7")
+
+
+async def test_what_was_agreed_on_is_in_the_access_log_and_counted(house: House) -> None:
+    await house.start(top='access_logs_format = "json"')
+    context = client_context()
+    context.set_alpn_protocols(["http/1.1"])
+    client = await house.client("unknown.example", context=context)
+    await client.get(host="unknown.example")
+    await client.send(b"nonsense\r\n\r\n")
+    await client.response()
+    for line in await access_log(house.proxy, 2):
+        shown = json.loads(line)
+        assert (shown["protocol"], shown["tls_version"], shown["tls_alpn"]) == ("HTTPS", "TLSv1.3", "http/1.1")
+        assert (shown["tls_sni"], shown["tls_resumed"]) == ("unknown.example", False)
+        assert shown["tls_cipher"].startswith("TLS_")
 
 
 async def test_what_is_no_tls_is_closed_and_told_of(house: House) -> None:
@@ -314,6 +330,7 @@ async def test_a_tunnel_whose_client_vanishes_is_broken_for_the_backend(house: H
     assert ends == [False]
     (line,) = await access_log(house.proxy, 1)
     assert "the client broke the connection" in line
+    assert " WSS " in line
 
 
 async def test_one_more_than_the_limit_gets_no_plain_answer(house: House) -> None:

@@ -7,9 +7,9 @@ from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.proxy.secured import Secured
-from sozu_trio.proxy.tls_stream import TlsFacts
 from sozu_trio.routing.decisions import MISDIRECTED, NOT_FOUND, Decision, Outcome
 from sozu_trio.routing.resolver import Shown
+from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.wire.heads import Field
 from tests.tls.parts import issue, rsa_key
 

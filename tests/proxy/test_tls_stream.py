@@ -16,8 +16,9 @@ from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy import close_notify
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.stream import SEVERED, Stream
-from sozu_trio.proxy.tls_stream import TlsFacts, TlsStream, Truncated
+from sozu_trio.proxy.tls_stream import TlsStream, Truncated
 from sozu_trio.routing.resolver import NO_CERTIFICATES
+from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.tls.contexts import ServerContexts
 from tests.nursery.parts import tcp_pair
 from tests.proxy.tls_parts import clogged_pair, connected, server_contexts, trio_pair, unshaken
