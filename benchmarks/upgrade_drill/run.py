@@ -94,7 +94,6 @@ def add_upgrades(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("upgrades")
     what = group.add_mutually_exclusive_group()
     what.add_argument("--workers-only", dest="kind", action="store_const", const="workers", help="each worker in turn")
-    what.add_argument("--main-only", dest="kind", action="store_const", const="main", help="main, and no worker")
     what.add_argument("--no-upgrade", dest="kind", action="store_const", const="none", help="nothing: only the clients")
     parser.set_defaults(kind="everything")
     group.add_argument("--upgrades", type=positive, metavar="N", help="how many (10; 2 a round with --paired)")

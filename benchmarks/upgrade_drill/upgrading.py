@@ -13,7 +13,7 @@ LONGEST = 600
 """Seconds one call of ctl may take."""
 CTL = (sys.executable, "-P", "-m", "sozu_trio", "ctl")
 
-Kind = Literal["everything", "workers", "main"]
+Kind = Literal["everything", "workers"]
 
 
 class UpgradeFailed(Exception):
@@ -34,10 +34,8 @@ class Upgrader:
         more = ["--python", self.python] if self.python else []
         if self.kind == "everything":
             return await self._ctl("upgrade", *more)
-        if self.kind == "main":
-            return await self._ctl("upgrade", "--main-only", *more)
         workers = (await self._ctl("status"))["workers"]
-        return [await self._ctl("upgrade", "--worker", str(worker["id"]), *more) for worker in workers]
+        return [await self._ctl("upgrade", "--worker", str(worker["id"])) for worker in workers]
 
     async def _ctl(self, *words: str) -> Any:
         command = [*self.ctl, *self.target, "--json", *words]

@@ -19,7 +19,7 @@ WEIGHED = 5
 """Looks from one at the memory to the next: it takes the kernel some milliseconds."""
 AGAIN = 0.005
 """Seconds until the next try when nobody is at the control socket."""
-DRAINING = frozenset({"stopping", "stopped", "draining", "leaving"})
+DRAINING = frozenset({"stopping", "stopped"})
 """States of workers that take no new connections any more."""
 
 

@@ -7,6 +7,7 @@ MSG_CMSG_CLOEXEC here.
 """
 
 import array
+import contextlib
 import os
 import socket
 import stat
@@ -18,6 +19,7 @@ import trio
 
 from sozu_trio.control.codec import decode, encode
 from sozu_trio.control.messages import ASKS, REPORTS, Ask, Report
+from sozu_trio.control.spare import SpareDescriptor
 from sozu_trio.errors import ChannelError
 
 INLINE_SIZE = 65536
@@ -54,10 +56,17 @@ class Channel(Generic[In]):
 
     def __init__(self, sock: socket.socket, kinds: dict[str, type[In]]) -> None:
         self._sock = trio.socket.from_stdlib_socket(sock)
+        self._plain = sock
+        self._spare: SpareDescriptor | None = None
         self._kinds = kinds
         self._sending = trio.Lock()
         self.reading_since = 0.0
         """When the message received last had come and began to be read: seconds of `time.perf_counter`."""
+
+    def keep_spare(self) -> None:
+        """Be able to receive one descriptor, once, when none is free; then again when one has become so."""
+        if self._spare is None:
+            self._spare = SpareDescriptor()
 
     async def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
         """Send one message with copies of `descriptors`. Raises OSError when the other end is gone."""
@@ -113,6 +122,12 @@ class Channel(Generic[In]):
 
     async def _receive_message(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
+        while (spare := self._spare) is not None:
+            spare.renew()
+            await trio.lowlevel.wait_readable(self._plain)
+            with contextlib.suppress(BlockingIOError), spare.given_up():
+                packet, extra, flags, _ = self._plain.recvmsg(INLINE_SIZE + 1, space, socket.MSG_CMSG_CLOEXEC)
+                return packet, extra, flags
         packet, extra, flags, _ = await self._sock.recvmsg(INLINE_SIZE + 1, space, socket.MSG_CMSG_CLOEXEC)
         return packet, extra, flags
 
@@ -121,10 +136,17 @@ class Channel(Generic[In]):
 
     def detach(self) -> socket.socket:
         """The socket, for another process. The channel is of no use any more."""
+        self._let_go_of_spare()
         return socket.socket(fileno=self._sock.detach())
 
     def close(self) -> None:
+        self._let_go_of_spare()
         self._sock.close()
+
+    def _let_go_of_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
 
 
 def _document(packet: bytes, descriptors: list[int]) -> bytes:

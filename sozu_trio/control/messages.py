@@ -14,7 +14,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.routing.delta import Delta
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Of these messages; another one with each change that a worker of an earlier version would not understand."""
 
 
@@ -227,6 +227,13 @@ class HandedOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stranded:
+    """The channel to the successor has ended, and so many sessions are left, which go on where they are."""
+
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
     """The last message: how many sessions were cut."""
 
@@ -255,7 +262,7 @@ class Adopted:
 Ask = (Begin | Adopt | Amend | Prepare | Forget | Commit | Listen | Unlisten) | (
     Lend | GiveBack | Beat | Cut | Look | Kill | HandOver | TakeOver | Stop
 )
-Report = Reply | Lines | Logged | Happened | Counted | HandedOver | Stopped | Holding | Adopted
+Report = Reply | Lines | Logged | Happened | Counted | HandedOver | Stranded | Stopped | Holding | Adopted
 
 ASKS: dict[str, type[Ask]] = {
     kind.__name__: kind
@@ -265,5 +272,6 @@ ASKS: dict[str, type[Ask]] = {
     )
 }
 REPORTS: dict[str, type[Report]] = {
-    kind.__name__: kind for kind in (Reply, Lines, Logged, Happened, Counted, HandedOver, Stopped, Holding, Adopted)
+    kind.__name__: kind
+    for kind in (Reply, Lines, Logged, Happened, Counted, HandedOver, Stranded, Stopped, Holding, Adopted)
 }

@@ -13,7 +13,7 @@ A change of these messages is one of the protocol between main and workers (`mes
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sozu_trio.config.addresses import Address
 
@@ -135,3 +135,6 @@ Offer = Learned | Offered
 
 OFFERS: dict[str, type[Offer]] = {kind.__name__: kind for kind in (Learned, Offered)}
 ANSWERS: dict[str, type[Taken]] = {Taken.__name__: Taken}
+
+KINDS: Final = (KeptAlive, Way, Tunnelled, Parcel, Failing, Learned, Offered, Taken)
+"""All that these consist of, each behind what it consists of itself."""

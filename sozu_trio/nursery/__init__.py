@@ -12,6 +12,7 @@
     holding     how long a change holds the loop
     garbage     full collections, kept out of the way
     looks       the live tree, read off
+    killing     one session ended by an operator
     cuts        removed backends and their deadlines
     link        a worker's line to its main, or to the next one
     leaving     a worker that has handed over to its successor

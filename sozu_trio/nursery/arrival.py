@@ -10,8 +10,9 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import islice
 from typing import Final
 
 import trio
@@ -19,7 +20,8 @@ import trio
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.moves import Learned, Offer, Offered, Parcel, Taken
 from sozu_trio.errors import ChannelError
-from sozu_trio.nursery.listener import Doorkeeping, ListenerNode, Resume, SessionNode
+from sozu_trio.nursery.link import BROKEN
+from sozu_trio.nursery.listener import Doorkeeping, Fate, ListenerNode, Resume, SessionNode
 from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
@@ -31,14 +33,6 @@ COUNT_AGAIN: Final = 1.0
 OPEN: Final = "/proc/self/fd"
 
 
-@dataclass(slots=True, eq=False)
-class _Fate:
-    """Of one batch."""
-
-    known: trio.Event = field(default_factory=trio.Event)
-    is_taken: bool = False
-
-
 class Arrival:
     """One channel from the worker before, for as long as it lasts."""
 
@@ -47,7 +41,7 @@ class Arrival:
         channel: Channel[Offer],
         listeners: Mapping[ListenerKey, ListenerNode],
         doors: Doorkeeping,
-        learn: Callable[[Learned], None],
+        learn: Callable[[Learned], Awaitable[None]],
     ) -> None:
         """`listeners`: where sessions may go on, also as that changes. `learn` takes what is known of backends."""
         self._channel = channel
@@ -63,13 +57,18 @@ class Arrival:
 
     async def run(self) -> None:
         """Take what is offered until the worker before has ended. Closes the channel."""
-        # It is reset, not ended, where the worker before had not read an answer.
-        with contextlib.closing(self._channel), self._scope, contextlib.suppress(OSError):
+        with contextlib.closing(self._channel), self._scope:
             try:
                 while await self._answer_next():
                     pass
             except ChannelError as error:
                 log.error("the worker before makes no sense; it keeps the sessions it has: %s", error)
+            except OSError as error:
+                # It is reset, not ended, where the worker before had not read an answer.
+                if error.errno not in BROKEN:
+                    log.error("no answer for the worker before; it keeps the sessions it has: %s", error)
+            except Exception:
+                log.exception("an error of ours; the worker before keeps the sessions it has")
 
     async def _answer_next(self) -> bool:
         """Answer the next offer; whether there was one."""
@@ -88,7 +87,7 @@ class Arrival:
             await self._take(message, descriptors)
             return True
         close_all(descriptors)
-        self._learn(message)
+        await self._learn(message)
         await self._channel.send(self._taken())
         return True
 
@@ -100,25 +99,35 @@ class Arrival:
             raise ChannelError(f"{len(descriptors)} descriptors came for sessions that have {wanted}")
         self._spare.use(wanted)
         sockets = _sockets(descriptors)
-        fate = _Fate()
-        refused = []
-        for place, parcel in enumerate(offered.parcels):
-            own = [next(sockets) for _ in range(parcel.sockets)]
-            if not self._begin(parcel, own, fate):
-                refused.append(place)
-                for sock in own:
-                    sock.close()
-        taken = sorted(set(range(len(offered.parcels))) - set(refused))
+        fate = Fate(is_ours=False)
         try:
+            refused = self._begin_all(offered.parcels, sockets, fate)
+            taken = sorted(set(range(len(offered.parcels))) - set(refused))
             await self._channel.send(self._taken(taken, refused))
-            fate.is_taken = True
+            fate.is_ours = True
         finally:
             fate.known.set()
+            for sock in sockets:
+                sock.close()
+
+    def _begin_all(self, parcels: tuple[Parcel, ...], sockets: deque[socket.socket], fate: Fate) -> list[int]:
+        """Start the tasks of sessions, whose sockets are taken out of `sockets`; the places of those refused."""
+        refused = []
+        for place, parcel in enumerate(parcels):
+            own = list(islice(sockets, parcel.sockets))
+            begins = self._begin(parcel, own, fate)
+            for _ in own:
+                sock = sockets.popleft()
+                if not begins:
+                    sock.close()
+            if not begins:
+                refused.append(place)
+        return refused
 
     def _taken(self, taken: list[int] | None = None, refused: list[int] | None = None) -> Taken:
         return Taken(taken=tuple(taken or ()), refused=tuple(refused or ()), room=self._spare.count())
 
-    def _begin(self, parcel: Parcel, sockets: list[socket.socket], fate: _Fate) -> bool:
+    def _begin(self, parcel: Parcel, sockets: list[socket.socket], fate: Fate) -> bool:
         """Start the task of a session, which waits for its `fate`; whether it has a place here."""
         listener = self._listeners.get((parcel.transport, parcel.address))
         resume = self._doors.admit(parcel)
@@ -127,29 +136,30 @@ class Arrival:
         sock, backend = (*sockets, None)[:2]
         assert sock is not None
         node = SessionNode(parcel.name, sock, tuple(parcel.peer), listener, trio.current_time() - parcel.age)
+        node.fate = fate
         if parcel.tunnelled is not None:
             node.kind = "websocket" if parcel.tunnelled.upgraded else "tcp"
         listener.door.take_in(node, lambda node: _go_on(node, backend, resume, fate))
         return True
 
 
-async def _go_on(node: SessionNode, backend: socket.socket | None, resume: Resume, fate: _Fate) -> None:
+async def _go_on(node: SessionNode, backend: socket.socket | None, resume: Resume, fate: Fate) -> None:
     try:
         with trio.CancelScope(shield=True):
             await fate.known.wait()
-        if fate.is_taken:
+        if fate.is_ours:
             await resume(node, backend)
     finally:
         if backend is not None:
             backend.close()
 
 
-def _sockets(descriptors: list[int]) -> Iterator[socket.socket]:
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+def _sockets(descriptors: list[int]) -> deque[socket.socket]:
+    sockets = deque(socket.socket(fileno=descriptor) for descriptor in descriptors)
     for sock in sockets:
         # They are so already, but Python does not know.
         sock.setblocking(False)
-    return iter(sockets)
+    return sockets
 
 
 class Spare:
@@ -164,7 +174,11 @@ class Spare:
             most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             if most == resource.RLIM_INFINITY:
                 most = sys.maxsize
-            self._left = most - len(os.listdir(OPEN)) - RESERVE
+            try:
+                self._left = most - len(os.listdir(OPEN)) - RESERVE
+            except OSError:
+                # To count them takes one.
+                self._left = 0
             self._counted_at = trio.current_time()
         return max(0, self._left)
 

@@ -1,7 +1,7 @@
 """The same question for many workers at once."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,10 +52,15 @@ async def look_at(workers: Iterable[WorkerHandle], what: str, query: Mapping[str
     return dict(sorted(found.items()))
 
 
-async def kill_session_of(workers: Iterable[WorkerHandle], session: str) -> bool:
+async def kill_session_of(workers: Collection[WorkerHandle], session: str) -> bool:
     """Cut one session; whether there was one of that name. Raises WorkerRefused when a worker cannot be asked and no
     other one had it.
     """
+    # It may have moved between two workers while they were asked, from the one asked late to the one asked early.
+    return await _kill_session_of(workers, session) or await _kill_session_of(workers, session)
+
+
+async def _kill_session_of(workers: Iterable[WorkerHandle], session: str) -> bool:
     found = False
 
     async def kill(worker: WorkerHandle) -> None:

@@ -208,8 +208,9 @@ class Crew:
                 except OSError as error:
                     post.failure = str(error)
                     return error
-                patience = self._patience if post.patience is None else post.patience
+                patience = (self._program.worker_timeout or math.inf) if post.patience is None else post.patience
                 worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
+                worker.on_stranded = self._on_move
                 if found is not None:
                     worker.listening, worker.generation = set(found.listening), found.generation
                 # It ends by itself after its last word; whoever says none is of no use any more.
@@ -220,10 +221,6 @@ class Crew:
         finally:
             ours.close()
         return worker
-
-    @property
-    def _patience(self) -> float:
-        return self._program.worker_timeout or math.inf
 
     def _spawning(self, worker_id: int) -> tuple[Channel[Report], Callable[..., Awaitable[None]]]:
         """Main's end of a new worker's channel, and what runs that worker."""

@@ -25,7 +25,7 @@ from sozu_trio.control.channel import MOST_DESCRIPTORS, Channel
 from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Parcel, Taken, Tunnelled
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.link import BROKEN
-from sozu_trio.nursery.listener import ListenerNode, SessionNode
+from sozu_trio.nursery.listener import Fate, ListenerNode, SessionNode
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +53,17 @@ class _Offering:
     descriptors: list[int]
     leaving: trio.Event = field(default_factory=trio.Event)
     """It is being offered, or will not be."""
-    decided: trio.Event = field(default_factory=trio.Event)
-    is_taken: bool = False
+    fate: Fate = field(default_factory=lambda: Fate(is_ours=True))
+
+    def leave(self) -> None:
+        """It is being offered from now on."""
+        self.node.fate = self.fate
+        self.leaving.set()
 
     def decide(self, *, is_taken: bool) -> None:
-        self.is_taken = is_taken
+        self.fate.is_ours = not is_taken
         self.leaving.set()
-        self.decided.set()
+        self.fate.known.set()
 
 
 class Departure:
@@ -71,9 +75,11 @@ class Departure:
         nodes: Collection[ListenerNode],
         learned: Learned,
         report: Callable[[int, int], Awaitable[None]],
+        report_stranded: Callable[[int], Awaitable[None]],
     ) -> None:
         """`nodes`: listeners whose sessions are to move, also as they change. `learned` is said first.
-        `report(moved, left)` is called when everybody who was there then has been looked at.
+        `report(moved, left)` is called when everybody who was there then has been looked at, and
+        `report_stranded(left)` after that, where the channel ends while sessions are left.
         """
         self.moved = 0
         self.looked = trio.Event()
@@ -82,6 +88,7 @@ class Departure:
         self._nodes = nodes
         self._learned = learned
         self._report = report
+        self._report_stranded = report_stranded
         self._is_over = False
         """The channel has ended, or is of no use any more."""
         self._is_finished = False
@@ -115,17 +122,26 @@ class Departure:
         offering = _Offering(node, _parcel(node, content), descriptors)
         self._queue.append(offering)
         self._something.set()
+        if await self._is_offered(offering):
+            with trio.CancelScope(shield=True):
+                await offering.fate.known.wait()
+        return not offering.fate.is_ours
+
+    async def _is_offered(self, offering: _Offering) -> bool:
+        """Wait until it is, or will not be; False where it has waited too long, and is out of the queue."""
         try:
             with trio.move_on_after(LONGEST_QUEUE):
                 await offering.leaving.wait()
+        except trio.Cancelled:
+            # One that was offered after it had been cancelled, but before it ran, may be served by the successor. If it
+            # is not, its next wait is cancelled.
+            if not offering.leaving.is_set():
+                raise
         finally:
             if not offering.leaving.is_set():
                 self._queue.remove(offering)
                 self._again.set()
-        if offering.leaving.is_set():
-            with trio.CancelScope(shield=True):
-                await offering.decided.wait()
-        return offering.is_taken
+        return offering.leaving.is_set()
 
     def _can_offer(self, descriptors: int) -> bool:
         """Whether there is room, and an answer to be had soon: whoever could wait for it is better served here."""
@@ -157,14 +173,22 @@ class Departure:
             while not self._is_over:
                 await self._again.wait()
                 await self._try_again()
+            await self._tell_stranded()
             nursery.cancel_scope.cancel(reason="the successor's channel has ended")
 
     async def _tell(self) -> None:
         if self._is_finished:
             return
-        left = sum(len(node.sessions) for node in self._nodes)
+        left = self._left()
         log.info("%d sessions have moved to the next worker, %d are left for now", self.moved, left)
         await self._report(self.moved, left)
+
+    async def _tell_stranded(self) -> None:
+        if not self._is_finished and (left := self._left()):
+            await self._report_stranded(left)
+
+    def _left(self) -> int:
+        return sum(len(node.sessions) for node in self._nodes)
 
     async def _try_again(self) -> None:
         """In a while, for those for whom there was no room."""
@@ -227,7 +251,7 @@ class Departure:
                 self._again.set()
                 offering.decide(is_taken=False)
                 break
-            offering.leaving.set()
+            offering.leave()
             batch.append(offering)
         return batch
 

@@ -23,11 +23,12 @@ class Waiter(Protocol):
 class Drain:
     """Latch with the scopes of those who only wait, oldest first."""
 
-    __slots__ = ("_idle", "started")
+    __slots__ = ("_idle", "_released", "started")
 
     def __init__(self) -> None:
         self.started = False
         self._idle: dict[Waiter, int] = {}
+        self._released: set[Waiter] = set()
 
     def enter_idle(self, scope: Waiter) -> None:
         """Have `scope` cancelled when the drain starts, or now if it has started. Pair with `leave_idle`."""
@@ -35,8 +36,13 @@ class Drain:
             scope.cancel(reason="draining")
         self._idle[scope] = next(_turns)
 
-    def leave_idle(self, scope: Waiter) -> None:
+    def leave_idle(self, scope: Waiter) -> bool:
+        """Whether it was cancelled to get its descriptors back, so that it is to end whatever else it could do."""
         self._idle.pop(scope, None)
+        if scope in self._released:
+            self._released.remove(scope)
+            return True
+        return False
 
     def start(self) -> None:
         self.started = True
@@ -57,6 +63,11 @@ class Drain:
         if self._idle.pop(scope, None) is not None:
             scope.cancel(reason=reason)
 
+    def release(self, scope: Waiter) -> None:
+        """Cancel `scope`, which only waits, to get its descriptors back."""
+        self._released.add(scope)
+        self.wake(scope, "descriptors are needed")
+
 
 def release_idle(drains: Iterable[Drain], count: int) -> int:
     """Wake the `count` that have waited longest in any of `drains`, to get their descriptors back. Returns how many
@@ -65,6 +76,5 @@ def release_idle(drains: Iterable[Drain], count: int) -> int:
     waiting = [(turn, scope, drain) for drain in drains for turn, scope in drain.oldest(count)]
     chosen = heapq.nsmallest(count, waiting, key=lambda entry: entry[0])
     for _, scope, drain in chosen:
-        drain.leave_idle(scope)
-        scope.cancel(reason="descriptors are needed")
+        drain.release(scope)
     return len(chosen)

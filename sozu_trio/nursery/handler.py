@@ -42,7 +42,7 @@ class Handler(Protocol):
     def learned(self) -> Learned:
         """What is known of backends, for the worker that comes next."""
 
-    def learn(self, learned: Learned) -> None:
+    async def learn(self, learned: Learned) -> None:
         """Know what the worker before did."""
 
     async def look(self, what: str, query: Mapping[str, Any]) -> Any:

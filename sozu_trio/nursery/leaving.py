@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import HandedOver
+from sozu_trio.control.messages import HandedOver, Stranded
 from sozu_trio.control.moves import ANSWERS, Learned
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.departure import Departure
@@ -52,7 +52,9 @@ class Leaving:
         if self._departure is not None:
             self._departure.finish()
         self._at = math.inf if grace is None else trio.current_time() + max(grace, SHORTEST)
-        departure = self._departure = Departure(Channel(sock, ANSWERS), self._nodes, self._learned(), self._report)
+        channel = Channel(sock, ANSWERS)
+        departure = Departure(channel, self._nodes, self._learned(), self._report, self._report_stranded)
+        self._departure = departure
         for node in self._nodes:
             node.leave(departure, self._at)
         return departure
@@ -61,6 +63,10 @@ class Leaving:
         # A main that is gone meanwhile is followed by one that asks.
         with contextlib.suppress(OSError):
             await self._link.send(HandedOver(moved=moved, left=left))
+
+    async def _report_stranded(self, left: int) -> None:
+        with contextlib.suppress(OSError):
+            await self._link.send(Stranded(left=left))
 
     def stop(self) -> None:
         """It is an ordinary stop after all: nobody moves any more."""

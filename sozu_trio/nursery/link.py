@@ -17,6 +17,7 @@ class Link:
     """Between `lose` and `take` there is no main; after `give_up` there will be none."""
 
     def __init__(self, channel: Channel[Ask]) -> None:
+        channel.keep_spare()
         self.channel = channel
         """The one to receive from; after `lose` it is closed."""
         self._lost = False
@@ -60,6 +61,7 @@ class Link:
 
     def take(self, channel: Channel[Ask]) -> None:
         """There is another main."""
+        channel.keep_spare()
         self.channel = channel
         self._lost = False
         self._settled.set()

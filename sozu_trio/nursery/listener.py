@@ -39,6 +39,15 @@ COMPLAIN_EVERY = 1.0
 
 
 @dataclass(slots=True, eq=False)
+class Fate:
+    """Of a session on its way from one worker to the next, as one of the two sees it."""
+
+    is_ours: bool
+    """It is served here, or belongs here at least as long as nothing is known: to the worker that has offered it."""
+    known: trio.Event = field(default_factory=trio.Event)
+
+
+@dataclass(slots=True, eq=False)
 class SessionNode:
     """One client connection in the tree."""
 
@@ -58,6 +67,8 @@ class SessionNode:
     """A successor has refused it."""
     is_bound: bool = False
     """It can never move: what it needs is known to OpenSSL alone."""
+    fate: Fate | None = None
+    """Of its last way to another worker, or from one."""
 
     @property
     def client(self) -> Address:
@@ -201,7 +212,7 @@ class Door:
         except BaseException:
             # Nothing but cancellation passes the guard, alone or in groups.
             self._node.cut += 1
-            if self._node.is_left:
+            if self._node.is_left and not self._node.drain.started:
                 log.warning("session %s (%s of %s) was cut: it could not move", node.name, node.kind, node.client)
             raise
         finally:

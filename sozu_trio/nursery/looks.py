@@ -89,7 +89,9 @@ def drains_by_listener(listeners: Iterable[ListenerNode], cut: Mapping[str, int]
 
 
 async def list_sessions(listeners: Iterable[ListenerNode], query: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Those that were there when asked and still are. Raises ChannelError for a query that is none."""
+    """Those that were there when asked and still are. One on its way to the next worker is told of by the one that it
+    comes from. Raises ChannelError for a query that is none.
+    """
     limit = query.get("limit")
     if query.keys() - {"limit"} or not (limit is None or (type(limit) is int and limit >= 0)):
         raise ChannelError(f"sessions are asked for by limit only, a count: {dict(query)}")
@@ -99,7 +101,7 @@ async def list_sessions(listeners: Iterable[ListenerNode], query: Mapping[str, A
     for number, node in enumerate(nodes[:limit]):
         if number % SLICE == SLICE - 1:
             await trio.lowlevel.checkpoint()
-        if node.name in node.listener.sessions:
+        if node.name in node.listener.sessions and (node.fate is None or node.fate.is_ours):
             listed.append(_session(node))
     return listed
 

@@ -7,7 +7,6 @@ settings it began with. The State it is told anew.
 import contextlib
 import logging
 import math
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
@@ -15,6 +14,7 @@ import trio
 
 from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import ASKS, PROTOCOL, Adopt, Adopted, Ask, Holding, Reply
+from sozu_trio.control.spare import SpareDescriptor
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.state import ListenerKey
 
@@ -48,7 +48,7 @@ class Door:
         sock.setblocking(False)
         self._sock = trio.socket.from_stdlib_socket(sock)
         self._listening = sock
-        self._spare = _spare()
+        self._spare = SpareDescriptor()
         """Clients take every descriptor there is, and a worker that cannot answer is killed."""
 
     async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
@@ -84,28 +84,16 @@ class Door:
         raise trio.ClosedResourceError
 
     def _accept_instead_of_the_spare(self) -> socket.socket | None:
-        if self._spare is None:
-            self._spare = _spare()
-        if self._spare is None:
+        if not self._spare.renew():
             return None
-        os.close(self._spare)
-        self._spare = None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._spare.given_up():
             return self._listening.accept()[0]
         return None
 
     def close(self) -> None:
         """Nobody is to come any more."""
         self._sock.close()
-        if self._spare is not None:
-            os.close(self._spare)
-            self._spare = None
-
-
-def _spare() -> int | None:
-    with contextlib.suppress(OSError):
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    return None
+        self._spare.close()
 
 
 async def await_main(next_main: Callable[[], Awaitable[Channel[Ask]]], patience: float) -> Channel[Ask] | None:

@@ -76,10 +76,11 @@ class SpawnProcess:
 async def _stay(worker_id: int, process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:
     try:
         task_status.started(Spawned(process.pid, partial(where, process.send_signal, place)))
-        if code := await process.wait():
-            log.error("worker %d (pid %d) has ended with %s", worker_id, process.pid, ended_with(code))
+        await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
+        if process.returncode:
+            log.error("worker %d (pid %d) has ended with %s", worker_id, process.pid, ended_with(process.returncode))

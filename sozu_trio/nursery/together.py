@@ -57,11 +57,13 @@ class Together:
             raise WorkerRefused("; ".join(map(str, refusals.values())))
 
     async def follow(self, target: Target) -> list[Following]:
-        """Have every worker follow; returns how that went for those that are still there.
+        """Have every worker follow that can; returns how that went for those that are still there.
 
-        Whoever has died meanwhile is replaced; the next one begins with this generation, and on the same sockets.
+        Whoever has died meanwhile is replaced; the next one begins with this generation, and on the same sockets. One
+        that has begun meanwhile is not ready yet, and brought in step later.
         """
-        followings = [Following(worker, target, self._wanted_of(worker)) for worker in self._crew.living]
+        ready = [worker for worker in self._crew.living if target.generation in (worker.generation, worker.prepared)]
+        followings = [Following(worker, target, self._wanted_of(worker)) for worker in ready]
         async with trio.open_nursery() as nursery:
             for following in followings:
                 nursery.start_soon(following.run)

@@ -73,6 +73,7 @@ async def prepare(worker: WorkerHandle, target: Target) -> None:
     """Have the worker make the Table of `target`. Raises WorkerRefused; it goes on as before then."""
     attempt = await _amend(worker, target)
     await worker.ask_in_time(partial(Prepare, attempt=attempt, generation=target.generation))
+    worker.prepared = target.generation
 
 
 async def _amend(worker: WorkerHandle, target: Target) -> int:
@@ -96,6 +97,7 @@ async def _tell(worker: WorkerHandle, base: int | None, delta: Delta) -> int:
 
 async def forget(worker: WorkerHandle) -> None:
     """Have the worker drop what it has prepared, if it is there at all."""
+    worker.prepared = None
     if worker.answering:
         await worker.ask(Forget)
 
@@ -134,7 +136,7 @@ class Following:
         worker, generation = self.worker, self._target.generation
         if worker.generation != generation:
             done = await self._ask(partial(Commit, generation=generation))
-            worker.generation = generation if done else None
+            worker.generation, worker.prepared = generation if done else None, None
         return worker.generation == generation
 
     async def _listen(self) -> None:

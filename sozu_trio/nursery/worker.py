@@ -25,6 +25,7 @@ import trio
 
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
+from sozu_trio.control.codec import warm
 from sozu_trio.control.messages import (
     Adopt,
     Adopted,
@@ -48,13 +49,14 @@ from sozu_trio.control.messages import (
     TakeOver,
     Unlisten,
 )
-from sozu_trio.control.moves import OFFERS
+from sozu_trio.control.moves import KINDS, OFFERS
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.arrival import Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
 from sozu_trio.nursery.handler import Handler, OwnProcess
+from sozu_trio.nursery.killing import kill_session
 from sozu_trio.nursery.leaving import Leaving, taken_over
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listening import Listening
@@ -84,6 +86,7 @@ async def serve_worker(
     close_all(descriptors)
     if not isinstance(begin, Begin):
         raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
+    warm(KINDS)
     handler = make_handler(begin.program, begin.worker_id)
     if process is not None:
         process.begin(begin.program)
@@ -212,6 +215,7 @@ class Worker:
         except DescriptorsLost as loss:
             # No reason to lose every session as well. Main waits in vain only where the serial was lost too.
             log.error("%s", loss)
+            self._relieve()
             if isinstance(loss.message, Ask):
                 await self._link.send(Reply(serial=loss.message.serial, failure=str(loss)))
             return True
@@ -267,7 +271,7 @@ class Worker:
             case Look():
                 return await self._look(message.what, message.query)
             case Kill():
-                return self._kill(message.session)
+                return await kill_session(self._listening.nodes, message.session)
             case HandOver():
                 self._hand_over(message.grace, descriptors, branches)
             case TakeOver():
@@ -297,14 +301,6 @@ class Worker:
             case "sessions":
                 return await list_sessions(self._listening.nodes, query)
         return await self._handler.look(what, query)
-
-    def _kill(self, session: str) -> bool:
-        """Cut the session of that name; whether there was one."""
-        for listener in self._listening.nodes:
-            if node := listener.sessions.get(session):
-                node.scope.cancel(reason="killed by the operator")
-                return True
-        return False
 
     def _hand_over(self, grace: float | None, descriptors: list[int], branches: Branches) -> None:
         """Leave what there is to a successor; it stays reachable for the next main, for it may drain for long."""

@@ -12,7 +12,19 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import trio
 
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
-from sozu_trio.control.messages import Ask, Counted, HandedOver, Happened, Lines, Logged, Look, Reply, Report, Stopped
+from sozu_trio.control.messages import (
+    Ask,
+    Counted,
+    HandedOver,
+    Happened,
+    Lines,
+    Logged,
+    Look,
+    Reply,
+    Report,
+    Stopped,
+    Stranded,
+)
 from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.cuts import Removed
 from sozu_trio.routing.state import ListenerKey
@@ -101,6 +113,8 @@ class WorkerHandle:
         self.stopped: Stopped | None = None
         self.generation: int | None = None
         """The one it serves by, as far as it has confirmed that; None = to be told everything anew."""
+        self.prepared: int | None = None
+        """The generation it has made ready and is not told to serve by yet, if there is one."""
         self.listening: set[ListenerKey] = set()
         """Where it accepts, as far as it has confirmed that."""
         self.uncut: dict[Removed, float] = {}
@@ -113,8 +127,6 @@ class WorkerHandle:
         """A successor of the same id serves in its place."""
         self.successor: WorkerHandle | None = None
         """Whom it was told to hand over to."""
-        self.stranded = False
-        """What it has could not all go over to its successor."""
         self.told_at = -math.inf
         """When it was told last, by Trio's clock."""
         self.leaves_at = math.inf
@@ -123,6 +135,10 @@ class WorkerHandle:
         """What it said when it had looked once at all that it could hand over."""
         self.has_looked = trio.Event()
         """It has said that, or is gone."""
+        self.stranded = False
+        """Its channel to the successor has ended, and it has sessions left."""
+        self.on_stranded: Callable[[], None] = lambda: None
+        """Called then."""
         self.over = False
         """It has said its last, or is gone."""
         self.answering = True
@@ -236,6 +252,9 @@ class WorkerHandle:
             case HandedOver():
                 self.handed_over = report
                 self.has_looked.set()
+            case Stranded():
+                self.stranded = True
+                self.on_stranded()
             case Stopped():
                 self.stopped = report
 

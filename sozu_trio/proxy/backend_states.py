@@ -16,7 +16,7 @@ from sozu_trio.proxy.backends import Availability, BackendState, ClusterState, S
 from sozu_trio.proxy.swaps import Swaps
 from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer, make_balancer
-from sozu_trio.routing.slices import Sliced
+from sozu_trio.routing.slices import Sliced, batches
 from sozu_trio.routing.table import ClusterEntry
 
 BackendKey = tuple[str, str, Address]
@@ -208,12 +208,19 @@ class BackendStates:
                     seconds=max(0.0, state.back_off.until - now),
                 )
 
-    def learn(self, failing: Iterable[Failing], now: float) -> None:
-        """Leave those alone that are here, too, as the worker before did; nobody is told of them again."""
+    def learn(self, failing: Iterable[Failing], now: float) -> Iterator[None]:
+        """Leave those alone that are here, too, as the worker before did; nobody is told of them again. In slices."""
+        by_cluster: dict[str, list[Failing]] = {}
         for each in failing:
-            state = self.configured((each.cluster_id, each.backend_id, each.address))
-            if state is not None and state.back_off.failures < each.failures:
-                state.back_off.failures, state.back_off.until = each.failures, now + each.seconds
+            by_cluster.setdefault(each.cluster_id, []).append(each)
+        for cluster_id, those in by_cluster.items():
+            states = {key_of(state.backend): state for state in self.find(cluster_id) or ()}
+            for batch in batches(those):
+                for each in batch:
+                    state = states.get((cluster_id, each.backend_id, each.address))
+                    if state is not None and state.back_off.failures < each.failures:
+                        state.back_off.failures, state.back_off.until = each.failures, now + each.seconds
+                yield
 
     def describe(self, cluster_id: str | None, now: float) -> Iterator[dict[str, Any]]:
         """Every backend of a cluster, of all of them for None, for an operator; JSON. `retry_in`: seconds."""

@@ -88,9 +88,10 @@ class ProxyHandler:
         """What is known of backends, for the worker that comes next."""
         return Learned(failing=tuple(self.proxy.backends.failing(trio.current_time())))
 
-    def learn(self, learned: Learned) -> None:
+    async def learn(self, learned: Learned) -> None:
         """Know what the worker before did."""
-        self.proxy.backends.learn(learned.failing, trio.current_time())
+        for _ in self.proxy.backends.learn(learned.failing, trio.current_time()):
+            await trio.lowlevel.checkpoint()
 
     async def look(self, what: str, query: Mapping[str, Any]) -> Any:
         """`backends` {cluster?} or `route` {address, host, path, method}, as `Proxy` tells them, or who is left at

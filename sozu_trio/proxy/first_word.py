@@ -20,6 +20,7 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
     """
     drain = node.listener.drain
     deadline = node.started + limit
+    released = False
     while True:
         if node.listener.departure is not None and await depart(node, lambda: None):
             stream.leave()
@@ -29,8 +30,8 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
             try:
                 return await _is_speaking(stream)
             finally:
-                drain.leave_idle(scope)
-        if node.listener.departure is None or trio.current_time() >= deadline:
+                released = drain.leave_idle(scope)
+        if released or node.listener.departure is None or trio.current_time() >= deadline:
             break
     with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
         return await _is_speaking(stream)

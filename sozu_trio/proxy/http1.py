@@ -71,6 +71,8 @@ class HttpConnection:
         self.patience = proxy.wheel.patience()
         """For every wait of this connection; who is waited for, and for how long, changes."""
         self.gone = False
+        self._is_released = False
+        """It was woken from its last wait because descriptors are needed."""
         self._drain = node.listener.drain
         self._connected = node.started
         self._buffer = early
@@ -153,7 +155,7 @@ class HttpConnection:
         # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
         if expired or self.gone:
             return False
-        if self.node.listener.departure is not None:
+        if self.node.listener.departure is not None and not self._is_released:
             return True
         return bool(self._buffer) or not self.stream.is_quiet() or (self.draining and self._is_new())
 
@@ -208,7 +210,7 @@ class HttpConnection:
             try:
                 self._buffer = await stream.receive_later(READ_SIZE)
             finally:
-                self._drain.leave_idle(patience)
+                self._is_released = self._drain.leave_idle(patience)
             if not self._buffer:
                 return None
         self._began = trio.current_time()

@@ -1,5 +1,6 @@
 """Sessions that began in the worker before, by what is configured here and now."""
 
+import logging
 import socket
 from functools import partial
 from typing import TypeGuard
@@ -11,7 +12,9 @@ from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.session import serve_session
 from sozu_trio.proxy.stream import Stream
-from sozu_trio.proxy.tunnels import go_on_relaying
+from sozu_trio.proxy.tunnels import go_on_relaying, record_of_json
+
+log = logging.getLogger(__name__)
 
 
 def resumption(proxy: Proxy, parcel: Parcel) -> Resume | None:
@@ -28,7 +31,14 @@ def resumption(proxy: Proxy, parcel: Parcel) -> Resume | None:
         return None
     # One that was removed there only serves what it has left, and is cut when its time is over; here nobody would.
     state = proxy.backends.configured((tunnelled.cluster_id, tunnelled.backend_id, tunnelled.backend))
-    return None if state is None else partial(go_on_relaying, proxy, state, tunnelled)
+    if state is None:
+        return None
+    try:
+        return partial(go_on_relaying, proxy, state, tunnelled, record_of_json(tunnelled.record))
+    except ValueError as error:
+        # Of another version of this program.
+        log.warning("session %s stays where it is: %s", parcel.name, error)
+        return None
 
 
 def _is_plain_http(listener: Listener) -> TypeGuard[HttpListener]:

@@ -97,13 +97,19 @@ def _tunnelled(state: BackendState, tunnel: Tunnel, about: About) -> Tunnelled:
 
 
 async def go_on_relaying(
-    proxy: "Proxy", state: BackendState, parcel: Tunnelled, node: SessionNode, sock: socket.socket | None
+    proxy: "Proxy",
+    state: BackendState,
+    parcel: Tunnelled,
+    record: AccessRecord,
+    node: SessionNode,
+    sock: socket.socket | None,
 ) -> None:
-    """Serve what came from the worker before to its end, or until it moves on. `sock` is that to the backend."""
+    """Serve what came from the worker before to its end, or until it moves on. `record` is that of `parcel`,
+    `sock` that to the backend.
+    """
     assert sock is not None
     client, backend = Stream(node.sock, 0), Stream(sock, 0)
     client.bytes_in, client.bytes_out = parcel.bytes_in, parcel.bytes_out
-    record = record_of_json(parcel.record)
     tunnel = Tunnel(
         client,
         backend,
@@ -184,5 +190,7 @@ def record_as_json(record: AccessRecord) -> dict[str, Any]:
 
 
 def record_of_json(members: Mapping[str, Any]) -> AccessRecord:
-    """The record of which `record_as_json` was told."""
+    """The record of which `record_as_json` was told. Raises ValueError where that has other members than ours."""
+    if members.keys() != set(RECORD):
+        raise ValueError(f"a record with other members: {sorted(members.keys() ^ set(RECORD))}")
     return AccessRecord(**{**members, **{name: members[name].encode("latin-1") for name in AS_BYTES}})

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
@@ -19,6 +20,7 @@ from sozu_trio.control.messages import ASKS, Amend, Ask, Commit, Lines, Listen, 
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, declare
+from tests.nursery.parts import every_descriptor_taken
 
 pytestmark = pytest.mark.virtual_time
 
@@ -274,6 +276,36 @@ async def test_what_was_said_is_known_though_no_descriptor_was_free_for_the_rest
             await raw.channel.receive()
     raw.send(b'i{"Commit":{"serial":2,"generation":3}}')
     assert await raw.channel.receive() == (COMMIT, [])
+
+
+async def test_with_a_spare_one_descriptor_comes_in_where_none_is_free(raw: Raw) -> None:
+    raw.channel.keep_spare()
+    with open("/dev/null") as file, every_descriptor_taken():  # noqa: ASYNC230 - it never blocks
+        for _ in range(2):
+            raw.send(b'i{"Commit":{"serial":2,"generation":3}}', [file.fileno()])
+        received = await raw.channel.receive()
+        assert received is not None
+        # Its place is taken now.
+        with pytest.raises(DescriptorsLost):
+            await raw.channel.receive()
+        os.close(received[1][0])
+        raw.send(b'i{"Commit":{"serial":2,"generation":3}}', [file.fileno()])
+        received = await raw.channel.receive()
+        assert received is not None
+        os.close(received[1][0])
+
+
+async def test_who_waits_with_a_spare_hears_of_the_end(raw: Raw) -> None:
+    raw.channel.keep_spare()
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await raw.channel.receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        raw.channel.close()
 
 
 async def test_more_descriptors_than_expected_are_refused(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:

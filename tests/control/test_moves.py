@@ -5,8 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.control import codec
 from sozu_trio.control.codec import decode, encode
-from sozu_trio.control.moves import ANSWERS, OFFERS, Failing, KeptAlive, Learned, Offered, Parcel, Taken, Tunnelled, Way
+from sozu_trio.control.moves import (
+    ANSWERS,
+    KINDS,
+    OFFERS,
+    Failing,
+    KeptAlive,
+    Learned,
+    Offered,
+    Parcel,
+    Taken,
+    Tunnelled,
+    Way,
+)
 from sozu_trio.errors import ChannelError
 
 HERE = Address("::1", 443)
@@ -59,3 +72,44 @@ def test_bytes_that_are_no_base_64_are_refused() -> None:
     spoilt = encode(Offered(parcels=(kept(b"abc"),))).replace(b"YWJj", b"YW!j")
     with pytest.raises(ChannelError):
         decode(spoilt, OFFERS)
+
+
+def test_what_tunnels_hold_travels_as_it_is() -> None:
+    up, down = bytes(range(256)) * 100, b"\n\x00{" * 1000
+    document = encode(Offered(parcels=(NEW, tunnelled(up, b""), kept(b"abc"), tunnelled(b"", down))))
+    assert document.endswith(up + down)
+    assert len(document) < len(up) + len(down) + 2000
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b" 3 2\n", b" 3 1\n"),
+        (b" 3 2\n", b" 3\n"),
+        (b" 3 2\n", b" 3 1 1\n"),
+        (b" 3 2\n", b" 7 -2\n"),
+        (b" 3 2\n", b" 3 x\n"),
+        (b'{"Offered":{"parcels":', b'{"Learned":{"failing":'),
+    ],
+)
+def test_what_is_held_must_be_what_was_said_to_be(part: bytes, other: bytes) -> None:
+    whole = encode(Offered(parcels=(tunnelled(b"abc", b"de"),)))
+    assert whole.count(part) == 1
+    with pytest.raises(ChannelError):
+        decode(whole.replace(part, other), OFFERS)
+    with pytest.raises(ChannelError):
+        decode(whole[:-1], OFFERS)
+
+
+def test_nothing_is_generated_where_all_was_warmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("it should have been made before")
+
+    monkeypatch.setattr(codec, "converter", codec._make_converter())
+    codec.warm(KINDS)
+    monkeypatch.setattr("cattrs.converters.make_dict_structure_fn", fail)
+    monkeypatch.setattr("cattrs.converters.make_dict_unstructure_fn", fail)
+    failing = Failing(cluster_id="api", backend_id="b0", address=HERE, failures=3, seconds=1.5)
+    for offer in (Learned(failing=(failing,)), Offered(parcels=(NEW, kept(b"abc"), tunnelled(b"abc", b"")))):
+        assert type(decode(encode(offer), OFFERS)) is type(offer)
+    assert decode(encode(Taken(taken=(0,), refused=(), room=9)), ANSWERS).room == 9

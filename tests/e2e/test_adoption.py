@@ -182,13 +182,13 @@ def test_an_adopted_one_that_is_killed_is_replaced(tmp_path: Path, page: Nginx) 
 
 
 def test_one_that_is_stuck_is_not_adopted(tmp_path: Path, page: Nginx) -> None:
-    with lives(tmp_path, page.port, before="worker_timeout = 1") as main:
+    with lives(tmp_path, page.port, before="worker_timeout = 3") as main:
         victim = workers(main.start())[0]
         main.kill()
         os.kill(victim["pid"], signal.SIGSTOP)
         proxy = main.start()
         assert serves(proxy, victim)
-        assert f"(pid {victim['pid']}) does not answer within 1 s: it is killed" in proxy.output()
+        assert f"(pid {victim['pid']}) does not answer within 3 s: it is killed" in proxy.output()
         assert main.page() == b"page"
         assert len(doors(main.folder)) == 2
 

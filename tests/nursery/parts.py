@@ -1,5 +1,6 @@
 """Sockets and a handler for tests of who lives and who dies."""
 
+import contextlib
 import itertools
 import os
 import resource
@@ -91,6 +92,24 @@ def no_descriptor_free() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@contextmanager
+def every_descriptor_taken() -> Iterator[None]:
+    """As where clients have taken all there were: whoever gives one up can have one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open(os.devnull, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 10, hard))
+    taken = [probe]
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
 def send_large(sock: socket.socket, message: object) -> None:
     """As Channel does, but with no checkpoint at which the other end might take it at once."""
     document = encode(message)
@@ -154,7 +173,7 @@ class FakeHandler:
     def learned(self) -> Learned:
         return Learned(failing=())
 
-    def learn(self, learned: Learned) -> None:
+    async def learn(self, learned: Learned) -> None:
         self.learned_of.append(learned)
 
     def _admit(self, parcel: Parcel) -> Resume | None:

@@ -100,6 +100,27 @@ async def test_a_session_is_killed_wherever_it_is() -> None:
             assert await kill_session_of(crew.living, session) is False
 
 
+async def test_a_session_that_moves_while_workers_are_asked_is_killed_in_the_end() -> None:
+    """The first is asked before it has it, the second when it has it no more."""
+    workers = Workers()
+    async with running(workers) as crew:
+        with socket.create_server(("127.0.0.1", 0)) as sock, connected(sock):
+            late = trio.Event()
+            workers.channels[1].delayed = {Kill: late}
+            async with trio.open_nursery() as nursery:
+
+                async def kill() -> None:
+                    assert await kill_session_of(crew.living, "session-1") is True
+
+                nursery.start_soon(kill)
+                await wait_all_tasks_blocked()
+                assert len(workers.channels[0].heard_of(Kill)) == 1
+                await crew.living[0].ask(partial(Listen, transport="tcp", address=ADDRESS), [sock])
+                await wait_all_tasks_blocked()
+                assert workers.handlers[0].names == ["session-1"]
+                late.set()
+
+
 async def test_what_workers_have_counted_adds_up_and_outlives_them() -> None:
     workers = Workers()
     async with running(workers) as crew:

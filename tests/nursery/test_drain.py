@@ -104,6 +104,18 @@ async def test_nobody_is_released_twice() -> None:
     assert release_idle([drain], 0) == 0
 
 
+async def test_whoever_is_released_knows_so_and_nobody_else_does() -> None:
+    drain = Drain()
+    scopes = [trio.CancelScope() for _ in range(3)]
+    for scope in scopes:
+        drain.enter_idle(scope)
+    release_idle([drain], 1)
+    drain.wake(scopes[1], "something else")
+    assert [drain.leave_idle(scope) for scope in scopes] == [True, False, False]
+    drain.enter_idle(scopes[0])
+    assert not drain.leave_idle(scopes[0])
+
+
 async def test_one_that_only_waits_is_woken_once() -> None:
     drain, first, second = Drain(), trio.CancelScope(), trio.CancelScope()
     drain.enter_idle(first)

@@ -12,7 +12,19 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import TcpListener
 from sozu_trio.config.program import Program
-from sozu_trio.control.messages import Ask, Begin, Commit, GiveBack, HandOver, Lend, Listen, Prepare, Stop, TakeOver
+from sozu_trio.control.messages import (
+    Ask,
+    Begin,
+    Commit,
+    GiveBack,
+    HandOver,
+    Lend,
+    Listen,
+    Prepare,
+    Stop,
+    Stranded,
+    TakeOver,
+)
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery import succession
 from sozu_trio.nursery.succession import TRIAL, Succeeded
@@ -210,9 +222,7 @@ async def test_one_that_is_stranded_hands_over_again() -> None:
     async with running(workers, address, count=1) as supervisor:
         clients = await come(address, busy=True)
         await upgrade(supervisor)
-        (leaving,) = supervisor._crew.leaving
-        leaving.stranded = True
-        supervisor._settle()
+        await workers.channels[0].send(Stranded(left=50))
         await trio.sleep(2 * HEALING_PERIOD)
         assert len(workers.channels[0].heard_of(HandOver)) == 2
         close(clients)

@@ -157,19 +157,20 @@ async def test_what_the_file_declared_is_no_business_of_workers() -> None:
         assert [len(amend.delta) for amend in workers.channel.heard_of(Amend)] == [0, 1, 0]
 
 
-async def test_one_that_begins_while_another_is_brought_in_step_loses_nobody_who_waits_for_it() -> None:
+@pytest.mark.parametrize("kind", [Prepare, Listen])
+async def test_one_that_begins_while_another_is_brought_in_step_loses_nobody_who_waits_for_it(kind: type[Ask]) -> None:
     address = free_address()
     workers = Workers()
     async with running(workers, TcpListener(address=address), count=2):
-        workers.delayed[Listen] = trio.Event()
+        workers.delayed[kind] = trio.Event()
         for worker_id in (0, 1, 1):
             workers.kill(max(number for number, each in enumerate(workers.ids) if each == worker_id))
             await wait_all_tasks_blocked()
         clients = [connect(address) for _ in range(50)]
-        # By now the second one has begun too, and the first one waits for its socket.
+        # By now the second one has begun too, and the first one is not ready, or waits for its socket.
         await trio.sleep(1)
         assert workers.ids.count(1) == 3
-        workers.delayed.pop(Listen).set()
+        workers.delayed.pop(kind).set()
         await trio.sleep(1)
         assert sum(len(handler.names) for handler in workers.handlers) == 50
         for client in clients:

@@ -35,6 +35,7 @@ from sozu_trio.control.messages import (
     Stopped,
     Unlisten,
 )
+from sozu_trio.control.moves import KINDS
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.delta import NOTHING, Delta, diff
@@ -137,6 +138,14 @@ async def started(program: Program = Program()) -> AsyncIterator[Main]:  # noqa:
         assert await main.ask(Begin(serial=1, worker_id=3, program=program)) is None
         yield main
     ours.close()
+
+
+async def test_what_moves_sessions_is_made_before_anybody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    warmed: list[type] = []
+    monkeypatch.setattr("sozu_trio.nursery.worker.warm", warmed.extend)
+    async with started() as main:
+        assert warmed == list(KINDS)
+        main.channel.close()
 
 
 async def test_the_first_message_makes_the_handler() -> None:

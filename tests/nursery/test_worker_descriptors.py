@@ -56,20 +56,23 @@ async def test_descriptors_that_run_out_make_the_idle_leave_oldest_first_over_al
     ]
 
 
-async def test_a_message_that_finds_no_descriptor_free_costs_no_session(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_message_that_finds_no_descriptor_free_costs_only_the_idle(caplog: pytest.LogCaptureFixture) -> None:
     large = Delta(clusters=(Cluster(cluster_id="x" * INLINE_SIZE, protocol="http"),))
     async with started() as main:
         with listening() as first, listening() as second:
             await main.listen(first)
-            with connected(first) as clients:
+            with connected(first, 2) as clients:
+                clients[0].send(b"busy")
                 await wait_all_tasks_blocked()
                 send_large(main.sock, Amend(serial=4, attempt=1, base=None, delta=large))
                 with no_descriptor_free():
                     # Nobody answers what nobody could read.
                     failure = await main.listen(second, Address("127.0.0.1", 1))
                 assert failure == "Listen was cut short: no descriptor free for what came with it"
-                assert not is_closed(clients[0])
+                await wait_all_tasks_blocked()
+                assert [is_closed(client) for client in clients] == [False, True]
                 assert await main.listen(second, Address("127.0.0.1", 1)) is None
+                main.handler.release.set()
                 main.channel.close()
                 await wait_all_tasks_blocked()
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

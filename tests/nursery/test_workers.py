@@ -28,6 +28,7 @@ from sozu_trio.control.messages import (
     Report,
     Stop,
     Stopped,
+    Stranded,
 )
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
@@ -95,6 +96,15 @@ async def test_who_is_answered_goes_on() -> None:
             await channel.send(Reply(serial=await next_serial(channel)))
         await channel.send(Stopped(cut=4))
     assert worker.stopped == Stopped(cut=4)
+
+
+async def test_one_whose_channel_to_its_successor_has_ended_says_so() -> None:
+    async with handle() as (worker, channel):
+        assert not worker.stranded
+        await channel.send(Stranded(left=3))
+        await wait_all_tasks_blocked()
+        assert worker.stranded
+        await channel.send(Stopped(cut=3))
 
 
 async def test_each_gets_the_answer_to_its_own_question() -> None:

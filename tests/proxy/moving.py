@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from sozu_trio.control.messages import (
     Reply,
     Stop,
     Stopped,
+    Stranded,
     TakeOver,
     Unlisten,
 )
@@ -82,9 +83,12 @@ class Moving:
         self.channel = Channel(sock, REPORTS)
         self.lines: list[str] = []
         self.handed_over: list[HandedOver] = []
+        self.stranded: list[Stranded] = []
         self.stopped: Stopped | None = None
         self.nodes: set[ListenerNode] = set()
         """Listeners that have had sessions."""
+        self.admit: Callable[[Parcel], Resume | None] | None = None
+        """Set once it has begun; what it lets in again."""
         self.over = trio.Event()
         self.scope = trio.CancelScope()
         self._worker = worker
@@ -110,8 +114,11 @@ class Moving:
             self.nodes.add(node.listener)
             await doors.serve(node)
 
+        self.admit = doors.admit
+
         def admit(parcel: Parcel) -> Resume | None:
-            resume = doors.admit(parcel)
+            assert self.admit is not None
+            resume = self.admit(parcel)
             return None if resume is None else partial(self._resume, resume)
 
         handler.doors = dataclasses.replace(doors, serve=serve, admit=admit)
@@ -139,6 +146,8 @@ class Moving:
                     self.lines += report.lines.split("\n")
                 case HandedOver():
                     self.handed_over.append(report)
+                case Stranded():
+                    self.stranded.append(report)
                 case Stopped():
                     self.stopped = report
             self._heard.set()

@@ -11,7 +11,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing, LoadMetric
 from sozu_trio.proxy import backend_states
 from sozu_trio.proxy.backend_states import SWEPT, BackendStates
-from sozu_trio.proxy.backends import BackendState, Connection
+from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
 from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.slices import finish
@@ -402,7 +402,30 @@ def test_what_is_known_of_failures_is_learned_and_told_nobody(world: World) -> N
     assert [(each.backend_id, each.failures, each.seconds) for each in failing] == [("one", 7, 10.0), ("two", 2, 0.0)]
     successor = World()
     successor.swap(backend("one"), backend("two", address=Address("127.0.0.1", 3)))
-    successor.states.learn(failing, 500.0)
+    for _ in successor.states.learn(failing, 500.0):
+        pass
     assert (successor.state("one").back_off.failures, successor.state("one").back_off.until) == (7, 510.0)
     assert successor.state("two").back_off.failures == 0
     assert not successor.told
+
+
+def test_a_cluster_is_looked_through_once_for_all_that_fail_in_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.swap(*(backend(f"b{number}") for number in range(1200)))
+    for state in world.states.find("api") or ():
+        state.back_off.failures, state.back_off.until = 3, 110.0
+    failing = list(world.states.failing(100.0))
+    successor = World()
+    successor.swap(*(backend(f"b{number}") for number in range(1200)))
+    found: list[str] = []
+    find = successor.states.find
+
+    def count(cluster_id: str) -> ClusterState | None:
+        found.append(cluster_id)
+        return find(cluster_id)
+
+    monkeypatch.setattr(successor.states, "find", count)
+    assert len(list(successor.states.learn(failing, 500.0))) == 3
+    assert found == ["api"]
+    assert {state.back_off.until for state in find("api") or ()} == {510.0}

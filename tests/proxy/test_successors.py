@@ -4,21 +4,24 @@ import errno
 import os
 import resource
 import socket
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.control.channel import Channel, close_all
-from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, TakeOver
-from sozu_trio.control.moves import KeptAlive, Learned, Offer, Offered, Taken
-from sozu_trio.nursery import arrival
-from sozu_trio.nursery.departure import BATCH
-from sozu_trio.nursery.listener import Door, SessionNode
+from sozu_trio.control.messages import Cut, HandOver, Kill, Stop, Stranded, TakeOver
+from sozu_trio.control.moves import OFFERS, KeptAlive, Learned, Offer, Offered, Parcel, Taken
+from sozu_trio.nursery import arrival, killing
+from sozu_trio.nursery.departure import BATCH, PAUSE, Departure, _Offering
+from sozu_trio.nursery.listener import Door, Resume, SessionNode
+from sozu_trio.proxy.tunnels import record_as_json
+from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend
-from tests.nursery.parts import tcp_pair
-from tests.proxy.moving import ROOM, Succession, Successor, open_succession, without_backends
+from tests.nursery.parts import every_descriptor_taken, tcp_pair
+from tests.proxy.moving import ROOM, Moving, Succession, Successor, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.test_tunnels import SWITCH, open_tunnel
 
@@ -98,6 +101,8 @@ async def test_one_that_dies_before_it_took_them_loses_nothing(after: str, start
         successor.die()
         said = await old.moves()
         assert (said.moved, said.left) == (0, 4)
+        await trio.sleep(PAUSE + 0.1)
+        assert old.stranded == [Stranded(left=4)]
         if after in ("offer", "first batch"):
             assert await clients[2].receive_exactly(4) == b"wait"
         await all_go_on(clients)
@@ -124,6 +129,7 @@ async def test_one_that_dies_after_it_took_them_has_them(start_backend: StartBac
         await old.over.wait()
         assert old.stopped is not None
         assert old.stopped.cut == 0
+        assert not old.stranded
         # Nothing was said to the peers: their connections are as open as before.
         for client in clients:
             client.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -218,6 +224,39 @@ async def test_a_hard_stop_waits_for_the_fate_of_those_in_transit(answer: str, s
     assert len([line for line in succession.lines if "/chat" in line]) == int(answer == "died")
 
 
+@pytest.mark.parametrize("answer", ["taken", "died"])
+async def test_whoever_is_cut_just_before_it_is_offered_waits_for_its_fate(
+    answer: str, start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So soon before that its task has not run since."""
+    next_batch = Departure._next_batch
+
+    def cut_first(self: Departure) -> list[_Offering]:
+        for offering in self._queue:
+            offering.node.scope.cancel(reason="killed by the operator")
+        return next_batch(self)
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        clients = await one_of_each(succession)
+        monkeypatch.setattr(Departure, "_next_batch", cut_first)
+        successor = Successor(await succession.hand_over(old))
+        assert len((await successor.offered()).parcels) == 4
+        await trio.sleep(100)
+        assert len(await old.sessions()) == 4
+        if answer == "taken":
+            await successor.channel.send(Taken(taken=(0, 1, 2, 3), refused=(), room=500))
+            await old.over.wait()
+            for client in clients:
+                with pytest.raises(BlockingIOError):
+                    os.read(client.stream.socket.fileno(), 1)
+        successor.die()
+        await old.over.wait()
+        for client in clients[2:]:
+            assert await is_reset(client) == (answer == "died")
+    assert len([line for line in succession.lines if "/chat" in line]) == int(answer == "died")
+
+
 async def test_a_soft_stop_lets_the_idle_leave_and_nobody_moves_any_more(start_backend: StartBackend) -> None:
     async with open_succession(await start_backend(serve)) as succession:
         old = succession.workers[0]
@@ -235,6 +274,7 @@ async def test_a_soft_stop_lets_the_idle_leave_and_nobody_moves_any_more(start_b
         await old.over.wait()
         assert old.stopped is not None
         assert old.stopped.cut == 2
+        assert not old.stranded
         successor.die()
 
 
@@ -292,6 +332,91 @@ async def test_a_cut_of_its_backend_waits_for_the_fate_of_one_in_transit(
             assert await is_reset(tunnel) == (answer == "died")
         await old.over.wait()
     assert len(succession.lines) == (2 if answer == "died" else 0)
+
+
+@pytest.mark.parametrize("answer", ["taken", "died", "late"])
+async def test_whoever_is_killed_in_transit_is_killed_where_it_ends_up(
+    answer: str, start_backend: StartBackend
+) -> None:
+    killed: list[bool | str] = []
+
+    async def kill(old: Moving, name: str) -> None:
+        try:
+            killed.append(await old.ask(Kill, session=name))
+        except AssertionError as failure:
+            killed.append(str(failure))
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnel = await open_tunnel(succession, "tcp")
+        await wait_all_tasks_blocked()
+        successor = Successor(await succession.hand_over(old))
+        (parcel,) = (await successor.offered()).parcels
+        succession.nursery.start_soon(kill, old, parcel.name)
+        await wait_all_tasks_blocked()
+        assert not killed
+        if answer == "late":
+            await trio.sleep(killing.PATIENCE + 0.1)
+            (failure,) = killed
+            assert f"{parcel.name} is on its way from one worker to the next: try again" in str(failure)
+        if answer == "taken":
+            await successor.channel.send(Taken(taken=(0,), refused=(), room=500))
+            await old.over.wait()
+            with pytest.raises(BlockingIOError):
+                os.read(tunnel.stream.socket.fileno(), 1)
+            assert killed == [False]
+        successor.die()
+        if answer == "died":
+            assert await is_reset(tunnel)
+            assert killed == [True]
+        if answer == "late":
+            await tunnel.send(b"more")
+            assert await tunnel.receive_exactly(4) == b"more"
+
+
+async def test_whoever_arrives_is_listed_by_one_worker_only(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, go = Channel[Offer].send, trio.Event()
+
+    async def send_later(self: Channel[Offer], message: object, descriptors: list[int] = []) -> None:  # noqa: B006
+        if isinstance(message, Taken) and message.taken:
+            await go.wait()
+        await send(self, message, descriptors)
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnel = await open_tunnel(succession, "tcp")
+        await wait_all_tasks_blocked()
+        new = await succession.start()
+        (name,) = await old.sessions()
+        monkeypatch.setattr(Channel, "send", send_later)
+        succession.nursery.start_soon(succession.move, old, new)
+        await wait_all_tasks_blocked()
+        assert (await old.sessions(), await new.sessions()) == ([name], [])
+        go.set()
+        await old.over.wait()
+        assert await new.sessions() == [name]
+        assert await new.ask(Kill, session=name) is True
+        assert await is_reset(tunnel)
+
+
+@pytest.mark.parametrize("ends", ["time", "stop"])
+async def test_only_whoever_time_has_run_out_for_is_said_to_have_been_unable_to_move(
+    ends: str, start_backend: StartBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        tunnel = await open_tunnel(succession, "tcp")
+        await wait_all_tasks_blocked()
+        Successor(await succession.hand_over(old, grace=10)).die()
+        if ends == "stop":
+            await old.ask(Stop, grace=0)
+        await old.over.wait()
+        assert await is_reset(tunnel)
+        assert old.stopped is not None
+        assert old.stopped.cut == 1
+    assert ("was cut: it could not move" in caplog.text) == (ends == "time")
 
 
 async def test_left_without_a_successor_idle_ones_are_served_until_the_deadline(start_backend: StartBackend) -> None:
@@ -355,6 +480,130 @@ async def test_descriptors_that_are_lost_are_no_sessions_that_are(
         assert not lose
         assert len(await new.sessions()) == 4
         await all_go_on(clients)
+
+
+async def test_one_that_cannot_even_count_its_descriptors_has_no_room_for_now(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir = os.listdir
+    free = [False]
+
+    def fail_at_first(path: str) -> list[str]:
+        if path == arrival.OPEN and not free[0]:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail_at_first)
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        _, said = await succession.succeed()
+        assert (said.moved, said.left) == (0, 4)
+        await trio.sleep(5)
+        await all_go_on(clients)
+        free[0] = True
+        await succession.workers[0].over.wait()
+        assert not succession.workers[0].stranded
+        await all_go_on(clients)
+
+
+async def test_an_error_of_ours_in_the_middle_of_a_batch_leaves_all_where_they_are(
+    start_backend: StartBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    admitted: list[Parcel] = []
+
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        new = await succession.start()
+        resumption = new.admit
+        assert resumption is not None
+
+        def admit(parcel: Parcel) -> Resume | None:
+            admitted.append(parcel)
+            if len(admitted) == 3:
+                raise RuntimeError("no idea")
+            return resumption(parcel)
+
+        new.admit = admit
+        said = await succession.move(succession.workers[0], new)
+        assert (said.moved, said.left) == (0, 4)
+        await wait_all_tasks_blocked()
+        assert len(admitted) == 3
+        assert await new.sessions() == []
+        await all_go_on(clients)
+        assert succession.workers[0].stranded == [Stranded(left=4)]
+    assert "an error of ours; the worker before keeps the sessions it has" in caplog.text
+
+
+async def test_a_tunnel_whose_record_has_other_members_stays_where_it_is(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell(record: AccessRecord) -> dict[str, Any]:
+        return {**record_as_json(record), "mood": "good"}
+
+    monkeypatch.setattr("sozu_trio.proxy.tunnels.record_as_json", tell)
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        new, said = await succession.succeed()
+        assert (said.moved, said.left) == (2, 2)
+        assert len(await new.sessions()) == 2
+        await all_go_on(clients)
+    assert "stays where it is: a record with other members: ['mood']" in caplog.text
+
+
+async def test_one_without_a_free_descriptor_hands_over(start_backend: StartBackend) -> None:
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        await one_of_each(succession)
+        first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with second, every_descriptor_taken():
+            await old.ask(HandOver, second.fileno(), grace=60)
+        successor = Successor(Channel(first, OFFERS))
+        assert len((await successor.offered()).parcels) == 4
+        await successor.channel.send(Taken(taken=(0, 1, 2, 3), refused=(), room=500))
+        await old.over.wait()
+        successor.die()
+
+
+@pytest.mark.parametrize("listener", ["", "expect_proxy = true"])
+async def test_the_idle_for_whom_there_is_no_room_leave_where_descriptors_are_needed(
+    listener: str, start_backend: StartBackend
+) -> None:
+    async with open_succession(await start_backend(serve), http_listener=listener) as succession:
+        old = succession.workers[0]
+        clients = [await succession.client() for _ in range(2)]
+        if not listener:
+            await served(clients[0])
+        await wait_all_tasks_blocked()
+        successor = Successor(await succession.hand_over(old))
+        await successor.hear()
+        await successor.channel.send(Taken(taken=(), refused=(), room=0))
+        assert (await old.moves()).left == 2
+        await wait_all_tasks_blocked()
+        begun = trio.current_time()
+        assert old.proxy.relieve() >= 2
+        for client in clients:
+            assert await client.receive_all() == b""
+        assert trio.current_time() == pytest.approx(begun, abs=0.5)
+        await old.over.wait()
+        assert old.stopped is not None
+        assert old.stopped.cut == 0
+        successor.die()
+
+
+async def test_an_end_of_the_channel_for_want_of_something_is_complained_of(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(self: arrival.Arrival) -> bool:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(arrival.Arrival, "_answer_next", fail)
+    async with open_succession(await start_backend(serve)) as succession:
+        clients = await one_of_each(succession)
+        _, said = await succession.succeed()
+        assert (said.moved, said.left) == (0, 4)
+        await all_go_on(clients)
+        assert succession.workers[0].stranded == [Stranded(left=4)]
+    assert "it keeps the sessions it has: [Errno 12] Cannot allocate memory" in caplog.text
 
 
 async def test_an_answer_that_makes_no_sense_is_taken_for_yes(

@@ -50,11 +50,6 @@ async def test_workers_in_turn(tmp_path: Path) -> None:
     ]
 
 
-async def test_main(tmp_path: Path) -> None:
-    await upgrader(tmp_path, "main").upgrade()
-    assert calls(tmp_path) == ["--socket S --json upgrade --main-only"]
-
-
 async def test_it_fails(tmp_path: Path) -> None:
     failing = upgrader(tmp_path, "everything", "sys.exit('the successor died')")
     with pytest.raises(UpgradeFailed, match="ctl upgrade: exit code 1: the successor died"):
