@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.processes import free_port
 from tests.e2e.clients import PATIENCE, connect, curl, get, receive_all, run_curl
 from tests.e2e.control import ctl_json
-from tests.e2e.parts import Nginx, Proxy, StartProxy
+from tests.e2e.parts import Nginx, Proxy, StartProxy, require
 from tests.e2e.secure import Authority, connect_tls, https_proxy, open_secure_websocket, s_client
 from tests.e2e.servers import serving
 from tests.e2e.websocket import serve_echo
@@ -242,3 +243,21 @@ def test_many_clients_at_once(proxy: Proxy, authority: Authority) -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert failures == []
+
+
+def test_the_page_about_it_shows_what_works(nginx: Nginx, start_proxy: StartProxy, tmp_path: Path) -> None:
+    nginx.files.joinpath("index.html").write_bytes(HELLO)
+    page = (Path(__file__).parents[2] / "docs" / "https.md").read_text()
+    ports = {"8080": str(free_port()), "8443": str(free_port()), "9001": str(nginx.port)}
+    (config,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (openssl,) = re.findall(r"^    (openssl .*)", page, re.MULTILINE)
+    (fetch,) = re.findall(r"^    curl (.*)", page, re.MULTILINE)
+    for old, new in ports.items():
+        config, fetch = config.replace(old, new), fetch.replace(old, new)
+    subprocess.run([require("openssl"), *openssl.split()[1:]], cwd=tmp_path, check=True, capture_output=True)
+    files = {name: f'"{tmp_path / name}"' for name in ("site.pem", "site.key")}
+    for name, path in files.items():
+        config = config.replace(f'"{name}"', path)
+    start_proxy(config)
+    options = [str(tmp_path / word) if word == "site.pem" else word for word in fetch.split()]
+    assert run_curl(*options) == HELLO
