@@ -62,6 +62,7 @@ GLOBAL: Mapping[str, Rule] = {
 LISTENER: Mapping[str, Rule] = {
     "protocol": _LISTENERS,
     "disable_http11": _HTTP2,
+    "client_auth": Refused("certificates of clients"),
     "cipher_suites": "has no effect, as in Sōzu; cipher_list has",
     "answers": _ANSWERS,
     **dict.fromkeys(schema.LISTENER_ANSWERS, _ANSWERS),
@@ -83,6 +84,7 @@ CLUSTER: Mapping[str, Rule] = {
     "retry_after": "has no effect without max_connections_per_ip",
     "health_check": _HEALTH,
     "udp": _UDP,
+    "tls": Refused("TLS to backends"),
 }
 
 FRONTEND: Mapping[str, Rule] = {
