@@ -42,6 +42,7 @@ from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.events import Event, Events
+from sozu_trio.main.expiring import watch_expiry
 from sozu_trio.main.handoff import Succession
 from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.launch import Launch
@@ -190,6 +191,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
             parts = _parts(start, supervisor, journal, events, logs, replacement)
             nursery.start_soon(parts.journal.serve_compaction, name="journal")
             nursery.start_soon(obey, signals, parts, logs.reopen, name="signals")
+            nursery.start_soon(watch_expiry, lambda: parts.transactions.state, events, name="expiry")
             if inherits_children():
                 await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:

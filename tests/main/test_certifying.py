@@ -236,3 +236,13 @@ async def test_a_certificate_of_sozus(main: AskedMain) -> None:
     answer = await main.ask("state load", content=content)
     assert (answer["objects"], answer["skipped"]) == (2, [])
     assert ("sozu.example", "socket", False) in await listed(main, address="127.0.0.1:8444")
+
+
+async def test_metrics_say_when_the_next_one_expires(main: AskedMain) -> None:
+    documents = (await main.ask("certificate list"))["certificates"]
+    metrics = await main.ask("metrics get", names=["tls.cert."])
+    (soonest,) = metrics["main"].values()
+    assert min(each["days_left"] for each in documents) == (soonest - time.time()) // 86400
+    for each in documents:
+        await main.answer("certificate remove", {"address": HTTPS, "fingerprint": each["fingerprint"]})
+    assert (await main.ask("metrics get", names=["tls.cert."]))["main"] == {}
