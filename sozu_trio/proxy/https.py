@@ -38,6 +38,9 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     if not await hears_first_word(plain, limit, node):
         return
     node.is_bound = True
+    # It may have changed while the client had nothing to say.
+    now = proxy.table.listeners.get(node.listener.key)
+    listener = now if isinstance(now, HttpsListener) else listener
     deadline = node.started + limit
     header = None
     if listener.expect_proxy:
@@ -45,7 +48,6 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
         if header is None:
             return
     client, destination = who_and_where(node, header)
-    # It may have changed while the client had nothing to say.
     node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
     stream = TlsStream(sock, listener.timeouts.front)
     try:

@@ -18,11 +18,13 @@ class TlsListeners:
         self._contexts: dict[Address, ServerContexts] = {}
 
     def contexts(self, listener: HttpsListener, table: Table) -> ServerContexts:
-        """Those of a listener of `table`, the one in force."""
+        """Those of a listener of `table`, the one in force; of one that is not there any more, nothing is kept."""
         found = self._contexts.get(listener.address)
         if found is None:
-            resolver = table.certificates.get(listener.address, NO_CERTIFICATES)
-            found = self._contexts[listener.address] = ServerContexts(listener.tls, resolver)
+            resolver = table.certificates.get(listener.address)
+            found = ServerContexts(listener.tls, resolver or NO_CERTIFICATES)
+            if resolver is not None:
+                self._contexts[listener.address] = found
         return found
 
     def follow(self, table: Table) -> None:

@@ -17,7 +17,7 @@ import contextlib
 import errno
 import socket
 import ssl
-from typing import cast
+from typing import Final, cast
 
 import trio
 
@@ -28,6 +28,9 @@ from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
 from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.tls.contexts import ServerSocket
 from sozu_trio.tls.failures import handshake_failed, reason_of
+
+LARGEST_RECORD: Final = 16384
+"""Bytes that one read gives at most (RFC 8446 §5.1), whatever room is made for them."""
 
 
 class Truncated(ConnectionResetError):
@@ -230,7 +233,7 @@ class TlsStream(Stream):
         if self._ended:
             return b""
         try:
-            data = self._tls.recv(size)
+            data = self._tls.recv(min(size, LARGEST_RECORD))
         except ssl.SSLZeroReturnError:
             data = b""
         except ssl.SSLWantReadError:

@@ -1,6 +1,7 @@
 """A client of an https listener, from its first byte to its last."""
 
 import contextlib
+import dataclasses
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from sozu_trio.config.listeners import HttpsListener
+from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
@@ -349,3 +352,16 @@ async def test_versions_are_the_listener_s(house: House) -> None:
         await house.client(context=context)
     assert any("no version of TLS in common" in line for line in house.sessions)
     assert (await (await house.client()).get()).status == 200
+
+
+async def test_what_changes_before_the_first_word_holds_for_it(house: House) -> None:
+    await house.start()
+    sock = connect_raw(house.address)
+    await trio.sleep(1)
+    state = house.proxy.supervisor.state
+    ((key, listener),) = state.listeners.items()
+    assert isinstance(listener, HttpsListener)
+    only = dataclasses.replace(listener, tls=TlsSettings(versions=("TLS_V12",)))
+    await house.proxy.supervisor.change(dataclasses.replace(state, listeners={key: only}), 2)
+    house.clients.append(await open_client(house.address, sock=sock))
+    assert tls_of(house.clients[0]).facts().version == "TLSv1.2"

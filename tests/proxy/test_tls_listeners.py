@@ -59,3 +59,9 @@ def test_a_listener_that_is_gone_or_speaks_no_tls_any_more_is_forgotten() -> Non
         listeners.follow(table(after))
         listeners.follow(before)
         assert listeners.contexts(LISTENER, before) is not made
+
+
+def test_of_a_listener_that_was_removed_before_its_first_client_spoke_nothing_is_kept() -> None:
+    listeners = TlsListeners()
+    late = listeners.contexts(LISTENER, table(None))
+    assert listeners.contexts(LISTENER, table(LISTENER, FIRST)) is not late

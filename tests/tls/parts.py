@@ -59,7 +59,7 @@ class Issued:
         """Without the root, as it is sent."""
         return self.pem + b"".join(each.pem for each in self.issuers[:-1])
 
-    def read(self, now: float = NOW) -> Certificate:
+    def read(self, now: float | None = NOW) -> Certificate:
         return read_certificate(self.chain_pem, self.key_pem, now)
 
 
