@@ -474,3 +474,56 @@ async def test_out_of_descriptors_the_peer_sees_a_cut_and_no_end(
         with pytest.raises(Truncated):
             await client.receive(100)
         assert await server.receive(100) == b"hello"
+
+
+async def test_reads_and_writes_that_never_wait(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        with pytest.raises(BlockingIOError):
+            server.receive_now(100)
+        assert client.send_now(memoryview(b"hello")) == 5
+        await server.wait_readable()
+        assert server.receive_now(2) + server.receive_now(100) == b"hello"
+        client.shutdown()
+        await server.wait_readable()
+        assert server.receive_now(100) == b""
+        with pytest.raises(ConnectionResetError):
+            client.send_now(memoryview(b"more"))
+
+
+async def test_a_write_that_could_not_go_on_is_repeated_or_nothing_is_sent_any_more(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        data = memoryview(MEGABYTE * 16)
+        with contextlib.suppress(BlockingIOError):
+            while data:
+                data = data[server.send_now(data) :]
+        assert data
+        with pytest.raises(ConnectionResetError, match="nothing more can be sent"):
+            await server.send(b"other")
+        received = bytearray()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive_all, client, received)
+            while data:
+                try:
+                    data = data[server.send_now(data) :]
+                except BlockingIOError:
+                    await server.wait_writable()
+            server.shutdown()
+        assert received == MEGABYTE * 16
+
+
+async def test_to_finish_is_to_wait_until_there_is_room_for_it(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        size, done, got = fill(server), False, bytearray()
+
+        async def finish() -> None:
+            nonlocal done
+            await server.finish()
+            done = True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finish)
+            await wait_all_tasks_blocked()
+            assert not done
+            await receive_all(client, got)
+        assert done
+        assert len(got) == size
