@@ -101,10 +101,15 @@ def connect_tls(port: int, context: ssl.SSLContext, name: str | None = "localhos
 def open_secure_websocket(port: int, context: ssl.SSLContext, target: str = "/") -> Iterator[WebSocket]:
     """A client, connected and upgraded within TLS, while the body runs."""
     with connect_tls(port, context) as sock:
-        client = WebSocket(sock, ConnectionType.CLIENT)
-        client.send(Request(host="localhost", target=target))
-        assert isinstance(client.handshake(), AcceptConnection)
-        yield client
+        yield begin_websocket(sock, target)
+
+
+def begin_websocket(sock: ssl.SSLSocket, target: str = "/") -> WebSocket:
+    """A client, upgraded, on a connection to localhost."""
+    client = WebSocket(sock, ConnectionType.CLIENT)
+    client.send(Request(host="localhost", target=target))
+    assert isinstance(client.handshake(), AcceptConnection)
+    return client
 
 
 def s_client(port: int, *options: str, given: bytes = b"") -> str:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from tests.e2e.clients import PATIENCE, get, read_wrk, receive_all, receive_until, start_wrk
 from tests.e2e.control import Control, ctl_json, socket_of
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until
-from tests.e2e.secure import Authority, Coming, coming, connect_tls, https_proxy, open_secure_websocket
+from tests.e2e.secure import Authority, Coming, begin_websocket, coming, connect_tls, https_proxy, open_secure_websocket
 from tests.e2e.servers import SlowAnswer, serving
 from tests.e2e.websocket import serve_echo
 
@@ -55,7 +55,8 @@ def test_a_certificate_is_replaced_fifty_times_a_second(proxy: Proxy, authority:
     (found,) = ctl_json(proxy, "certificate", "list")["certificates"]
     before = found["fingerprint"]
     made = [authority.issue("localhost", "127.0.0.1") for _ in range(replacements(full_drill))]
-    loading = start_wrk(f"https://127.0.0.1:{proxy.port}/page", connections=8, seconds=5)
+    seconds = int(len(made) * PACE) + 3
+    loading = start_wrk(f"https://127.0.0.1:{proxy.port}/page", connections=8, seconds=seconds)
     with (
         contextlib.closing(Control(socket_of(proxy))) as control,
         coming(proxy.port, authority.context, get("/page"), clients=2) as clients,
@@ -75,7 +76,7 @@ def test_a_certificate_is_replaced_fifty_times_a_second(proxy: Proxy, authority:
         grown = growth()
     assert clients.failures == []
     assert clients.closes == 0
-    assert read_wrk(loading, 5).errors == []
+    assert read_wrk(loading, seconds).errors == []
     assert grown < 64 << 20
     (found,) = ctl_json(proxy, "certificate", "list")["certificates"]
     assert found["fingerprint"] == before
@@ -138,3 +139,22 @@ backends = [{{ address = "127.0.0.1:{echo}" }}]
             assert tunnel.receive() is None
             assert tunnel.ended()
         wait_until(lambda: ctl_json(proxy, "status")["leaving"] == [])
+
+
+def test_what_is_cut_does_not_end_with_a_close_notify(start_proxy: StartProxy, authority: Authority) -> None:
+    files = authority.write("default", "localhost")
+    with serving(serve_echo) as echo:
+        proxy = start_proxy(https_proxy(echo, files.lines))
+        for cut in ("session", "backend"):
+            with connect_tls(proxy.port, authority.context) as sock:
+                tunnel = begin_websocket(sock)
+                tunnel.send_message("hello")
+                assert tunnel.receive() == "hello"
+                if cut == "session":
+                    (session,) = ctl_json(proxy, "session", "list")["sessions"]
+                    ctl_json(proxy, "session", "kill", session["id"])
+                else:
+                    (backend,) = ctl_json(proxy, "backend", "list")["backends"]
+                    ctl_json(proxy, "backend", "remove", "--id", "web", "--backend-id", backend["backend_id"], "--now")
+                with pytest.raises(OSError, match=r"reset|EOF"):
+                    sock.recv(1)
