@@ -14,6 +14,7 @@ from sozu_trio.control.codec import converter
 from sozu_trio.control.conversation import Handover
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.guard_script import GUARD, script_for
+from sozu_trio.main.held_signals import SIGNALS, raise_again
 from sozu_trio.main.launch import Launch
 from sozu_trio.nursery.estate import Estate
 from sozu_trio.nursery.title import Title
@@ -22,8 +23,6 @@ FORMAT: Final = 1
 """Of the record; another one with each change that earlier code would not understand."""
 LIMIT: Final = 30.0
 """Seconds new code gets until it has taken over."""
-SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
-"""They wait for the new image: nobody would be there to take them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +47,8 @@ class Handoff:
     started: float
     """When main was started, and since when nobody listens at the control socket: seconds of CLOCK_MONOTONIC."""
     away_since: float
+    signals: list[int]
+    """That came meanwhile, and are to be obeyed by who takes over."""
 
     @property
     def descriptors(self) -> list[int]:
@@ -101,6 +102,7 @@ class Succession:
             os.set_inheritable(descriptor, False)
         Title().show("\0".join(left.launch.title))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        raise_again(left.signals)
 
     def explain(self, error: BaseException) -> None:
         """Say why this image does not take over, for the one that goes on instead."""
@@ -122,7 +124,7 @@ def _there(*descriptors: int | None) -> list[int]:
 def execute(handoff: Handoff, executable: str, new_code: int, code: int | None, environment: dict[str, str]) -> OSError:
     """Have `executable` run `new_code` in place of this program, and `code`, this program's own, if that fails.
 
-    Returns only if that fails; all is as before then.
+    Signals are blocked. Returns only if that fails; all is as before then.
     """
     record, script = os.memfd_create("sozu_trio handoff", 0), os.memfd_create("sozu_trio guard", 0)
     launch = handoff.launch
@@ -143,7 +145,6 @@ def execute(handoff: Handoff, executable: str, new_code: int, code: int | None, 
     _write(record, json.dumps(document))
     _write(script, script_for(record))
     left = [*handoff.descriptors, *_there(new_code, code)]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         for descriptor in left:
             os.set_inheritable(descriptor, True)
@@ -151,7 +152,6 @@ def execute(handoff: Handoff, executable: str, new_code: int, code: int | None, 
     except OSError as error:
         return error
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for descriptor in left:
             os.set_inheritable(descriptor, False)
         os.close(record)

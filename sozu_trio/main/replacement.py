@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final, Never, Protocol
 
 import trio
-import trio.lowlevel
 
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.control.conversation import Handover
@@ -18,6 +17,7 @@ from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.protocol import Id
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.handoff import Handoff, execute
+from sozu_trio.main.held_signals import HeldSignals
 from sozu_trio.main.launch import Launch
 from sozu_trio.nursery.kept_code import KeptCode
 
@@ -59,6 +59,7 @@ class Replacement:
         self.control: Pauses
         """Set once there is one."""
         self.under_way = False
+        self.signals = HeldSignals()
         self._heirlooms = heirlooms
         self._flush = flush
         self._environment = environment
@@ -81,8 +82,7 @@ class Replacement:
             log.info("main executes %s in its place", executable)
             with trio.move_on_after(GOODBYE):
                 await self._flush()
-            # Signals that came meanwhile have been obeyed once everybody had a turn.
-            await trio.lowlevel.checkpoint()
+            await self.signals.leave_to_kernel()
             record = handoff(self._heirlooms.held, client, away_since)
             error = execute(record, executable, code, self.code.descriptor, {**os.environ, **self._environment})
         finally:

@@ -29,6 +29,8 @@ async def obey(signals: AsyncIterator[int], parts: Parts, reopen_logs: Callable[
     stopping = False
     async with trio.open_nursery() as working:
         async for number in signals:
+            if parts.replacement is not None and parts.replacement.signals.keep(number):
+                continue
             name = signal.Signals(number).name
             match number:
                 case signal.SIGUSR1:

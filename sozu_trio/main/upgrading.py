@@ -73,7 +73,7 @@ async def _replace(
         parts.events.tell(Event(kind="MAIN_UPGRADE", details=f"{__version__} to {ready.version}"))
         parts.events.end("main is replaced: ask again")
         try:
-            with parts.service_manager.reloading():
+            with replacement.signals.keeping(), parts.service_manager.reloading():
                 parts.service_manager.alive()
                 await replacement.execute(executable, ready.code, asked, handoff)
         finally:
@@ -99,6 +99,7 @@ def _handoff(
         program_before=converter.unstructure(parts.config.program),
         started=parts.started,
         away_since=away_since,
+        signals=parts.replacement.signals.numbers,
     )
 
 

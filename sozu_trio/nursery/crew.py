@@ -15,7 +15,7 @@ from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.asking import ask_all
-from sozu_trio.nursery.post import Found, Post, Spawn, Spawned
+from sozu_trio.nursery.post import Found, Post, Spawn, Spawned, why_not_begun
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a worker is started anew that died soon after its start; doubled each time."""
+STARTING = 10.0
+"""Seconds a worker gets at least for its first answer: a process has to start on a machine that may be busy."""
 HEALTHY_AFTER = 10.0
 """Seconds a worker lives before its death counts as the first one again: it is replaced at once."""
 
@@ -137,7 +139,7 @@ class Crew:
             if post.is_last:
                 return
             if post.worker is None:
-                raise OperatorError(f"worker {worker_id} {_why_not_begun(ended)}")
+                raise OperatorError(f"worker {worker_id} {why_not_begun(ended)}")
             if isinstance(ended, WorkerHandle) and not self._program.worker_automatic_restart:
                 self._leave(ended)
                 return
@@ -233,15 +235,20 @@ class Crew:
         """Have a worker begin and take what it says; whether it has said its last word."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._begin, worker, post, task_status)
-                if spawned.where is not None and worker.patience < math.inf:
-                    nursery.start_soon(self._watch, worker, spawned.where)
+                nursery.start_soon(self._attend, worker, spawned, post, task_status)
                 await worker.run()
                 nursery.cancel_scope.cancel(reason="it has said its last word")
         except* ChannelError as lost:
             post.failure = str(lost.exceptions[0])
             log.error("%s", post.failure)
         return worker.stopped is not None
+
+    async def _attend(
+        self, worker: WorkerHandle, spawned: Spawned, post: Post, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        await self._begin(worker, post, task_status)
+        if spawned.where is not None and worker.patience < math.inf:
+            await self._watch(worker, spawned.where)
 
     async def _watch(self, worker: WorkerHandle, where: Callable[[], Awaitable[str]]) -> None:
         """Raises ChannelError when it leaves a question unanswered for too long."""
@@ -255,7 +262,8 @@ class Crew:
     async def _begin(self, worker: WorkerHandle, post: Post, task_status: trio.TaskStatus[Any]) -> None:
         try:
             if post.found is None:
-                await worker.ask_in_time(partial(Begin, worker_id=worker.worker_id, program=self._program))
+                begin = partial(Begin, worker_id=worker.worker_id, program=self._program)
+                await worker.ask_in_time(begin, at_least=STARTING)
         except WorkerRefused as refused:
             raise ChannelError(str(refused)) from refused
         post.worker = worker
@@ -389,9 +397,3 @@ class Crew:
         refusals = await ask_all(stopping, lambda worker: worker.ask(partial(Stop, grace=grace)))
         for refused in refusals.values():
             raise refused
-
-
-def _why_not_begun(ended: WorkerHandle | OSError) -> str:
-    if isinstance(ended, OSError):
-        return f"cannot be started: {ended}"
-    return "has ended before it began: see its messages"

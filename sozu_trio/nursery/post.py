@@ -13,6 +13,13 @@ from sozu_trio.nursery.workers import WorkerHandle
 from sozu_trio.routing.state import ListenerKey
 
 
+def why_not_begun(ended: WorkerHandle | OSError) -> str:
+    """What has kept a worker from beginning, behind its name."""
+    if isinstance(ended, OSError):
+        return f"cannot be started: {ended}"
+    return "has ended before it began: see its messages"
+
+
 @dataclass(frozen=True, slots=True)
 class Spawned:
     """A worker that has been started."""

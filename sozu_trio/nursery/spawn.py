@@ -26,6 +26,9 @@ from sozu_trio.nursery.where import where
 
 log = logging.getLogger(__name__)
 
+ENDING: Final = 0.2
+"""Seconds one whose channel has ended gets to end by itself, so that it is known how."""
+
 _RUN: Final = """
 import os, sys
 os.set_inheritable({code}, False)
@@ -78,9 +81,10 @@ async def _stay(worker_id: int, process: trio.Process, place: int, task_status: 
         task_status.started(Spawned(process.pid, partial(where, process.send_signal, place)))
         await process.wait()
     finally:
+        with trio.move_on_after(ENDING, shield=True):
+            if code := await process.wait():
+                log.error("worker %d (pid %d) has ended with %s", worker_id, process.pid, ended_with(code))
         if process.returncode is None:
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
-        if process.returncode:
-            log.error("worker %d (pid %d) has ended with %s", worker_id, process.pid, ended_with(process.returncode))

@@ -187,13 +187,14 @@ class WorkerHandle:
             raise WorkerRefused(f"worker {self.worker_id}: {question.reply.failure}")
         return question.reply.content
 
-    async def ask_in_time(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
-        """As `ask`. Raises WorkerSilent when the answer takes too long."""
-        with trio.move_on_after(self.patience):
+    async def ask_in_time(self, make: MakeAsk, sockets: Iterable[socket.socket] = (), *, at_least: float = 0) -> Any:
+        """As `ask`. Raises WorkerSilent when the answer takes too long; it may take `at_least` so many seconds."""
+        patience = max(self.patience, at_least)
+        with trio.move_on_after(patience):
             return await self.ask(make, sockets)
         self.answering = False
         what = type(make(serial=0)).__name__
-        raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {self.patience:g} s")
+        raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {patience:g} s")
 
     async def _send(self, ask: Ask, sockets: Iterable[socket.socket]) -> None:
         with contextlib.ExitStack() as stack, contextlib.suppress(BrokenPipeError):

@@ -379,3 +379,51 @@ def test_new_code_that_fails_is_replaced_by_the_old(
     Copy(copy.folder).replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.3.0"')
     assert upgrade(proxy)["version"] == "0.3.0"
     assert not pids(proxy) & {pid for _, pid, _, _ in before}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "said"),
+    [
+        (
+            "worker_process.py",
+            "    for number in MAINS_BUSINESS:\n",
+            "    sys.exit(7)\n    for number in MAINS_BUSINESS:\n",
+            "the successor of worker 0 does not begin: worker 0 is gone",
+        ),
+        (
+            "worker_process.py",
+            "    for number in MAINS_BUSINESS:\n",
+            "    signal.pause()\n    for number in MAINS_BUSINESS:\n",
+            "the successor of worker 0 does not begin: worker 0: no answer to Begin within 2 s",
+        ),
+        (
+            "nursery/worker.py",
+            "            case Prepare():\n",
+            "            case Prepare():\n                import os\n                os._exit(9)\n",
+            "has died before it was ready: see the log",
+        ),
+    ],
+    ids=["does not start", "hangs", "dies before it is ready"],
+)
+def test_new_workers_that_fail_leave_the_old_ones_in_place(
+    module: str, old: str, new: str, said: str, page: Nginx, start_proxy: StartProxy, copy: Copy
+) -> None:
+    before = "worker_count = 2\nworker_timeout = 2"
+    copy.replace("nursery/crew.py", "STARTING = 10.0", "STARTING = 2.0")
+    proxy = start_proxy(http_proxy(free_port(), page.port, before=before), environment=copy.environment)
+    serving_before = who_serves(proxy)
+    copy.replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.2.0"')
+    copy.replace(module, old, new)
+    with fetching(proxy) as fetched:
+        refused = ctl(proxy, "upgrade")
+    assert set(fetched) == {b"page"}
+    assert refused.code == 1
+    assert "main: version 0.1.0 to 0.2.0" in refused.err
+    assert "but not every worker runs it" in refused.err
+    assert said in refused.err
+    assert who_serves(proxy) == serving_before
+    assert ctl_json(proxy, "status")["leaving"] == []
+    # Mended, it goes on from there.
+    copy.replace(module, new, old)
+    assert [each["before"] for each in upgrade(proxy)["workers"]] == [pid for _, pid, _, _ in serving_before]
+    assert fetch(proxy) == b"page"

@@ -17,7 +17,8 @@ from sozu_trio.control.permissions import Peer
 from sozu_trio.control.protocol import Id
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.actors import ourselves
-from sozu_trio.main.handoff import SIGNALS, Handoff, Succession, execute, succession
+from sozu_trio.main.handoff import Handoff, Succession, execute, succession
+from sozu_trio.main.held_signals import SIGNALS
 from sozu_trio.main.launch import Launch
 from sozu_trio.main.replacement import Asked, Replacement
 from sozu_trio.nursery.estate import Estate
@@ -45,6 +46,7 @@ def handoff(**changes: Any) -> Handoff:
         program_before=converter.unstructure(Program(worker_count=1)),
         started=1.5,
         away_since=2.5,
+        signals=[],
     )
     return replace(made, **changes)
 
