@@ -38,9 +38,11 @@ from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
+from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.events import Event, Events
+from sozu_trio.main.expiring import watch_expiry
 from sozu_trio.main.handoff import Succession
 from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.launch import Launch
@@ -122,7 +124,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(config)
+    declared = declared_by(config, read_certificate_files(config, None))
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())
@@ -189,6 +191,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
             parts = _parts(start, supervisor, journal, events, logs, replacement)
             nursery.start_soon(parts.journal.serve_compaction, name="journal")
             nursery.start_soon(obey, signals, parts, logs.reopen, name="signals")
+            nursery.start_soon(watch_expiry, lambda: parts.transactions.state, events, name="expiry")
             if inherits_children():
                 await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:

@@ -3,6 +3,7 @@
     SozuTrioError
      ├─ OperatorError            what was typed or written in a file is wrong: a clear line, exit code 1
      │   ├─ ConfigError          every problem of a configuration at once
+     │   ├─ BadCertificate       a certificate or its key that cannot be used
      │   ├─ ChangeRefused        every problem of a change, or of a batch of them; nothing was changed
      │   ├─ NotConfirmed         a change is in force, but not yet at every worker
      │   ├─ ControlError         nobody to talk to at the control socket
@@ -18,6 +19,7 @@
      │   ├─ BadResponse          blame: backend   502
      │   └─ BackendTimeout       blame: backend   504
      ├─ ProxyHeaderError         blame: client    a PROXY protocol header that is none
+     ├─ HandshakeFailed          blame: client    TLS did not come about
      └─ ChannelError             main and a worker do not understand each other
 
 Raise where you notice, with `from`. One place turns an exception into an answer (`proxy/exchange.py`), one place logs
@@ -79,6 +81,10 @@ class ConfigError(OperatorError):
         self.source = source
         self.problems = problems
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+class BadCertificate(OperatorError):
+    """A certificate or its key that cannot be used: why, and what would be right. Nothing of the key is in it."""
 
 
 class ChangeRefused(OperatorError):
@@ -198,6 +204,16 @@ class ProxyHeaderError(SozuTrioError):
     """The first bytes of a connection are no PROXY protocol header although one was promised."""
 
     blame: ClassVar[Blame] = "client"
+
+
+class HandshakeFailed(SozuTrioError):
+    """TLS did not come about on a connection; `kind`, a few words with underscores, is what counters call it."""
+
+    blame: ClassVar[Blame] = "client"
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 class ChannelError(SozuTrioError):

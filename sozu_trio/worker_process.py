@@ -26,6 +26,7 @@ from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.worker_log import WorkerLog
+from sozu_trio.tls.garbage_names import drop_lines_about_garbage_names
 
 MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 """A terminal, or whoever signals a whole group, means main; a worker that ended by itself would cut its sessions."""
@@ -40,6 +41,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    drop_lines_about_garbage_names()
     log = WorkerLog()
     for each in (descriptor, door, place):
         os.set_inheritable(each, False)

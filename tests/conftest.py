@@ -1,8 +1,9 @@
 """What tests of all packages share: virtual time without a word in each test, `pytestmark =
-pytest.mark.virtual_time`.
+pytest.mark.virtual_time`, and whether drills are in earnest.
 """
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("virtual_time") and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
+
+
+@pytest.fixture
+def full_drill() -> bool:
+    """Whether a drill should run in full, as scripts/drill asks, or in its short version with generous limits."""
+    return os.environ.get("SOZU_TRIO_DRILL") == "full"
 
 
 def run_in_virtual_time(

@@ -5,6 +5,7 @@ bound.
 from pathlib import Path
 
 from sozu_trio.config.load import Config, load_config
+from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.telemetry.logs import Logs
 from sozu_trio.telemetry.plural import count
 
@@ -12,6 +13,7 @@ from sozu_trio.telemetry.plural import count
 def checked_config(path: Path) -> Config:
     """The configuration in the file at `path`. Raises OperatorError with everything that is wrong with it."""
     config = load_config(path)
+    read_certificate_files(config, None)
     Logs(config.program)
     return config
 

@@ -66,6 +66,16 @@ LISTS = (
                 option("-d", "--domain", metavar="HOST", help="only those valid for it"),
             ),
         ),
+        options=(option("--address", metavar="IP:PORT", help="only those of this listener"),),
+    ),
+    Verb(
+        words="certificate query",
+        help="which certificate a client is shown, and why",
+        example="certificate query --domain api.example",
+        options=(
+            option("-d", "--domain", metavar="HOST", help="what it asks for (default: it names no host)"),
+            option("-a", "--address", metavar="IP:PORT", help="of this listener alone"),
+        ),
     ),
     Verb(
         words="cluster health-check list",

@@ -87,6 +87,8 @@ def explain(content: Content) -> Iterator[RenderableType]:
         return
     idle = "" if listener.get("active", True) else "  (not active)"
     yield Text(f"listener  {word(listener.get('protocol'))} {word(listener.get('address'))}{idle}")
+    if content.get("shown") is not None:
+        yield Text(f"shown     {word(content['shown'].get('why'))}")
     if content.get("rule") is not None:
         yield Text(f"rule      {rule_of(content['rule'])}", style="green")
     if content.get("cluster") is not None:

@@ -84,6 +84,7 @@ def _config_of(left: Succession) -> Config:
         http_frontends=(),
         tcp_frontends=(),
         backends=(),
+        certificates=(),
         notices=(),
     )
 

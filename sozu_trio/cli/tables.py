@@ -143,11 +143,18 @@ SESSIONS = (
 MAIN_METRICS = (member("name"), member("total", "main", right=True))
 CERTIFICATES = (
     member("fingerprint"),
-    member("address"),
-    member("names"),
-    member("not_before", "from"),
-    member("not_after", "until"),
-    sparse("origin"),
+    member("address", "listener"),
+    Column("names", lambda row: word([*row.get("names", ()), *row.get("addresses", ())])),
+    member("key_kind", "key"),
+    member("days_left", "days left", right=True),
+    Column("default", lambda row: "yes" if row.get("default") else "-", keep=False),
+    member("origin"),
+)
+SHOWN = (
+    member("listener"),
+    Column("fingerprints", lambda row: word([each["fingerprint"] for each in row.get("certificates", ())])),
+    member("by"),
+    member("why"),
 )
 
 
@@ -253,6 +260,7 @@ TABLES: Mapping[str, Callable[[Content], Iterable[RenderableType]]] = {
     "backend list": listing("backends", BACKENDS),
     "listener list": listing("listeners", LISTENERS),
     "certificate list": listing("certificates", CERTIFICATES),
+    "certificate query": listing("shown", SHOWN),
     "history": listing("generations", GENERATIONS),
     "session list": listing("sessions", SESSIONS),
     "metrics get": metrics,

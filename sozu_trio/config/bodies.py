@@ -27,6 +27,7 @@ from sozu_trio.config.values import (
     HeadSize,
     Method,
     Network,
+    Port,
     Positive,
     Protocol,
     Pseudonym,
@@ -54,6 +55,8 @@ class ClusterBody:
     """Sōzu's; here it is the listener that expects, so only false may be said."""
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    https_redirect: bool | None = None
+    https_redirect_port: Port | None = None
     authorized_hash: tuple[str, ...] | None = None
     answer: tuple[str, ...] | None = None
     """`CODE=TEMPLATE` each."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.clusters import Backend, HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.config.patterns import canonical_host
 from sozu_trio.config.program import Program
 from sozu_trio.config.report import Report, an, place
@@ -18,6 +19,7 @@ from sozu_trio.config.values import show
 
 _CARRIED_BY = {"http": ("http", "https"), "tcp": ("tcp", "udp")}
 """Protocol of a cluster → those of the listeners its frontends may name. Sōzu declares UDP services as tcp clusters."""
+NO_HSTS = "want none: HSTS never goes out over plain HTTP (RFC 6797 §7.2)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,7 @@ def find_sites(file: schema.FileTable, report: Report) -> dict[Address, Site]:
                 place(where, "public_address"), f"found {found} and expect_proxy = true; want only one of both"
             )
         if table.hsts is not None and table.protocol == "http":
-            report.wrong(
-                place(where, "hsts"), "found a table; want none: HSTS never goes out over plain HTTP (RFC 6797 §7.2)"
-            )
+            report.wrong(place(where, "hsts"), f"found a table; {NO_HSTS}")
         if table.address is None:
             continue
         first = sites.setdefault(table.address, Site(where, table.protocol, table.expect_proxy))
@@ -66,21 +66,42 @@ def link_frontends(
                 continue
             site = sites.get(frontend.address)
             if site is None:
-                created.append(_default_listener(cluster.protocol, frontend.address, program))
-                sites[frontend.address] = Site(where, cluster.protocol)
-                report.info(
-                    where, f"no listener at {frontend.address}: a default {cluster.protocol} listener is created"
-                )
+                protocol = "https" if cluster.protocol == "http" and frontend.certificate else cluster.protocol
+                created.append(_default_listener(protocol, frontend.address, program))
+                site = sites[frontend.address] = Site(where, protocol)
+                report.info(where, f"no listener at {frontend.address}: a default {protocol} listener is created")
             elif site.protocol is not None and site.protocol not in _CARRIED_BY[cluster.protocol]:
                 what = f"{an(site.protocol)} listener ({site.where}); want one that speaks {cluster.protocol}"
                 report.wrong(place(where, "address"), f"found {show(frontend.address)}, {what}")
+            if (cluster.protocol, site.protocol) == ("http", "http"):
+                _check_without_tls(frontend, where, site, report)
     return tuple(created)
+
+
+def _check_without_tls(frontend: schema.FrontendTable, where: str, site: Site, report: Report) -> None:
+    for key in ("certificate", "key", "certificate_chain"):
+        if (value := getattr(frontend, key)) is not None:
+            what = f"found {show(value)}, and {site.where} speaks http; want this key left out, or https there"
+            report.wrong(place(where, key), what)
+    if frontend.hsts is not None:
+        report.wrong(place(where, "hsts"), f"found a table; {NO_HSTS}")
 
 
 def _default_listener(protocol: str, address: Address, program: Program) -> Listener:
     if protocol == "tcp":
         return TcpListener(address=address, timeouts=program.timeouts, active=program.activate_listeners)
-    return HttpListener(address=address, timeouts=program.timeouts, active=program.activate_listeners)
+    kind = HttpsListener if protocol == "https" else HttpListener
+    return kind(address=address, timeouts=program.timeouts, active=program.activate_listeners)
+
+
+def tell_of_bare_listeners(
+    sites: Mapping[Address, Site], certificates: Iterable[CertificateFiles], report: Report
+) -> None:
+    """Of https listeners that nobody can connect to, unless a certificate comes over the socket."""
+    equipped = {each.address for each in certificates}
+    for address, site in sites.items():
+        if site.protocol == "https" and address not in equipped:
+            report.warn(site.where, "no certificate: who connects is refused until `ctl certificate add` brings one")
 
 
 def check_proxy_headers(file: schema.FileTable, sites: Mapping[Address, Site], report: Report) -> None:

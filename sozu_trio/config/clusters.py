@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.hsts import Hsts
 
 
 class LoadBalancing(StrEnum):
@@ -51,11 +52,15 @@ class Cluster:
     """Backend connections kept for reuse, per backend and worker (http)."""
     idle_timeout: float = 30
     """Seconds a backend connection is kept for reuse; 0 = for ever."""
+    https_redirect: bool = False
+    """Requests over plain HTTP are answered 301 to https."""
+    https_redirect_port: int | None = None
+    """The port in that redirect; None = that of https."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpFrontend:
-    """A routing rule of an http listener. Without a cluster it denies (401)."""
+    """A routing rule of an http or https listener. Without a cluster it denies (401)."""
 
     address: Address
     hostname: str
@@ -65,6 +70,8 @@ class HttpFrontend:
     position: Position = Position.TREE
     cluster_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    hsts: Hsts | None = None
+    """None = as the listener says, which only one of https can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.limits import HeadLimits
+from sozu_trio.config.tls_settings import TlsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,27 @@ class TcpListener:
     active: bool = True
 
 
-Listener = HttpListener | TcpListener
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpsListener(HttpListener):
+    """HTTP within TLS. Its certificates are records of their own (`config/certificates.py`)."""
+
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    strict_sni_binding: bool = True
+    """A request for a host that the certificate of its connection is not for is answered 421."""
+    hsts: Hsts | None = None
+    """Of frontends that say nothing of it."""
 
 
-def protocol_of(listener: Listener) -> Literal["http", "tcp"]:
+Listener = HttpListener | HttpsListener | TcpListener
+
+
+def protocol_of(listener: Listener) -> Literal["http", "https", "tcp"]:
     """What its clients speak, as the file says it."""
+    if isinstance(listener, HttpsListener):
+        return "https"
+    return "http" if isinstance(listener, HttpListener) else "tcp"
+
+
+def carried_by(listener: Listener) -> Literal["http", "tcp"]:
+    """What frontends there and the clusters they lead to speak."""
     return "http" if isinstance(listener, HttpListener) else "tcp"

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sozu_trio.config import check, resolve
+from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.globals import resolve_program
+from sozu_trio.config.https import resolve_certificates
 from sozu_trio.config.listeners import Listener
 from sozu_trio.config.program import Program
 from sozu_trio.config.report import Notice, Report
@@ -36,6 +38,8 @@ class Config:
     http_frontends: tuple[HttpFrontend, ...]
     tcp_frontends: tuple[TcpFrontend, ...]
     backends: tuple[Backend, ...]
+    certificates: tuple[CertificateFiles, ...]
+    """Where they are. They are read when they are wanted."""
     notices: tuple[Notice, ...]
 
 
@@ -69,7 +73,9 @@ def build_config(document: dict[str, Any], source: str, directory: Path) -> Conf
     http_frontends = resolve.resolve_http_frontends(file, report)
     tcp_frontends = resolve.resolve_tcp_frontends(file, report)
     backends = resolve.resolve_backends(file, report)
+    certificates = resolve_certificates(file, resolve.http_frontend_tables(file), directory.absolute(), report)
     created = check.link_frontends(file, sites, program, report)
+    check.tell_of_bare_listeners(sites, certificates, report)
     check.check_proxy_headers(file, sites, report)
     check.check_http_frontends(http_frontends, report)
     check.check_tcp_frontends(tcp_frontends, report)
@@ -84,6 +90,7 @@ def build_config(document: dict[str, Any], source: str, directory: Path) -> Conf
         http_frontends=tuple(http_frontends.values()),
         tcp_frontends=tuple(tcp_frontends.values()),
         backends=tuple(backends.values()),
+        certificates=certificates,
         notices=tuple(report.notices),
     )
 

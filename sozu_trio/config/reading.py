@@ -9,10 +9,12 @@ from typing import Any
 from sozu_trio.config import schema
 from sozu_trio.config.bodies import BackendAdd, BackendUpdate, ClusterBody, HttpFrontendAdd, HttpListenerBody
 from sozu_trio.config.clusters import PathType
+from sozu_trio.config.https_bodies import HttpsListenerBody
 from sozu_trio.config.patterns import why_idle
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import hyphened, keys_of, structure_fields
-from sozu_trio.config.unbuilt import VERBS, Kind, judge_table
+from sozu_trio.config.tls_settings import TlsSettings, read_settings
+from sozu_trio.config.unbuilt import FRONTEND, VERBS, Kind, judge_table
 from sozu_trio.config.values import show
 from sozu_trio.config.verbs import BODIES
 
@@ -26,6 +28,7 @@ _IN_THE_FILE: Mapping[type, tuple[Kind, type]] = {
 """Body → what it is in the file, whose rules say what is not built."""
 
 _FILE_KEYS: Mapping[str, str] = {
+    "tls_cipher_list": "cipher_list",
     "load_balancing_policy": "load_balancing",
     "authorized_hash": "authorized_hashes",
     "answer": "answers",
@@ -34,7 +37,7 @@ _FILE_KEYS: Mapping[str, str] = {
 """Keys that ctl calls otherwise than the file does."""
 _CTL_KEYS = {file: ctl for ctl, file in _FILE_KEYS.items()}
 
-_LISTENERS = ("http ", "tcp ", "")
+_LISTENERS = ("http ", "https ", "tcp ", "")
 _STOPS = ("deactivate", "remove")
 
 _PATHS: Mapping[str, PathType] = {
@@ -50,7 +53,7 @@ def read_body(verb: str, document: Mapping[str, Any], report: Report, where: str
     table = BODIES[verb]
     given = structure_fields(document, report, table, where)
     if verb in VERBS:
-        report.wrong(place(where, "verb"), f"found {show(verb)}, which is not built yet: {VERBS[verb].why}")
+        report.wrong(place(where, "verb"), f"found {show(verb)}, which is {VERBS[verb]}")
         return None
     _judge_unbuilt(table, given, where, report)
     if verb in _CHECKS:
@@ -61,8 +64,12 @@ def read_body(verb: str, document: Mapping[str, Any], report: Report, where: str
 def _judge_unbuilt(table: type, given: Mapping[str, Any], where: str, report: Report) -> None:
     kinds = [_IN_THE_FILE[body] for body in table.__mro__ if body in _IN_THE_FILE]
     for kind, file_table in kinds:
-        protocol = given.get("protocol") if kind == "cluster" else "http"
+        protocol = given.get("protocol") if kind == "cluster" else _protocol_of(table)
         judge_table(_as_in_the_file(file_table, given), kind, protocol, where, report, _spell)
+
+
+def _protocol_of(table: type) -> str:
+    return "https" if issubclass(table, HttpsListenerBody) else "http"
 
 
 def _as_in_the_file(table: type, given: Mapping[str, Any]) -> Any:
@@ -116,12 +123,58 @@ def _check_rule_to_add(given: Mapping[str, Any], where: str, report: Report) -> 
         report.missing(place(where, "cluster"), "the id of a cluster, or deny = true")
 
 
+def _check_alpn(given: Mapping[str, Any], where: str, report: Report) -> None:
+    if given.get("reset_alpn") and "alpn_protocols" in given:
+        report.wrong(place(where, "reset-alpn"), "found true and alpn-protocols; want only one of both")
+
+
+def _check_tls(given: Mapping[str, Any], where: str, report: Report) -> None:
+    """Of a new listener; where one is updated, what it has counts as well (`routing/change_https.py`)."""
+    _check_alpn(given, where, report)
+    settings_of(given, TlsSettings(), where, report)
+
+
+def settings_of(given: Mapping[str, Any], before: TlsSettings, where: str, report: Report) -> TlsSettings:
+    """`before` with what the options of a body ask for."""
+    return read_settings(
+        where,
+        report,
+        versions=given.get("tls_versions", before.versions),
+        ciphers=given.get("tls_cipher_list", before.ciphers if before.ciphers != TlsSettings().ciphers else None),
+        groups=given.get("groups_list", before.groups or None),
+        alpn=TlsSettings().alpn if given.get("reset_alpn") else given.get("alpn_protocols", before.alpn),
+        tickets=given.get("send_tls13_tickets", before.tickets),
+        spell=_spell,
+    )
+
+
+def _check_versions(given: Mapping[str, Any], where: str, report: Report) -> None:
+    if given.get("tls_versions"):
+        rule = FRONTEND["tls_versions"]
+        report.wrong(place(where, "tls-versions"), f"found an array; want tls-versions of the listener; {rule}")
+
+
+def _check_which(given: Mapping[str, Any], where: str, report: Report) -> None:
+    """One of two ways to say which certificate is meant."""
+    other = "old_certificate" if "new_certificate" in given else "certificate"
+    if "fingerprint" in given and other in given:
+        report.wrong(place(where, "fingerprint"), f"found it and {hyphened(other)}; want only one of both")
+    if "fingerprint" not in given and other not in given:
+        report.missing(place(where, "fingerprint"), f"that of a certificate, or {hyphened(other)}: its PEM text")
+
+
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any], str, Report], None]] = {
     "cluster add": _check_cluster,
     "cluster update": _check_cluster,
     "cluster remove": _check_drain,
     "backend remove": _check_backend_remove,
     **{f"listener {kind}{verb}": _check_drain for kind in _LISTENERS for verb in _STOPS},
-    "frontend http add": _check_rule_to_add,
-    "frontend http remove": _check_rule,
+    "listener https add": _check_tls,
+    "listener https update": _check_alpn,
+    "listener update": _check_alpn,
+    **{f"frontend {kind} add": _check_rule_to_add for kind in ("http", "https")},
+    **{f"frontend {kind} remove": _check_rule for kind in ("http", "https")},
+    "certificate add": _check_versions,
+    "certificate remove": _check_which,
+    "certificate replace": _check_which,
 }

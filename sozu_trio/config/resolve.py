@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from sozu_trio.config import schema
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, LoadBalancing, TcpFrontend
+from sozu_trio.config.hsts import read_hsts
+from sozu_trio.config.https import https_listener
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
 from sozu_trio.config.patterns import check_path, parse_host, why_idle
@@ -31,15 +33,21 @@ def frontends_of(cluster: schema.ClusterTable, where: str) -> Iterator[tuple[str
         yield place(place(where, "frontends"), index), frontend
 
 
+def http_frontend_tables(file: schema.FileTable) -> dict[str, schema.FrontendTable]:
+    """The frontends of all http clusters, by place."""
+    http = ((at, cluster) for at, _, cluster in clusters_of(file) if cluster.protocol == "http")
+    return {where: table for at, cluster in http for where, table in frontends_of(cluster, at)}
+
+
 def resolve_listeners(file: schema.FileTable, program: Program, report: Report) -> dict[str, Listener]:
-    """The http and tcp listeners by place. Listeners of other protocols are known to `unbuilt.py` and left out."""
+    """The listeners by place. Those of udp are known to `unbuilt.py` and left out."""
     listeners: dict[str, Listener] = {}
     for index, table in enumerate(file.listeners):
         where = place("listeners", index)
         if table.address is None:
             report.missing(place(where, "address"), WANT_ADDRESS)
         if table.protocol is None:
-            report.missing(place(where, "protocol"), "'http' or 'tcp'")
+            report.missing(place(where, "protocol"), "'http', 'https' or 'tcp'")
         listener = _listener(table, where, program, report)
         if listener is not None:
             listeners[where] = listener
@@ -57,22 +65,23 @@ def _listener(table: schema.ListenerTable, where: str, program: Program, report:
             timeouts=_timeouts(table, program.timeouts),
             active=program.activate_listeners,
         )
-    if table.protocol == "http":
-        return HttpListener(
-            address=table.address,
-            public_address=table.public_address,
-            expect_proxy=table.expect_proxy,
-            timeouts=_timeouts(table, program.timeouts),
-            limits=_limits(table, where, report),
-            sozu_id_header=table.sozu_id_header,
-            elide_x_real_ip=table.elide_x_real_ip,
-            send_x_real_ip=table.send_x_real_ip,
-            trusted_proxies=table.trusted_proxies,
-            upgrade_protocols=table.upgrade_protocols,
-            via=table.via,
-            active=program.activate_listeners,
-        )
-    return None
+    if table.protocol == "udp" or table.protocol is None:
+        return None
+    http = HttpListener(
+        address=table.address,
+        public_address=table.public_address,
+        expect_proxy=table.expect_proxy,
+        timeouts=_timeouts(table, program.timeouts),
+        limits=_limits(table, where, report),
+        sozu_id_header=table.sozu_id_header,
+        elide_x_real_ip=table.elide_x_real_ip,
+        send_x_real_ip=table.send_x_real_ip,
+        trusted_proxies=table.trusted_proxies,
+        upgrade_protocols=table.upgrade_protocols,
+        via=table.via,
+        active=program.activate_listeners,
+    )
+    return https_listener(http, table, where, report) if table.protocol == "https" else http
 
 
 def _timeouts(table: schema.ListenerTable, inherited: Timeouts) -> Timeouts:
@@ -108,9 +117,19 @@ def resolve_clusters(file: schema.FileTable, report: Report) -> tuple[Cluster, .
             send_proxy=table.send_proxy and table.protocol == "tcp",
             max_idle_connections=table.max_idle_connections,
             idle_timeout=table.idle_timeout,
+            https_redirect=table.https_redirect and table.protocol == "http",
+            https_redirect_port=_redirect_port(table, where, report),
         )
         clusters.append(cluster)
     return tuple(clusters)
+
+
+def _redirect_port(table: schema.ClusterTable, where: str, report: Report) -> int | None:
+    if table.protocol != "http":
+        return None  # `unbuilt.py` has said that it has no effect there.
+    if table.https_redirect_port is not None and not table.https_redirect:
+        report.warn(place(where, "https_redirect_port"), "has no effect without https_redirect")
+    return table.https_redirect_port
 
 
 def _balancing(table: schema.ClusterTable) -> LoadBalancing:
@@ -120,6 +139,7 @@ def _balancing(table: schema.ClusterTable) -> LoadBalancing:
 
 
 def resolve_http_frontends(file: schema.FileTable, report: Report) -> dict[str, HttpFrontend]:
+    """The rules of http and https listeners, by place."""
     frontends = {}
     for at, cluster_id, cluster in clusters_of(file):
         if cluster.protocol != "http":
@@ -136,6 +156,7 @@ def resolve_http_frontends(file: schema.FileTable, report: Report) -> dict[str, 
                     position=table.position,
                     cluster_id=cluster_id,
                     tags=_tags(table.tags),
+                    hsts=read_hsts(table.hsts, place(where, "hsts"), report),
                 )
     return frontends
 
@@ -156,10 +177,6 @@ def _check_http_frontend(table: schema.FrontendTable, where: str, report: Report
         report.wrong(place(where, "path"), str(error))
     if idle := why_idle(table.path_type, table.path or ""):
         report.warn(place(where, "path"), idle)
-    if table.hsts is not None:
-        report.wrong(
-            place(where, "hsts"), "found a table; want none: HSTS never goes out over plain HTTP (RFC 6797 §7.2)"
-        )
 
 
 def resolve_tcp_frontends(file: schema.FileTable, report: Report) -> dict[str, TcpFrontend]:

@@ -8,7 +8,7 @@ Sōzu 2.1.0; our own keys stand last in each table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, PathType, Position
@@ -119,6 +119,7 @@ class ListenerTable:
     max_head_size: HeadSize = 65_536
     max_request_line: HeadSize | None = None
     max_fields: Positive = 100
+    client_auth: Literal["none", "optional", "required"] = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +217,7 @@ class ClusterTable:
     # ours
     max_idle_connections: Count = 64
     idle_timeout: Seconds = 30
+    tls: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

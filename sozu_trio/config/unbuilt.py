@@ -21,18 +21,22 @@ class Refused:
     why: str
     only: tuple[str, ...] = ()
     want: str = ""
+    later: bool = True
+    """Whether it may come to be built."""
+
+    def __str__(self) -> str:
+        return f"not built yet: {self.why}" if self.later else self.why
 
 
 Rule = Refused | str
 """A string is a warning: what the key does instead of what it says."""
 
 _MEMORY = "has no effect: memory is taken as it is needed and given back"
-_TLS = Refused("TLS")
 _ANSWERS = Refused("custom answers")
 _REWRITES = Refused("rewriting")
 _REDIRECT = "has no effect without redirect"
 _PER_IP = Refused("limits per client address")
-_LISTENERS = Refused("https and udp listeners", only=("https", "udp"), want="'http' or 'tcp'")
+_LISTENERS = Refused("udp listeners", only=("udp",), want="'http', 'https' or 'tcp'")
 _HTTP2 = Refused("HTTP/2")
 _HEALTH = Refused("health checks")
 _UDP = Refused("UDP")
@@ -57,14 +61,15 @@ GLOBAL: Mapping[str, Rule] = {
 
 LISTENER: Mapping[str, Rule] = {
     "protocol": _LISTENERS,
+    "disable_http11": _HTTP2,
+    "client_auth": Refused("certificates of clients"),
+    "cipher_suites": "has no effect, as in Sōzu; cipher_list has",
     "answers": _ANSWERS,
     **dict.fromkeys(schema.LISTENER_ANSWERS, _ANSWERS),
 }
 
 CLUSTER: Mapping[str, Rule] = {
     "sticky_session": Refused("sticky sessions"),
-    "https_redirect": Refused("redirects"),
-    "https_redirect_port": "has no effect without https_redirect",
     "load_balancing": Refused(
         "consistent hashing",
         only=("HRW", "MAGLEV"),
@@ -79,13 +84,15 @@ CLUSTER: Mapping[str, Rule] = {
     "retry_after": "has no effect without max_connections_per_ip",
     "health_check": _HEALTH,
     "udp": _UDP,
+    "tls": Refused("TLS to backends"),
 }
 
 FRONTEND: Mapping[str, Rule] = {
-    "certificate": _TLS,
-    "key": _TLS,
-    "certificate_chain": _TLS,
-    "tls_versions": "has no effect without certificate",
+    "tls_versions": Refused(
+        "Python's ssl decides on the version before it knows which name a client asks for",
+        want="tls_versions of the listener",
+        later=False,
+    ),
     "redirect": Refused("redirects"),
     "redirect_scheme": _REDIRECT,
     "redirect_template": _REDIRECT,
@@ -119,6 +126,7 @@ _HTTP_FRONTEND_KEYS = {
 
 IDLE_ON_LISTENER: Mapping[str | None, Collection[str]] = {
     "http": {*_TLS_KEYS, *_UDP_KEYS, *schema.H2_KNOBS},
+    "https": {*_UDP_KEYS, *schema.H2_KNOBS},
     "tcp": {*_TLS_KEYS, *_UDP_KEYS, *schema.H2_KNOBS, *_HTTP_LISTENER_KEYS},
 }
 """Keys that Sōzu reads on any listener and uses on some; by protocol."""
@@ -127,14 +135,8 @@ IDLE_ON_FRONTEND: Mapping[str | None, Collection[str]] = {"tcp": _HTTP_FRONTEND_
 
 
 VERBS: Mapping[str, Refused] = {
-    **{
-        f"listener {kind} {action}": _LISTENERS
-        for kind in ("https", "udp")
-        for action in ("add", "update", "remove", "activate", "deactivate")
-    },
-    **{f"frontend https {action}": _TLS for action in ("add", "remove")},
+    **{f"listener udp {action}": _LISTENERS for action in ("add", "update", "remove", "activate", "deactivate")},
     **{f"frontend udp {action}": _UDP for action in ("add", "remove")},
-    **{f"certificate {action}": _TLS for action in ("add", "remove", "replace")},
     **{f"cluster h2 {action}": _HTTP2 for action in ("enable", "disable")},
     **{f"cluster health-check {action}": _HEALTH for action in ("set", "remove")},
     **{f"connection-limit {action}": _PER_IP for action in ("set", "remove")},
@@ -156,7 +158,7 @@ def report_unbuilt(file: schema.FileTable, report: Report) -> None:
     _judge(file, "", GLOBAL, report)
     for index, listener in enumerate(file.listeners):
         where = place("listeners", index)
-        if listener.protocol in ("https", "udp"):
+        if listener.protocol == "udp":
             _judge_key(listener.protocol, None, place(where, "protocol"), LISTENER["protocol"], report)
         else:
             judge_table(listener, "listener", listener.protocol, where, report)
@@ -208,7 +210,7 @@ def _judge_key(value: object, default: object, where: str, rule: Rule, report: R
         report.warn(where, rule)
     elif not rule.only or value in rule.only:
         want = rule.want or (show(default) if default or isinstance(default, (bool, int)) else "this key left out")
-        report.wrong(where, f"found {show(value)}; want {want}; not built yet: {rule.why}")
+        report.wrong(where, f"found {show(value)}; want {want}; {rule}")
 
 
 def _default(each: Any) -> object:

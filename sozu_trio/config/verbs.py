@@ -25,6 +25,14 @@ from sozu_trio.config.bodies import (
     TcpFrontendRemove,
     TcpListenerBody,
 )
+from sozu_trio.config.https_bodies import (
+    CertificateAdd,
+    CertificateRemove,
+    CertificateReplace,
+    HttpsFrontendAdd,
+    HttpsFrontendRemove,
+    HttpsListenerBody,
+)
 
 
 def _with(body: type, table: type, keys: Iterable[str]) -> type:
@@ -48,47 +56,27 @@ def _unbuilt(*keys: str) -> type:
 _CLUSTER = _with(
     ClusterBody,
     schema.ClusterTable,
-    [
-        "sticky_session",
-        "https_redirect",
-        "https_redirect_port",
-        "http2",
-        "www_authenticate",
-        "max_connections_per_ip",
-        "retry_after",
-    ],
+    ["sticky_session", "http2", "www_authenticate", "max_connections_per_ip", "retry_after"],
 )
 _BACKEND_ADD = _with(BackendAdd, schema.BackendTable, ["sticky_id"])
 _BACKEND_UPDATE = _with(BackendUpdate, schema.BackendTable, ["sticky_id"])
-_FRONTEND = _with(
-    HttpFrontendAdd,
-    schema.FrontendTable,
-    [
-        "redirect",
-        "redirect_scheme",
-        "redirect_template",
-        "rewrite_host",
-        "rewrite_path",
-        "rewrite_port",
-        "required_auth",
-    ],
-)
+_ROUTING = ("redirect", "redirect_scheme", "redirect_template", "rewrite_host", "rewrite_path", "rewrite_port")
+_FRONTEND = _with(HttpFrontendAdd, schema.FrontendTable, [*_ROUTING, "required_auth"])
+_HTTPS_FRONTEND = _with(HttpsFrontendAdd, schema.FrontendTable, [*_ROUTING, "required_auth"])
 _LISTENER = _with(
     HttpListenerBody,
     schema.ListenerTable,
     ["sticky_name", "answers", *schema.LISTENER_ANSWERS, *schema.H2_KNOBS],
 )
 
-_HSTS = ("hsts_max_age", "hsts_include_subdomains", "hsts_preload", "hsts_disabled", "hsts_force_replace_backend")
-_HTTPS_LISTENER = _unbuilt(
-    *(each.name for each in fields(_LISTENER)),
-    *("tls_versions", "tls_cipher_list", "groups_list", "send_tls13_tickets", "alpn_protocols", "reset_alpn"),
-    *("strict_sni_binding", "disable_http11", *_HSTS),
+_HTTPS_LISTENER = _with(
+    HttpsListenerBody,
+    schema.ListenerTable,
+    ["sticky_name", "answers", *schema.LISTENER_ANSWERS, *schema.H2_KNOBS, "disable_http11"],
 )
 _UDP_LISTENER = _unbuilt(
     "address", "public_address", "front_timeout", "back_timeout", "max_rx_datagram_size", "max_flows"
 )
-_HTTPS_FRONTEND = _unbuilt(*(each.name for each in fields(_FRONTEND)), *_HSTS)
 
 BODIES: Mapping[str, type] = {
     "cluster add": _CLUSTER,
@@ -105,30 +93,27 @@ BODIES: Mapping[str, type] = {
     "listener http update": _LISTENER,
     "listener tcp add": TcpListenerBody,
     "listener tcp update": TcpListenerBody,
-    "listener update": _LISTENER,
-    **{f"listener {kind}activate": ListenerName for kind in ("http ", "tcp ", "")},
-    **{f"listener {kind}deactivate": ListenerStop for kind in ("http ", "tcp ", "")},
-    **{f"listener {kind}remove": ListenerStop for kind in ("http ", "tcp ", "")},
-    "logging": LoggingBody,
     "listener https add": _HTTPS_LISTENER,
     "listener https update": _HTTPS_LISTENER,
+    "listener update": _HTTPS_LISTENER,
+    **{f"listener {kind}activate": ListenerName for kind in ("http ", "https ", "tcp ", "")},
+    **{f"listener {kind}deactivate": ListenerStop for kind in ("http ", "https ", "tcp ", "")},
+    **{f"listener {kind}remove": ListenerStop for kind in ("http ", "https ", "tcp ", "")},
+    "frontend https add": _HTTPS_FRONTEND,
+    "frontend https remove": HttpsFrontendRemove,
+    "certificate add": CertificateAdd,
+    "certificate remove": CertificateRemove,
+    "certificate replace": CertificateReplace,
+    "logging": LoggingBody,
     "listener udp add": _UDP_LISTENER,
     "listener udp update": _UDP_LISTENER,
-    **{f"listener {kind} activate": _unbuilt("address") for kind in ("https", "udp")},
+    "listener udp activate": _unbuilt("address"),
     **{
-        f"listener {kind} {action}": _unbuilt("address", "deadline", "drain", "drain_timeout")
-        for kind in ("https", "udp")
+        f"listener udp {action}": _unbuilt("address", "deadline", "drain", "drain_timeout")
         for action in ("deactivate", "remove")
     },
-    "frontend https add": _HTTPS_FRONTEND,
-    "frontend https remove": _unbuilt(*(each.name for each in fields(HttpFrontendRemove))),
     "frontend udp add": _unbuilt("id", "address", "tags"),
     "frontend udp remove": _unbuilt("id", "address"),
-    "certificate add": _unbuilt("address", "certificate", "certificate_chain", "key", "tls_versions"),
-    "certificate remove": _unbuilt("address", "certificate", "fingerprint"),
-    "certificate replace": _unbuilt(
-        *("address", "new_certificate", "new_certificate_chain", "new_key", "old_certificate", "fingerprint")
-    ),
     "cluster h2 enable": _unbuilt("id"),
     "cluster h2 disable": _unbuilt("id"),
     "cluster health-check set": _unbuilt("id", *(each.name for each in fields(schema.HealthCheckTable))),

@@ -29,6 +29,7 @@ journal        every acknowledged change; journal_file (how it grows), journal_l
 history        the last generations, and who made them
 parts          a large difference in pieces
 records        records as documents for people and files
+certificates   changes about certificates: PEM → records
 saved_state    a State in a file of ours; saved_tables (what may stand in it)
 sozu_state     Sōzu's own form of it; sozu_requests (what each of its requests means)
 write          files that appear whole or not at all

@@ -16,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from cattrs.preconf.json import make_converter
 
 from sozu_trio.config.addresses import Address, parse_address
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.control.held import put_back, take_out
 from sozu_trio.control.messages import Lines, Reply
 from sozu_trio.control.moves import Offered
@@ -26,7 +26,7 @@ from sozu_trio.routing.delta import Delta
 Record = TypeVar("Record")
 _LINES = b"Lines "
 _OFFERED = b"Offered "
-_PROTOCOLS: dict[str, type[Listener]] = {"http": HttpListener, "tcp": TcpListener}
+_PROTOCOLS: dict[str, type[Listener]] = {"http": HttpListener, "https": HttpsListener, "tcp": TcpListener}
 
 
 def _make_converter() -> cattrs.Converter:

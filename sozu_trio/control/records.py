@@ -9,20 +9,44 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import Certificate, ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
+from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts, protocol_of
 from sozu_trio.config.program import Settings
 from sozu_trio.config.secrets import REDACTED, SECRETS
-from sozu_trio.routing.state import State, frontend_key, listener_key
+from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.routing.state import State, certificate_key, frontend_key, listener_key
 
-Record = Listener | Cluster | HttpFrontend | TcpFrontend | Backend
+Record = Listener | Cluster | HttpFrontend | TcpFrontend | Backend | ListenerCertificate
 Origin = Literal["file", "socket"]
 
 TIMEOUTS: Final = MappingProxyType({each.name: f"{each.name}_timeout" for each in fields(Timeouts)})
 """Field of Timeouts → member of a document."""
 LIMITS: Final = MappingProxyType({"head": "max_head_size", "request_line": "max_request_line", "fields": "max_fields"})
 """Field of HeadLimits → member of a document."""
+TLS: Final = MappingProxyType(
+    {
+        "versions": "tls_versions",
+        "ciphers": "cipher_list",
+        "groups": "groups_list",
+        "alpn": "alpn_protocols",
+        "tickets": "send_tls13_tickets",
+    }
+)
+"""Field of TlsSettings → member of a document."""
+CERTIFICATE: Final = MappingProxyType(
+    {each.name: "certificate" if each.name == "chain" else each.name for each in fields(Certificate)}
+)
+"""Field of Certificate → member of a document; `key` is a secret."""
+_WITHIN: Final[tuple[tuple[type, Mapping[str, str]], ...]] = (
+    (Timeouts, TIMEOUTS),
+    (HeadLimits, LIMITS),
+    (TlsSettings, TLS),
+    (Certificate, CERTIFICATE),
+)
+"""Records within records, whose members stand beside the others."""
 
 
 def document_of(record: Record | Settings) -> dict[str, Any]:
@@ -32,12 +56,11 @@ def document_of(record: Record | Settings) -> dict[str, Any]:
         document["protocol"] = protocol_of(record)
     for each in fields(record):
         value = getattr(record, each.name)
-        if isinstance(value, Timeouts):
-            document |= {member: getattr(value, timeout) for timeout, member in TIMEOUTS.items()}
-        elif isinstance(value, HeadLimits):
-            document |= {member: getattr(value, limit) for limit, member in LIMITS.items()}
-        else:
+        within = next((members for kind, members in _WITHIN if isinstance(value, kind)), None)
+        if within is None:
             document[each.name] = _plain(value)
+        else:
+            document |= {member: _plain(getattr(value, field)) for field, member in within.items()}
     return document
 
 
@@ -47,6 +70,8 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Hsts):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -66,6 +91,8 @@ def _is_in(record: Record, state: State) -> bool:
             return frontend_key(record) in state.http_frontends
         case TcpFrontend():
             return record.address in state.tcp_frontends
+        case ListenerCertificate():
+            return certificate_key(record) in state.certificates
     return listener_key(record) in state.listeners
 
 

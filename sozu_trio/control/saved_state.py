@@ -1,7 +1,7 @@
 """A State in a file of ours: a JSON document that people can read, with one record a line.
 
     {"format": "sozu_trio state", "version": 1, "generation": 12, "listeners": [{"protocol": "http", …}], "clusters": …,
-     "http_frontends": …, "tcp_frontends": …, "backends": …, "settings": {…}}
+     "http_frontends": …, "tcp_frontends": …, "backends": …, "certificates": …, "settings": {…}}
 
 Members are the keys of the configuration file, with its units; one that is left out has its default. `generation` and
 `origin` are for people: whatever is loaded counts as born over the socket.
@@ -16,8 +16,9 @@ from sozu_trio.config.program import Settings
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
+from sozu_trio.control.certificates import ReadsPem, with_certificates_read
 from sozu_trio.control.records import document_of, origin_of, redacted
-from sozu_trio.control.saved_tables import KINDS, SavedSettingsTable, read_settings
+from sozu_trio.control.saved_tables import Kind, SavedSettingsTable, kinds_of, read_global_keys
 from sozu_trio.control.sozu_requests import SozuChange
 from sozu_trio.control.sozu_state import is_sozu_state, read_sozu_state
 from sozu_trio.control.strict_json import NotJson, read_json
@@ -41,6 +42,7 @@ def dump_document(state: State, generation: int, *, secrets: bool) -> dict[str, 
         "http_frontends": state.http_frontends.values(),
         "tcp_frontends": state.tcp_frontends.values(),
         "backends": [backend for of_cluster in state.backends.values() for backend in of_cluster.values()],
+        "certificates": state.certificates.values(),
     }
     lists = {
         name: [{**document_of(each), "origin": origin_of(each, state)} for each in of_kind]
@@ -80,21 +82,25 @@ class Saved:
         """How many records."""
         state = self.state
         rules = len(state.http_frontends) + len(state.tcp_frontends)
-        return len(state.listeners) + len(state.clusters) + rules + sum(map(len, state.backends.values()))
+        others = len(state.listeners) + len(state.clusters) + len(state.certificates)
+        return others + rules + sum(map(len, state.backends.values()))
 
 
-def read_saved_state(content: bytes | str) -> Saved:
+def read_saved_state(content: bytes | str, reads: ReadsPem) -> Saved:
     """A saved state, ours or Sōzu's. Raises ChangeRefused with everything that is wrong with it."""
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     if is_sozu_state(data):
         changes, unknown = read_sozu_state(data)
-        state, refused = _carry_out(changes)
+        state, refused = _carry_out(changes, reads)
         return Saved(state=state, unknown=(*unknown, *refused))
     report = Report()
     document = _document(data)
-    for name in document.keys() - {"format", "version", "generation", "settings", *KINDS}:
-        report.wrong(place("", name), f"unknown key; known are {', '.join(KINDS)} and settings")
-    records: dict[str, Any] = {name: _read_list(document.get(name, []), name, report) for name in KINDS}
+    kinds = kinds_of(reads)
+    for name in document.keys() - {"format", "version", "generation", "settings", *kinds}:
+        report.wrong(place("", name), f"unknown key; known are {', '.join(kinds)} and settings")
+    records: dict[str, Any] = {
+        name: _read_list(document.get(name, []), name, kind, report) for name, kind in kinds.items()
+    }
     settings = _read_settings(document.get("settings"), report)
     if report.problems:
         raise ChangeRefused(tuple(report.problems))
@@ -119,15 +125,14 @@ def _read_settings(document: Any, report: Report) -> Settings | None:
     if document is None:
         return None
     table = _structured(document, SavedSettingsTable, "settings", report)
-    return None if table is None else read_settings(table)
+    return None if table is None else read_global_keys(table)
 
 
-def _read_list(documents: Any, name: str, report: Report) -> list[Any]:
+def _read_list(documents: Any, name: str, kind: Kind, report: Report) -> list[Any]:
     """The records of one kind. The later of two with one key is a problem."""
     if not isinstance(documents, list):
         report.wrong(name, f"found {show(documents)}; want an array")
         return []
-    kind = KINDS[name]
     firsts: dict[Hashable, str] = {}
     records = []
     for index, document in enumerate(documents):
@@ -154,12 +159,13 @@ def _structured(document: Any, table: type[T], where: str, report: Report) -> T 
     return structure_whole(given, report, table, where)
 
 
-def _carry_out(changes: Sequence[SozuChange]) -> tuple[State, list[Problem]]:
+def _carry_out(changes: Sequence[SozuChange], reads: ReadsPem) -> tuple[State, list[Problem]]:
     """The State that as many of `changes` as possible make, and why the others cannot be made."""
     report = Report()
-    read = [read_change(each.verb, each.body, report, each.where) for each in changes]
+    read = (read_change(each.verb, each.body, report, each.where) for each in changes)
+    understood = [with_certificates_read(change, reads, report) for change in read if change is not None]
     refused = report.problems
-    possible = [change for change in read if change is not None]
+    possible = [change for change in understood if change is not None]
     while True:
         try:
             return apply_all(EMPTY, possible), refused
@@ -187,6 +193,7 @@ def load_into(state: State, saved: Saved) -> State:
             **state.backends,
             **{each: {**state.backends.get(each, {}), **backends} for each, backends in new.backends.items()},
         },
+        certificates={**state.certificates, **new.certificates},
         settings=saved.settings or state.settings,
     )
     if problems := tuple(Problem(spoken_frontend(each.frontend), each.what) for each in crosswise(loaded)):

@@ -5,11 +5,13 @@ not say together is judged in `saved_state.py`.
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import (
     Backend,
     Cluster,
@@ -20,18 +22,22 @@ from sozu_trio.config.clusters import (
     Position,
     TcpFrontend,
 )
+from sozu_trio.config.hsts import read_hsts
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener, Timeouts
 from sozu_trio.config.options import BackendId, ClusterId
 from sozu_trio.config.patterns import check_path, parse_host
 from sozu_trio.config.program import Settings
-from sozu_trio.config.report import Report, place
+from sozu_trio.config.report import Report, an, place
+from sozu_trio.config.schema import HstsTable, TlsVersion
+from sozu_trio.config.tls_settings import TlsSettings, read_settings
 from sozu_trio.config.values import (
     Count,
     FieldName,
     HeadSize,
     Method,
     Network,
+    Port,
     Positive,
     Protocol,
     Pseudonym,
@@ -39,17 +45,19 @@ from sozu_trio.config.values import (
     Weight,
     show,
 )
-from sozu_trio.control.records import LIMITS, TIMEOUTS, Origin
-from sozu_trio.routing.state import frontend_key, listener_key
+from sozu_trio.control.certificates import ReadsPem
+from sozu_trio.control.records import LIMITS, TIMEOUTS, TLS, Origin
+from sozu_trio.errors import BadCertificate
+from sozu_trio.routing.state import certificate_key, frontend_key, listener_key
 
 Balancing = Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedListenerTable:
-    """A listener of either protocol."""
+    """A listener of any protocol."""
 
-    protocol: Literal["http", "tcp"]
+    protocol: Literal["http", "https", "tcp"]
     address: Address
     public_address: Address | None = None
     expect_proxy: bool | None = None
@@ -66,6 +74,13 @@ class SavedListenerTable:
     trusted_proxies: tuple[Network, ...] | None = None
     upgrade_protocols: tuple[Protocol, ...] | None = None
     via: Pseudonym | None = None
+    tls_versions: tuple[TlsVersion, ...] | None = None
+    cipher_list: tuple[str, ...] | None = None
+    groups_list: tuple[str, ...] | None = None
+    alpn_protocols: tuple[Literal["h2", "http/1.1"], ...] | None = None
+    send_tls13_tickets: Count | None = None
+    strict_sni_binding: bool | None = None
+    hsts: HstsTable | None = None
     active: bool | None = None
     origin: Origin | None = None
 
@@ -81,12 +96,14 @@ class SavedClusterTable:
     send_proxy: bool | None = None
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    https_redirect: bool | None = None
+    https_redirect_port: Port | None = None
     origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedHttpFrontendTable:
-    """A rule of an http listener; without a cluster it denies."""
+    """A rule of an http or https listener; without a cluster it denies."""
 
     address: Address
     hostname: str
@@ -96,6 +113,7 @@ class SavedHttpFrontendTable:
     position: Position | None = None
     cluster_id: ClusterId | None = None
     tags: Mapping[str, str] | None = None
+    hsts: HstsTable | None = None
     origin: Origin | None = None
 
 
@@ -122,6 +140,25 @@ class SavedBackendTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedCertificateTable:
+    """A certificate at a listener. `certificate` and `key` are PEM, and all else is read out of them again."""
+
+    address: Address
+    certificate: str
+    key: str = field(repr=False)
+    default: bool = False
+    fingerprint: str | None = None
+    names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    not_before: Any = None
+    not_after: Any = None
+    key_kind: str | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedSettingsTable:
     """Global keys."""
 
@@ -132,6 +169,8 @@ class SavedSettingsTable:
     log_level: str | None = None
 
 
+_HTTPS = {*TLS.values(), "strict_sni_binding", "hsts"}
+"""What only an https listener may say."""
 TCP = {"protocol", "active", "address", "expect_proxy", "public_address", *TIMEOUTS.values()}
 """What a tcp listener may say."""
 
@@ -139,14 +178,36 @@ TCP = {"protocol", "active", "address", "expect_proxy", "public_address", *TIMEO
 def read_listener(table: SavedListenerTable, where: str, report: Report) -> Listener:
     """What is wrong with it, as with all records here, is told to `report`."""
     members = _given(table)
-    if table.protocol == "tcp":
-        for name in [each for each in members if each not in TCP]:
-            report.wrong(place(where, name), f"found {show(members.pop(name))}; want none: this is a tcp listener")
+    for name in [each for each in members if _is_foreign(each, table.protocol)]:
+        what = f"found {show(members.pop(name))}; want none: this is {an(table.protocol)} listener"
+        report.wrong(place(where, name), what)
     timeouts = Timeouts(**_taken(members, TIMEOUTS))
+    if members.pop("protocol") == "tcp":
+        return TcpListener(**members, timeouts=timeouts)
     limits = _limits(_taken(members, LIMITS), where, report)
-    if members.pop("protocol") == "http":
+    if table.protocol == "http":
         return HttpListener(**members, timeouts=timeouts, limits=limits)
-    return TcpListener(**members, timeouts=timeouts)
+    tls = _settings(_taken(members, TLS), where, report)
+    members["hsts"] = read_hsts(table.hsts, place(where, "hsts"), report)
+    return HttpsListener(**members, timeouts=timeouts, limits=limits, tls=tls)
+
+
+def _is_foreign(name: str, protocol: str) -> bool:
+    return name not in TCP if protocol == "tcp" else protocol == "http" and name in _HTTPS
+
+
+def _settings(given: dict[str, Any], where: str, report: Report) -> TlsSettings:
+    """An empty list of groups is that of OpenSSL."""
+    default = TlsSettings()
+    return read_settings(
+        where,
+        report,
+        versions=given.get("versions", default.versions),
+        ciphers=given.get("ciphers"),
+        groups=given.get("groups") or None,
+        alpn=given.get("alpn", default.alpn),
+        tickets=given.get("tickets", default.tickets),
+    )
 
 
 def _limits(given: dict[str, Any], where: str, report: Report) -> HeadLimits:
@@ -170,7 +231,8 @@ def read_cluster(table: SavedClusterTable, _where: str, _report: Report) -> Clus
 
 def read_http_frontend(table: SavedHttpFrontendTable, where: str, report: Report) -> HttpFrontend | None:
     """None where the hostname cannot be read, as then it has no key."""
-    frontend = HttpFrontend(**_given(table))
+    members = _given(table) | {"hsts": read_hsts(table.hsts, place(where, "hsts"), report)}
+    frontend = HttpFrontend(**members)
     try:
         parse_host(frontend.hostname)
     except ValueError as error:
@@ -196,7 +258,19 @@ def read_backend(table: SavedBackendTable, where: str, report: Report) -> Backen
     return backend
 
 
-def read_settings(table: SavedSettingsTable) -> Settings:
+def read_listener_certificate(
+    reads: ReadsPem, table: SavedCertificateTable, where: str, report: Report
+) -> ListenerCertificate | None:
+    """It may have expired meanwhile."""
+    try:
+        certificate = reads.certificate(table.certificate.encode(), table.key.encode())
+    except BadCertificate as error:
+        report.wrong(place(where, "certificate"), str(error))
+        return None
+    return ListenerCertificate(address=table.address, certificate=certificate, default=table.default)
+
+
+def read_global_keys(table: SavedSettingsTable) -> Settings:
     """What is left out has the default of the file."""
     members = _given(table)
     return Settings(timeouts=Timeouts(**_taken(members, TIMEOUTS)), **members)
@@ -213,7 +287,7 @@ def _given(table: Any) -> dict[str, Any]:
 
 def _taken(members: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """What of `members` belongs into a record within the record; it is taken out of them."""
-    return {field: members.pop(member) for field, member in names.items() if member in members}
+    return {within: members.pop(member) for within, member in names.items() if member in members}
 
 
 class Kind(NamedTuple):
@@ -226,7 +300,7 @@ class Kind(NamedTuple):
     """What two of one key have in common."""
 
 
-KINDS: Mapping[str, Kind] = {
+_KINDS: Mapping[str, Kind] = {
     "listeners": Kind(SavedListenerTable, read_listener, listener_key, "address"),
     "clusters": Kind(SavedClusterTable, read_cluster, lambda cluster: cluster.cluster_id, "cluster_id"),
     "http_frontends": Kind(SavedHttpFrontendTable, read_http_frontend, frontend_key, "rule"),
@@ -235,3 +309,9 @@ KINDS: Mapping[str, Kind] = {
         SavedBackendTable, read_backend, lambda backend: (backend.cluster_id, backend.backend_id), "backend_id"
     ),
 }
+
+
+def kinds_of(reads: ReadsPem) -> Mapping[str, Kind]:
+    """By the names of the lists."""
+    read = partial(read_listener_certificate, reads)
+    return {**_KINDS, "certificates": Kind(SavedCertificateTable, read, certificate_key, "fingerprint")}

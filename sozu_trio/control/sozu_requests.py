@@ -26,6 +26,9 @@ PATHS: Final = ("path-prefix", "path-regex", "path-equals")
 PROXY_PROTOCOLS: Final = ("expect", "send", "relay")
 """What a cluster does with the PROXY header; whether it expects one, its listener says here."""
 LISTENERS: Final = ("http", "https", "tcp", "udp")
+TLS_VERSIONS: Final = {4: "TLS_V12", 5: "TLS_V13"}
+IDLE_TLS: Final = ("certificate", "certificate_chain", "key", "cipher_suites", "signature_algorithms")
+"""Members of an https listener that do nothing in Sōzu."""
 
 Body = dict[str, Any]
 
@@ -68,7 +71,7 @@ class _Request:
     def change(self) -> SozuChange:
         if self.kind not in _TRANSLATIONS:
             refused = _UNBUILT.get(self.kind)
-            raise ValueError(f"{self.kind}: {_not_built(refused) if refused else 'no part of a saved state'}")
+            raise ValueError(f"{self.kind}: {refused or 'no part of a saved state'}")
         verb, body = _TRANSLATIONS[self.kind](self)
         said = {name: value for name, value in body.items() if value is not None and value != {}}
         return SozuChange(verb=verb, body=said, where=self._where)
@@ -94,7 +97,7 @@ class _Request:
             return None
         rule = (rules or {}).get(name)
         if isinstance(rule, unbuilt.Refused) and words[value] in rule.only:
-            self._note(name, f"found {words[value]}: {_not_built(rule)}")
+            self._note(name, f"found {words[value]}: {rule}")
             return None
         return words[value]
 
@@ -106,14 +109,10 @@ class _Request:
             if not value or value == defaults.get(name) or name in idle or isinstance(rule, str):
                 continue
             found = REDACTED if name in SECRETS else show(value)
-            self._note(name, f"found {found}: {_not_built(rule) if rule else 'not understood'}")
+            self._note(name, f"found {found}: {rule or 'not understood'}")
 
     def _note(self, name: str, what: str) -> None:
         self._unknown.wrong(self._where, f"{self.kind}: {name}: {what}")
-
-
-def _not_built(rule: unbuilt.Refused) -> str:
-    return f"not built yet: {rule.why}"
 
 
 def _address(value: Any) -> Address:
@@ -149,20 +148,64 @@ def _listener(protocol: str, request: _Request) -> tuple[str, Body]:
         "back-timeout": request.take("back_timeout"),
         "connect-timeout": request.take("connect_timeout"),
     }
-    if protocol == "http":
+    if protocol in ("http", "https"):
         for name in ("request_timeout", "sozu_id_header", "elide_x_real_ip", "send_x_real_ip"):
             body[name.replace("_", "-")] = request.take(name)
+    if protocol == "https":
+        body |= _tls(request) | _hsts(request)
     request.take("active")
     rules = {**unbuilt.LISTENER, "http_answers": unbuilt.LISTENER["answers"]}
-    idle = (*unbuilt.IDLE_ON_LISTENER[protocol], "sticky_name")
+    # A listener's own certificate only stands in for those of frontends, which have records of their own.
+    idle = (*unbuilt.IDLE_ON_LISTENER[protocol], "sticky_name", *IDLE_TLS)
     request.pass_over(schema.ListenerTable, rules, idle)
     return f"listener {protocol} add", body
 
 
+def _tls(request: _Request) -> Body:
+    """Versions are numbers; older ones than TLS 1.2 do not exist in Sōzu either."""
+    versions = request.take("versions")
+    body = {
+        "tls-versions": None if not versions else [TLS_VERSIONS.get(each, str(each)) for each in versions],
+        "tls-cipher-list": request.take("cipher_list") or None,
+        "groups-list": request.take("groups_list") or None,
+        "alpn-protocols": request.take("alpn_protocols") or None,
+    }
+    for name in ("send_tls13_tickets", "strict_sni_binding", "disable_http11"):
+        body[name.replace("_", "-")] = request.take(name)
+    return body
+
+
+def _hsts(request: _Request) -> Body:
+    match request.take("hsts"):
+        case {"enabled": bool(enabled), **rest}:
+            names = ("max_age", "include_subdomains", "preload", "force_replace_backend")
+            body = {f"hsts-{name.replace('_', '-')}": rest.get(name) for name in names}
+            return {**body, "hsts-disabled": not enabled}
+        case _:
+            return {}
+
+
+def _certificate(request: _Request) -> tuple[str, Body]:
+    """What Sōzu has read out of it, names and the like, is read anew."""
+    match request.take("certificate"):
+        case {"certificate": str(certificate), "key": str(key), **rest}:
+            chain = rest.get("certificate_chain") or []
+        case _:
+            raise ValueError(f"{request.kind}: certificate: want an object with certificate and key, both PEM")
+    if not isinstance(chain, list) or not all(isinstance(each, str) for each in chain):
+        raise ValueError(f"{request.kind}: certificate.certificate_chain: want an array of PEM texts")
+    return "certificate add", {
+        "address": request.address("address"),
+        "certificate": certificate,
+        "certificate-chain": "\n".join(chain) or None,
+        "key": key,
+    }
+
+
 def _activate(request: _Request) -> tuple[str, Body]:
     protocol = request.choice("proxy", LISTENERS)
-    if protocol not in ("http", "tcp"):
-        raise ValueError(f"{request.kind}: {_not_built(unbuilt.VERBS['listener https activate'])}")
+    if protocol not in ("http", "https", "tcp"):
+        raise ValueError(f"{request.kind}: {unbuilt.VERBS['listener udp activate']}")
     return f"listener {protocol} activate", {"address": request.address("address")}
 
 
@@ -172,12 +215,14 @@ def _cluster(request: _Request) -> tuple[str, Body]:
         "load-balancing-policy": request.choice("load_balancing", POLICIES, unbuilt.CLUSTER),
         "load-metric": request.choice("load_metric", METRICS),
         "send-proxy": request.choice("proxy_protocol", PROXY_PROTOCOLS) in ("send", "relay") or None,
+        "https-redirect": request.take("https_redirect") or None,
+        "https-redirect-port": request.take("https_redirect_port"),
     }
     request.pass_over(schema.ClusterTable, unbuilt.CLUSTER)
     return "cluster add", body
 
 
-def _http_frontend(request: _Request) -> tuple[str, Body]:
+def _http_frontend(protocol: str, request: _Request) -> tuple[str, Body]:
     cluster_id = request.take("cluster_id")
     body = {
         "cluster": cluster_id,
@@ -188,9 +233,10 @@ def _http_frontend(request: _Request) -> tuple[str, Body]:
         "position": request.choice("position", POSITIONS),
         "tags": request.take("tags"),
         **_path(request),
+        **(_hsts(request) if protocol == "https" else {}),
     }
     request.pass_over(schema.FrontendTable, unbuilt.FRONTEND)
-    return "frontend http add", body
+    return f"frontend {protocol} add", body
 
 
 def _path(request: _Request) -> Body:
@@ -236,20 +282,20 @@ def _backend(request: _Request) -> tuple[str, Body]:
 
 _TRANSLATIONS: Mapping[str, Callable[[_Request], tuple[str, Body]]] = {
     "ADD_HTTP_LISTENER": partial(_listener, "http"),
+    "ADD_HTTPS_LISTENER": partial(_listener, "https"),
     "ADD_TCP_LISTENER": partial(_listener, "tcp"),
     "ACTIVATE_LISTENER": _activate,
     "ADD_CLUSTER": _cluster,
-    "ADD_HTTP_FRONTEND": _http_frontend,
+    "ADD_HTTP_FRONTEND": partial(_http_frontend, "http"),
+    "ADD_HTTPS_FRONTEND": partial(_http_frontend, "https"),
+    "ADD_CERTIFICATE": _certificate,
     "ADD_TCP_FRONTEND": _tcp_frontend,
     "ADD_BACKEND": _backend,
 }
 
 _UNBUILT: Mapping[str, unbuilt.Refused] = {
-    "ADD_HTTPS_LISTENER": unbuilt.VERBS["listener https add"],
     "ADD_UDP_LISTENER": unbuilt.VERBS["listener udp add"],
-    "ADD_HTTPS_FRONTEND": unbuilt.VERBS["frontend https add"],
     "ADD_UDP_FRONTEND": unbuilt.VERBS["frontend udp add"],
-    "ADD_CERTIFICATE": unbuilt.VERBS["certificate add"],
     "SET_HEALTH_CHECK": unbuilt.VERBS["cluster health-check set"],
     "SET_MAX_CONNECTIONS_PER_IP": unbuilt.VERBS["connection-limit set"],
 }

@@ -16,7 +16,11 @@ remembering    history and rollback
 keeping        state save, load, dump, stats
 files          files that a client names because they are too large for a request
 guarding       what a saved state must not be written over
-listing        clusters, frontends, backends, listeners, certificates
+listing        clusters, frontends, backends, listeners
+certifying     certificates, and which of them is shown to whom
+certificates   those that come as PEM
+certificate_files those in the files that the configuration names
+expiring       certificates that are about to expire
 looking        status, tree, sessions
 measuring      metrics
 following      events, to a client that listens

@@ -23,6 +23,8 @@ from sozu_trio.control.saved_state import load_into, read_saved_state
 from sozu_trio.control.write import remove_unfinished
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
+from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
@@ -137,7 +139,7 @@ def _no_lock(path: Path, error: OSError) -> str:
 
 def _found(config: Config, path: Path, state_from: str | None, served: bool) -> Beginning:
     program = config.program
-    declared = declared_by(config)
+    declared = declared_by(config, read_certificate_files(config, None))
     if program.automatic_state_save and program.saved_state is not None:
         with contextlib.suppress(OSError):
             remove_unfinished(program.saved_state)
@@ -195,7 +197,7 @@ def _loaded(state: State, path: Path) -> State:
     except OSError as error:
         raise OperatorError(f"cannot read the saved state {path}: {error.strerror}") from error
     try:
-        saved = read_saved_state(text)
+        saved = read_saved_state(text, ANY_TIME)
         if saved.unknown:
             raise ChangeRefused(saved.unknown)
         if saved.settings is not None and (fault := fault_in(saved.settings.log_level)):

@@ -96,8 +96,19 @@ class ListenerListBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateListBody:
+    """`fingerprint` may be only its beginning; `domain`: certificates that are for this host."""
+
     fingerprint: str | None = None
     domain: str | None = None
+    address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateQueryBody:
+    """`domain`: what the client asks for, None = nothing; `address`: of the listener, None = of every one."""
+
+    domain: str | None = None
+    address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,10 @@ from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.batch import read_batch
+from sozu_trio.control.certificates import with_certificates_read
 from sozu_trio.errors import ChangeRefused, Problem
 from sozu_trio.main.bodies import ApplyBody
+from sozu_trio.main.certificates import Pem
 from sozu_trio.main.draining import Leaving, look_at_left, wait_for_the_last
 from sozu_trio.main.files import absolute, in_thread, read_whole
 from sozu_trio.main.parts import Call, Handlers, Parts
@@ -41,6 +44,8 @@ from sozu_trio.telemetry.plural import count
 
 MANY = 100
 """Changes from which on a batch is worked out in a thread."""
+MANY_CERTIFICATES = 10
+"""Those of them from which on it is read in a thread: each takes up to a millisecond."""
 _NUMBER = re.compile(r"changes\[(\d+)\]")
 
 
@@ -60,10 +65,17 @@ async def apply(parts: Parts, call: Call) -> Answer:
     body = call.read(ApplyBody)
     given = await _given(body)
     read = partial(_read_all, given, parts.transactions.state)
-    changes, notices = await trio.to_thread.run_sync(read) if len(given) > MANY else read()
+    changes, notices = await trio.to_thread.run_sync(read) if _takes_long(given) else read()
     outcome, drained = await _carry_out(parts, call, changes, summary_of_all(given, body.file))
     content = {**_content(outcome, notices), **drained, "changes": len(given)}
     return Answer(message=f"{count(len(given), 'change')} done{_cut(drained)}", content=content)
+
+
+def _takes_long(given: Sequence[Any]) -> bool:
+    if len(given) > MANY:
+        return True
+    verbs = [str(each.get("verb")) for each in given if isinstance(each, Mapping)]
+    return sum(verb.startswith("certificate") for verb in verbs) > MANY_CERTIFICATES
 
 
 async def _given(body: ApplyBody) -> tuple[Any, ...]:
@@ -191,7 +203,8 @@ def _read_one(given: Any, where: str, report: Report) -> Change | None:
 def _read(verb: str, body: Mapping[str, Any], where: str, report: Report) -> Change | None:
     if verb == "logging":
         _check_directives(body, where, report)
-    return read_change(verb, body, report, where)
+    change = read_change(verb, body, report, where)
+    return change and with_certificates_read(change, Pem(time.time()), report)
 
 
 def _check_directives(body: Mapping[str, Any], where: str, report: Report) -> None:

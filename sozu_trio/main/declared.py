@@ -1,8 +1,10 @@
 """What a configuration file says, as a State: what reload and a start compare with what is."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.config.regular import read_regular
@@ -18,8 +20,10 @@ COUNTED = {"worker_count"}
 """Those that main follows at once by itself."""
 
 
-def declared_by(config: Config) -> State:
-    """The State that `config` declares, all of it of origin `file` once it is in force."""
+def declared_by(config: Config, certificates: Iterable[ListenerCertificate] = ()) -> State:
+    """The State that `config` declares, all of it of origin `file` once it is in force. `certificates`: those in the
+    files it names.
+    """
     return declare(
         listeners=config.listeners,
         clusters=config.clusters,
@@ -27,6 +31,7 @@ def declared_by(config: Config) -> State:
         tcp_frontends=config.tcp_frontends,
         backends=config.backends,
         settings=Settings(timeouts=config.program.timeouts, log_level=config.program.log_level),
+        certificates=certificates,
     )
 
 

@@ -11,8 +11,10 @@ from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.bodies import ReloadBody
+from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.declared import declared_by, read_file, waiting_for_a_start
 from sozu_trio.main.events import Event
+from sozu_trio.main.files import in_thread
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.steps import steps
 from sozu_trio.main.transactions import Order, Outcome
@@ -30,15 +32,15 @@ async def reload_file(parts: Parts, path: str | None, *, prune: bool, actor: Act
     Raises OperatorError; a file that cannot be used changes nothing.
     """
     with parts.service_manager.reloading():
-        config = await _read(parts, path)
-        return await parts.transactions.carry_out(_order(config, prune, actor)), config
+        config, declared = await _read(parts, path)
+        return await parts.transactions.carry_out(_order(config, declared, prune, actor)), config
 
 
-def _order(config: Config, prune: bool, actor: Actor) -> Order:
+def _order(config: Config, declared: State, prune: bool, actor: Actor) -> Order:
     return Order(
         actor=actor,
         what=f"reload {config.source}" + (" --prune" if prune else ""),
-        make=partial(_reconciled, declared=declared_by(config), prune=prune),
+        make=partial(_reconciled, declared=declared, prune=prune),
         events=(Event(kind="CONFIGURATION_RELOADED", details=config.source),),
         large=True,
         workers=config.program.worker_count,
@@ -61,7 +63,8 @@ def _way_out(each: Crosswise) -> Problem:
 async def _reload(parts: Parts, call: Call) -> Answer:
     body = call.read(ReloadBody)
     outcome, config = await reload_file(parts, body.file, prune=body.prune, actor=call.actor)
-    changes = [each for each in steps(outcome.before, outcome.delta) if each["kind"] != "declaration"]
+    changes = await trio.to_thread.run_sync(lambda: list(steps(outcome.before, outcome.delta)))
+    changes = [each for each in changes if each["kind"] != "declaration"]
     changes += _counted(*outcome.workers)
     names = {
         past: [f"{each['kind']} {each['name']}" for each in changes if each["action"] == action]
@@ -79,10 +82,10 @@ async def _plan(parts: Parts, call: Call) -> Answer:
         raise OperatorError(
             f"file: read-only: uid {call.peer.uid} may only have the configuration file read; want no file"
         )
-    config = await _read(parts, body.file)
+    config, declared = await _read(parts, body.file)
     before = parts.transactions.state
     generation = parts.transactions.generation
-    changes = await trio.to_thread.run_sync(_differences, before, config, body.prune)
+    changes = await trio.to_thread.run_sync(_differences, before, declared, body.prune)
     changes += _counted(parts.supervisor.worker_count, config.program.worker_count)
     content = {
         "generation": generation,
@@ -94,8 +97,8 @@ async def _plan(parts: Parts, call: Call) -> Answer:
     return Answer(message=f"{config.source}: {verdict}", content=content)
 
 
-def _differences(before: State, config: Config, prune: bool) -> list[dict[str, Any]]:
-    return list(steps(before, diff(before, _reconciled(before, declared_by(config), prune))))
+def _differences(before: State, declared: State, prune: bool) -> list[dict[str, Any]]:
+    return list(steps(before, diff(before, _reconciled(before, declared, prune))))
 
 
 def _counted(before: int, after: int) -> list[dict[str, Any]]:
@@ -107,11 +110,14 @@ def _counted(before: int, after: int) -> list[dict[str, Any]]:
     ]
 
 
-async def _read(parts: Parts, path: str | None) -> Config:
+async def _read(parts: Parts, path: str | None) -> tuple[Config, State]:
+    """What the file says, with the certificates in the files that it names. Raises OperatorError."""
     given = path or parts.config_path
     if given is None:
         raise OperatorError("serve was started without a file, so there is none to read again; say which with -f FILE")
-    return await read_file(Path(given))
+    config = await read_file(Path(given))
+    certificates = await in_thread(read_certificate_files, config, parts.transactions.state.certificates.keys())
+    return config, await in_thread(declared_by, config, certificates)
 
 
 def _notices(parts: Parts, config: Config) -> list[str]:

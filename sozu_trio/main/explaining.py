@@ -7,12 +7,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
-from sozu_trio.config.listeners import HttpListener, Listener, protocol_of
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, protocol_of
 from sozu_trio.config.report import Report, place
+from sozu_trio.config.server_names import canonical_address, canonical_name
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, RequestRefused
 from sozu_trio.main.bodies import ExplainBody
+from sozu_trio.main.certifying import shown_document
 from sozu_trio.main.listing import live_backends, rule_document
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.routing.explain import Asked, losers
@@ -107,7 +109,9 @@ def _listener(state: State, url: SplitResult, said: Address | None) -> Listener 
     listeners = list(state.listeners.values())
     at_port = [each for each in listeners if _port(url) in _ports(each)]
     if not at_port and url.port is None:
-        kind = "tcp" if url.scheme == "tcp" else "http"
+        speaks = {protocol_of(each) for each in listeners}
+        # Where none speaks TLS, somebody else does so before us.
+        kind = url.scheme if url.scheme == "tcp" or url.scheme in speaks else "http"
         of_kind = [each for each in listeners if protocol_of(each) == kind]
         return of_kind[0] if len(of_kind) == 1 else None
     if len(at_port) < 2:
@@ -150,6 +154,11 @@ async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked) -> A
         "lost": [{"rule": rule_document(state, each.frontend), "why": each.why} for each in lost[:MOST_LOSERS]],
         "generation": route["generation"],
     }
+    if isinstance(listener, HttpsListener):
+        name = canonical_name(query["host"].strip("[]"))
+        # A client that asks for an IP address names nobody in its handshake (RFC 6066 §3).
+        of_address = name is None or canonical_address(name) is not None
+        content["shown"] = shown_document(state, listener.address, None if of_address else name)
     return Answer(message=_verdict(listener, route, len(rules)), content=content)
 
 
@@ -173,6 +182,8 @@ def _verdict(listener: Listener, route: dict[str, Any], rules: int) -> str:
     match route["outcome"]:
         case "forward":
             return f"listener {listener.address}{idle}: forwarded to cluster {route['cluster']}"
+        case "redirect":
+            return f"listener {listener.address}{idle}: redirected to https with 301"
         case "deny":
             return f"listener {listener.address}{idle}: denied with 401"
         case _:

@@ -13,6 +13,7 @@ from sozu_trio.control.saved_state import Saved, dump_document, dump_text, load_
 from sozu_trio.control.write import write_atomically
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.bodies import EmptyBody, StateDumpBody, StateLoadBody, StateSaveBody
+from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.main.events import Event
 from sozu_trio.main.files import absolute, in_thread, read_whole
 from sozu_trio.main.guarding import refuse_our_own
@@ -24,14 +25,14 @@ from sozu_trio.telemetry.plural import count
 
 
 def counts(state: State) -> dict[str, int]:
-    """How many records of each kind; certificates are not built yet."""
+    """How many records of each kind."""
     return {
         "listeners": len(state.listeners),
         "clusters": len(state.clusters),
         "http_frontends": len(state.http_frontends),
         "tcp_frontends": len(state.tcp_frontends),
         "backends": sum(map(len, state.backends.values())),
-        "certificates": 0,
+        "certificates": len(state.certificates),
     }
 
 
@@ -104,9 +105,9 @@ def _read(body: StateLoadBody) -> Saved:
     if body.content is not None and body.file is not None:
         raise ChangeRefused((Problem("file", f"found {show(body.file)} and content; want only one of both"),))
     if body.file is not None:
-        saved = read_saved_state(read_whole(absolute(body.file)))
+        saved = read_saved_state(read_whole(absolute(body.file)), ANY_TIME)
     elif body.content is not None:
-        saved = read_saved_state(body.content)
+        saved = read_saved_state(body.content, ANY_TIME)
     else:
         raise ChangeRefused((Problem("content", "missing; want the text of a saved state, or file: its path"),))
     problems = () if body.skip_unknown else saved.unknown

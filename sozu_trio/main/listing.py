@@ -1,17 +1,16 @@
-"""Verbs that list what there is: clusters, frontends, backends, listeners, certificates."""
+"""Verbs that list what there is: clusters, frontends, backends, listeners."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, TcpFrontend
-from sozu_trio.config.listeners import Listener, protocol_of
+from sozu_trio.config.listeners import HttpsListener, Listener, protocol_of
 from sozu_trio.config.patterns import canonical_host, compile_path_regex, parse_host
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.records import document_of, origin_of
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.bodies import (
     BackendListBody,
-    CertificateListBody,
     ClusterListBody,
     FrontendListBody,
     ListenerListBody,
@@ -101,7 +100,9 @@ def rule_document(state: State, rule: HttpFrontend) -> dict[str, Any]:
     """A rule as it is listed: `cluster` is null where it denies."""
     members = document_of(rule)
     members["cluster"] = members.pop("cluster_id", None)
-    return {"protocol": "http", **members, "origin": origin_of(rule, state)}
+    listener = state.listeners.get(("tcp", rule.address))
+    protocol = "https" if isinstance(listener, HttpsListener) else "http"
+    return {"protocol": protocol, **members, "origin": origin_of(rule, state)}
 
 
 def _tcp_document(state: State, frontend: TcpFrontend) -> dict[str, Any]:
@@ -120,9 +121,10 @@ async def _frontends(parts: Parts, call: Call) -> Answer:
     state = parts.transactions.state
     every = not (body.http or body.https or body.tcp)
     documents = []
-    if every or body.http:
+    if every or body.http or body.https:
         rules = state.http_frontends.values() if body.domain is None else _rules_of_domain(state, body.domain)
-        documents += [rule_document(state, rule) for rule in rules]
+        of_rules = [rule_document(state, rule) for rule in rules]
+        documents += [each for each in of_rules if every or getattr(body, each["protocol"])]
     if (every or body.tcp) and body.domain is None:
         documents += [_tcp_document(state, each) for each in state.tcp_frontends.values()]
     return Answer(message=count(len(documents), "frontend"), content={"frontends": documents})
@@ -187,16 +189,9 @@ def listener_document(state: State, listener: Listener, sessions: Mapping[str, i
     }
 
 
-async def _certificates(_: Parts, call: Call) -> Answer:
-    """TLS is not built yet, so there can be none."""
-    call.read(CertificateListBody)
-    return Answer(message="0 certificates", content={"certificates": []})
-
-
 HANDLERS: Handlers = {
     "cluster list": _clusters,
     "frontend list": _frontends,
     "backend list": _backends,
     "listener list": _listeners,
-    "certificate list": _certificates,
 }

@@ -19,6 +19,9 @@ async def _metrics(parts: Parts, call: Call) -> Answer:
     main = {f"configuration.{kind}": number for kind, number in counts(state).items()}
     main["configuration.generation"] = parts.transactions.generation
     main["process.uptime_seconds"] = int(time.monotonic() - parts.started)
+    if state.certificates:
+        soonest = min(each.certificate.not_after for each in state.certificates.values())
+        main["tls.cert.min_expires_at_seconds"] = soonest
     total = _named(parts.supervisor.counters().snapshot(), names)
     main = _named(main, names)
     content = {"main": main, "workers": workers, "total": total}

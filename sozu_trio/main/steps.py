@@ -7,8 +7,8 @@ from typing import Any
 from sozu_trio.control.records import document_of
 from sozu_trio.routing.delta import Delta, amend
 from sozu_trio.routing.moves import moves
-from sozu_trio.routing.spoken import spoken
-from sozu_trio.routing.state import FrontendKey, State, frontend_key, listener_key
+from sozu_trio.routing.spoken import spoken, spoken_certificate
+from sozu_trio.routing.state import FrontendKey, State, certificate_key, frontend_key, listener_key
 from sozu_trio.telemetry.plural import count
 
 
@@ -22,6 +22,9 @@ def steps(before: State, delta: Delta) -> Iterator[dict[str, Any]]:
     yield from (_step("remove", "frontend", _rule(key)) for key in delta.gone_http_frontends if key not in put_again)
     yield from (_step("remove", "frontend", str(key)) for key in delta.gone_tcp_frontends)
     yield from (_step("remove", "backend", "/".join(key)) for key in delta.gone_backends)
+    put_certificates = {certificate_key(each) for each in delta.certificates}
+    gone = (before.certificates[each] for each in delta.gone_certificates if each not in put_certificates)
+    yield from (_step("remove", "certificate", spoken_certificate(each)) for each in gone)
     for listener in delta.listeners:
         yield _put("listener", str(listener.address), before.listeners.get(listener_key(listener)), listener)
     for cluster in delta.clusters:
@@ -37,6 +40,9 @@ def steps(before: State, delta: Delta) -> Iterator[dict[str, Any]]:
     for backend in delta.backends:
         old = before.backends.get(backend.cluster_id, {}).get(backend.backend_id)
         yield _put("backend", f"{backend.cluster_id}/{backend.backend_id}", old, backend)
+    for certificate in delta.certificates:
+        held = before.certificates.get(certificate_key(certificate))
+        yield _put("certificate", spoken_certificate(certificate), held, certificate)
     if delta.settings is not None:
         yield _put("settings", "global keys", before.settings, delta.settings)
     if delta.declared is not None and not dataclasses.replace(delta, declared=None):
@@ -59,11 +65,16 @@ def _step(action: str, kind: str, name: str, fields: Mapping[str, Any] | None = 
     return {"action": action, "kind": kind, "name": name, "fields": dict(fields or {})}
 
 
+def _document(record: Any) -> dict[str, Any]:
+    """Without PEM: it says nothing to people, and the key is a secret."""
+    return {name: value for name, value in document_of(record).items() if name not in ("certificate", "key")}
+
+
 def _put(kind: str, name: str, old: Any, new: Any) -> dict[str, Any]:
-    after = document_of(new)
+    after = _document(new)
     if old is None:
         return _step("add", kind, name, {field: [None, value] for field, value in after.items()})
-    before = document_of(old)
+    before = _document(old)
     changed = {
         field: [before.get(field), after.get(field)]
         for field in {**before, **after}

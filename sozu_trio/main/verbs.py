@@ -9,6 +9,7 @@ from sozu_trio.control.permissions import Peer
 from sozu_trio.control.protocol import Request
 from sozu_trio.errors import OperatorError
 from sozu_trio.main import (
+    certifying,
     changing,
     declaring,
     ending,
@@ -31,6 +32,7 @@ HANDLERS: Handlers = {
     **remembering.HANDLERS,
     **keeping.HANDLERS,
     **listing.HANDLERS,
+    **certifying.HANDLERS,
     **looking.HANDLERS,
     **measuring.HANDLERS,
     **following.HANDLERS,
@@ -49,7 +51,14 @@ NOT_BUILT: Mapping[str, str] = {
 """Verbs of Sōzu that are known and refused, with the reason; those that change State refuse themselves."""
 
 LOOKING = {
-    *(*listing.HANDLERS, *looking.HANDLERS, *measuring.HANDLERS, *following.HANDLERS, *explaining.HANDLERS),
+    *(
+        *listing.HANDLERS,
+        *certifying.HANDLERS,
+        *looking.HANDLERS,
+        *measuring.HANDLERS,
+        *following.HANDLERS,
+        *explaining.HANDLERS,
+    ),
     *("plan", "history", "state dump", "state stats"),
 } - {"session kill"}
 """Verbs that change nothing."""

@@ -117,7 +117,7 @@ class Departure:
         cancels it before its fate is known.
         """
         descriptors = [node.sock.fileno()] if backend is None else [node.sock.fileno(), backend]
-        if self._is_over or node.stays or not self._can_offer(len(descriptors)):
+        if self._is_over or node.stays or node.is_bound or not self._can_offer(len(descriptors)):
             return False
         offering = _Offering(node, _parcel(node, content), descriptors)
         self._queue.append(offering)

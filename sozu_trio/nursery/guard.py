@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from sozu_trio.errors import ProxyHeaderError
+from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 
 
 async def guard(name: str, log: logging.Logger, serve: Callable[[], Awaitable[None]]) -> None:
@@ -18,7 +18,7 @@ async def guard(name: str, log: logging.Logger, serve: Callable[[], Awaitable[No
         await serve()
     except* OSError as lost:
         log.debug("session %s: connection lost: %s", name, "; ".join(str(error) for error in lost.exceptions))
-    except* ProxyHeaderError as refused:
+    except* (HandshakeFailed, ProxyHeaderError) as refused:
         log.info("session %s: closed: %s", name, "; ".join(str(error) for error in refused.exceptions))
     except* Exception as failures:
         log.error("session %s failed", name, exc_info=failures)

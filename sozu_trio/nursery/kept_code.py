@@ -1,7 +1,8 @@
 """The code this process was started with, whatever stands on disk meanwhile: a zip of byte code in a memfd.
 
 Workers that are started later run it, and so does main when the code that was to take its place fails. What is not pure
-Python is not in it and is still loaded from disk, as is whatever the standard library has.
+Python is not in it, with the whole package it is in, and is still loaded from disk, as is whatever the standard library
+has.
 """
 
 import importlib
@@ -12,6 +13,7 @@ import marshal
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -20,6 +22,7 @@ import trio
 
 log = logging.getLogger(__name__)
 
+NOT_PYTHON: Final = tuple(EXTENSION_SUFFIXES)
 TESTS: Final = {"tests", "_tests", "__pycache__"}
 HEADER: Final = 16
 """Bytes before the code in a .pyc: the magic number, flags, time and size of the source (PEP 552)."""
@@ -92,10 +95,14 @@ def _sources_of(name: str, module: ModuleType, file: Path) -> Iterator[tuple[str
         if name == file.stem:
             yield file.name, file
         return
-    for each in file.parent.rglob("*.py"):
+    sources = []
+    for each in file.parent.rglob("*"):
         inside = each.relative_to(file.parent)
-        if TESTS.isdisjoint(inside.parts):
-            yield f"{name}/{inside}", each
+        if each.name.endswith(NOT_PYTHON):
+            return  # It would not be found beside what is in a zip.
+        if each.suffix == ".py" and TESTS.isdisjoint(inside.parts):
+            sources.append((f"{name}/{inside}", each))
+    yield from sources
 
 
 def _compiled(source: Path) -> bytes:

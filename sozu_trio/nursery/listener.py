@@ -65,6 +65,8 @@ class SessionNode:
     """What to cancel to have it move: set while a tunnel runs, which is not idle and can move at any time."""
     stays: bool = False
     """A successor has refused it."""
+    is_bound: bool = False
+    """It can never move: what it needs is known to OpenSSL alone."""
     fate: Fate | None = None
     """Of its last way to another worker, or from one."""
 

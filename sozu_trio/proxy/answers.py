@@ -10,6 +10,7 @@ PAGE = """<!DOCTYPE html>
 ALLOW = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"
 
 TEXTS = {
+    301: "This page is served over https.",
     400: "The request could not be understood.",
     401: "This address is not open to you.",
     404: "Nothing is served at this address.",
@@ -17,6 +18,7 @@ TEXTS = {
     408: "The request took too long to arrive.",
     414: "The address in the request is too long.",
     417: "The expectation in the request cannot be met.",
+    421: "This connection is not for the host in the request; a new one may be.",
     431: "The request's header fields are too large.",
     501: "The request asks for something that is not implemented.",
     502: "The server behind this proxy gave no valid answer.",
@@ -35,8 +37,11 @@ def answer(
     head_only: bool = False,
     retry_after: int = 0,
     id_field: str = "Sozu-Id",
+    location: str = "",
+    hsts: str = "",
 ) -> bytes:
-    """A whole response. `retry_after` in seconds, 0 = none.
+    """A whole response. `retry_after` in seconds, 0 = none; `location`: where to go instead, latin-1, empty = nowhere;
+    `hsts`: the value of Strict-Transport-Security, empty = none.
 
     `head_only` leaves the body out but not its length (RFC 9110 §9.3.2).
     """
@@ -49,18 +54,26 @@ def answer(
         "Cache-Control: no-store",
         f"{id_field}: {request_id}",
     ]
+    if location:
+        lines.append(f"Location: {location}")
+    if hsts:
+        lines.append(f"Strict-Transport-Security: {hsts}")
     if retry_after:
         lines.append(f"Retry-After: {retry_after}")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append(ALLOW)
     lines += _connection(close=close, keep_alive_1_0=keep_alive_1_0)
-    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
     return head if head_only else head + page
 
 
-def options_answer(request_id: str, id_field: str, *, close: bool, keep_alive_1_0: bool = False) -> bytes:
+def options_answer(
+    request_id: str, id_field: str, *, close: bool, keep_alive_1_0: bool = False, hsts: str = ""
+) -> bytes:
     """The answer to an OPTIONS that stops here (Max-Forwards: 0, RFC 9110 §7.6.2)."""
     lines = ["HTTP/1.1 200 OK", "Content-Length: 0", ALLOW, f"{id_field}: {request_id}"]
+    if hsts:
+        lines.append(f"Strict-Transport-Security: {hsts}")
     lines += _connection(close=close, keep_alive_1_0=keep_alive_1_0)
     return "\r\n".join([*lines, "", ""]).encode()
 

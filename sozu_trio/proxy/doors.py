@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from sozu_trio.config.addresses import Address, parse_address
+from sozu_trio.config.listeners import protocol_of
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Happened
 from sozu_trio.control.moves import Learned, Parcel
@@ -139,11 +140,12 @@ class ProxyHandler:
             self.proxy.counters.sessions -= 1
 
     async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
-        """One too many: 503 on an http listener, a plain close on a tcp one. Never queued, so the client knows at
-        once.
+        """One too many: 503 on an http listener, a plain close on others: TLS would cost what is lacking. Never queued,
+        so the client knows at once.
         """
         self.proxy.counters.refused += 1
-        if key[1] not in self.proxy.table.http:
+        listener = self.proxy.table.listeners.get(key)
+        if listener is None or protocol_of(listener) != "http":
             return
         data = answer(503, self.proxy.ids.next(), close=True, retry_after=self.proxy.program.retry_after)
         with contextlib.suppress(OSError):

@@ -37,7 +37,7 @@ from sozu_trio.proxy.response import respond
 from sozu_trio.proxy.transfer import whole
 from sozu_trio.proxy.tunnels import About
 from sozu_trio.proxy.upload import Upload, bad_body, client_gone
-from sozu_trio.routing.table import ClusterEntry, Decision, Outcome
+from sozu_trio.routing.table import ClusterEntry, Decision, Outcome, Redirect
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import Framing, RequestHead
 from sozu_trio.wire.write import write_request
@@ -110,6 +110,10 @@ class Exchange:
                 await self._answer_itself()
             elif decision.cluster is not None:
                 await self._forward(self._cluster(decision.cluster))
+            elif decision.redirect is not None:
+                await self._redirect(decision.redirect)
+            elif decision.outcome is Outcome.MISDIRECTED:
+                await self.answer(HTTPStatus.MISDIRECTED_REQUEST, "the connection is not for this host")
             elif decision.outcome is Outcome.DENY:
                 await self.answer(HTTPStatus.UNAUTHORIZED, "denied by its frontend")
             else:
@@ -248,7 +252,15 @@ class Exchange:
             return ClientGone("took too long to read the response")
         return BackendTimeout("the backend took too long")
 
-    async def answer(self, status: int, why: str, *, failed: bool = True) -> None:
+    async def _redirect(self, redirect: Redirect) -> None:
+        """A client of HTTP/1.0 may have named no host, and then there is nowhere to send it."""
+        if not self.head.host:
+            await self.answer(HTTPStatus.BAD_REQUEST, "redirected to https, and named no host")
+            return
+        location = redirect.location(self.head.host, self.head.target)
+        await self.answer(HTTPStatus.MOVED_PERMANENTLY, "redirected to https", failed=False, location=location)
+
+    async def answer(self, status: int, why: str, *, failed: bool = True, location: bytes = b"") -> None:
         """Answer ourselves. The connection stays open where all of the request was read and the client did no wrong."""
         self._begin_answer(status, why, failed=failed)
         data = answer(
@@ -259,6 +271,8 @@ class Exchange:
             head_only=self.head.method == b"HEAD",
             retry_after=self.proxy.program.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
             id_field=self.connection.listener.sozu_id_header,
+            location=location.decode("latin-1"),
+            hsts=self.connection.hsts,
         )
         await self.client.send(data, self.patience)
 
@@ -280,6 +294,7 @@ class Exchange:
             self.connection.listener.sozu_id_header,
             close=self.close,
             keep_alive_1_0=self.head.minor == 0,
+            hsts=self.connection.hsts,
         )
         await self.client.send(data, self.patience)
 
@@ -333,6 +348,8 @@ class Exchange:
         bytes_in = record.bytes_in = client.bytes_in - self._bytes_in - len(self.body.unused)
         bytes_out = record.bytes_out = client.bytes_out - self._bytes_out
         self._name()
+        if self.connection.secured is not None:
+            self.connection.secured.note(record)
         counters.bytes_in += bytes_in
         counters.bytes_out += bytes_out
         counters.by_status[record.status // 100] += 1

@@ -8,7 +8,7 @@ for a whole connection and is made once.
 import ipaddress
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.listeners import HttpListener
+from sozu_trio.config.listeners import HttpListener, protocol_of
 from sozu_trio.wire.heads import Field, RequestHead
 
 
@@ -20,7 +20,7 @@ def is_trusted(listener: HttpListener, client: Address) -> bool:
 class Forwarding:
     """The fields of one client connection."""
 
-    __slots__ = ("_constant", "_forwarded", "_host", "_id_field", "_listener", "_port", "_via", "trusted")
+    __slots__ = ("_constant", "_forwarded", "_host", "_id_field", "_listener", "_port", "_proto", "_via", "trusted")
 
     def __init__(self, listener: HttpListener, client: Address, destination: Address) -> None:
         public = listener.public_address or destination
@@ -28,7 +28,8 @@ class Forwarding:
         self._listener = listener
         self._host = client.host.encode()
         self._port = b"%d" % public.port
-        self._forwarded = f'proto=http;for="{client}";by={by}'.encode()
+        self._proto = protocol_of(listener).encode()
+        self._forwarded = f'proto={protocol_of(listener)};for="{client}";by={by}'.encode()
         self._id_field = listener.sozu_id_header.encode()
         self._via = listener.via.encode()
         self._constant = field_lines(self._made_anew())
@@ -37,7 +38,7 @@ class Forwarding:
     def _made_anew(self) -> list[Field]:
         fields = [
             (b"X-Forwarded-For", self._host),
-            (b"X-Forwarded-Proto", b"http"),
+            (b"X-Forwarded-Proto", self._proto),
             (b"X-Forwarded-Port", self._port),
             (b"Forwarded", self._forwarded),
         ]
@@ -64,7 +65,7 @@ class Forwarding:
         client_ip = sent.pop(b"x-real-ip", [])
         fields = [
             (b"X-Forwarded-For", b", ".join([*sent.pop(b"x-forwarded-for", []), self._host])),
-            (b"X-Forwarded-Proto", b", ".join(sent.pop(b"x-forwarded-proto", [b"http"]))),
+            (b"X-Forwarded-Proto", b", ".join(sent.pop(b"x-forwarded-proto", [self._proto]))),
             (b"X-Forwarded-Port", b", ".join(sent.pop(b"x-forwarded-port", [self._port]))),
             (b"Forwarded", b", ".join([*sent.pop(b"forwarded", []), self._forwarded])),
         ]

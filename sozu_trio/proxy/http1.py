@@ -23,8 +23,9 @@ from sozu_trio.proxy.connect import BackendTimeouts
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding, via_line
 from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.secured import Routes, Secured
 from sozu_trio.proxy.stream import Stream
-from sozu_trio.routing.http_routes import NO_ROUTES, HttpRoutes
+from sozu_trio.routing.http_routes import NO_ROUTES
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import RequestHead
@@ -34,7 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class HttpConnection:
-    """One client connection that speaks HTTP/1."""
+    """One client connection that speaks HTTP/1. What is other within TLS is told in `https.py`."""
+
+    secured: Secured | None = None
+    """Of a connection over TLS."""
 
     def __init__(
         self,
@@ -77,13 +81,18 @@ class HttpConnection:
         self._began = 0.0
         self._parser = RequestParser(listener.limits)
         self._table: Table = proxy.table
-        self._routes = proxy.table.http.get(listener.address, NO_ROUTES)
+        self._routes: Routes = proxy.table.http.get(listener.address, NO_ROUTES)
         self._exchange: Exchange | None = None
         """The one now going on, or the one that ended last."""
 
     @property
     def draining(self) -> bool:
         return self._drain.started
+
+    @property
+    def hsts(self) -> str:
+        """The value of Strict-Transport-Security in answers of our own; empty for none."""
+        return "" if self.secured is None else self.secured.hsts_value
 
     async def run(self) -> None:
         """Serve requests to the end of the connection, and close it."""
@@ -117,14 +126,17 @@ class HttpConnection:
         if self._exchange is not None and not self._exchange.over:
             self.patience.cancel("the client has gone")
 
-    def follow(self, table: Table) -> HttpRoutes:
+    def follow(self, table: Table) -> Routes:
         """The routes of this listener in `table`, which each exchange reads once and keeps.
 
         Those it had last where it has been removed: what has begun is served.
         """
         if table is not self._table:
-            self._table, self._routes = table, table.http.get(self.listener.address, self._routes)
+            self._table, self._routes = table, self._routes_in(table)
         return self._routes
+
+    def _routes_in(self, table: Table) -> Routes:
+        return table.http.get(self.listener.address, self._routes)
 
     async def _woken(self) -> bool:
         """The scope was cancelled: a deadline, a drain, or the client has gone. Returns whether to go on."""
@@ -243,12 +255,14 @@ class HttpConnection:
     async def _refuse(self, refused: RequestRefused) -> None:
         """Answer a head that is none: nothing of it reaches a backend, the connection ends."""
         ulid = self.proxy.ids.next()
-        data = answer(refused.status, ulid, close=True, id_field=self.listener.sozu_id_header)
+        data = answer(refused.status, ulid, close=True, id_field=self.listener.sozu_id_header, hsts=self.hsts)
         log.debug("session %s: %s", self.name, refused)
         record = AccessRecord(self.name, self.client_text, "HTTP", time.time(), request_id=ulid)
         record.status, record.message, record.failed = refused.status, str(refused), True
         record.bytes_in, record.bytes_out = len(self._buffer), len(data)
         self._buffer = b""
+        if self.secured is not None:
+            self.secured.note(record)
         counters = self.proxy.counters
         counters.client_errors += 1
         counters.by_status[refused.status // 100] += 1

@@ -23,6 +23,7 @@ from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
+from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
@@ -57,6 +58,7 @@ class Proxy:
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
         self.wheel = Wheel()
+        self.tls = TlsListeners()
         self.relieve: Callable[[], int] = self.close_unused
         """What to do when the kernel has no more descriptors; whoever knows of more to close puts it here."""
 
@@ -69,6 +71,7 @@ class Proxy:
         serves = self.table.generation > 0
         self.table = table
         self.backends.swap(table.clusters)
+        self.tls.follow(table)
         if serves:
             self._swapped.set()
         else:

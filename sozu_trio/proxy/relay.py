@@ -2,7 +2,7 @@
 
 A relay is one direction. All it knows stands in its attributes and it awaits nothing but readiness, so cancelling it
 at any await loses no byte: what it has not passed on is then in `held`, and it may be run again. It reads until there
-is much to move, then splices; backpressure is not reading.
+is much to move, then splices, where neither side speaks TLS; backpressure is not reading.
 """
 
 import os
@@ -163,6 +163,31 @@ class Relay:
             self._pipe = None
 
 
+class CopyingRelay(Relay):
+    """The same where one of the two speaks TLS: what the kernel could move is not what was said."""
+
+    __slots__ = ()
+
+    async def _fill(self) -> None:
+        self._bulk = False
+        await super()._fill()
+
+    def _read(self) -> int:
+        data = self._source.receive_now(RELAY_SIZE if self.left is None else min(self.left, RELAY_SIZE))
+        self.held = memoryview(data)
+        return len(data)
+
+    def _write(self) -> int:
+        count = self._sink.send_now(self.held)
+        self.held = self.held[count:]
+        return count
+
+
+def relay_kind(source: Stream, sink: Stream) -> type[Relay]:
+    """The Relay that can move bytes from the one to the other."""
+    return Relay if source.splices and sink.splices else CopyingRelay
+
+
 class Tunnel:
     """Both directions at once, each closed when its source has closed: a peer may shut its side and read on for
     hours.
@@ -195,7 +220,7 @@ class Tunnel:
         self._idle_left = idle_timeout if idle_left is None else idle_left
         self._scope = trio.CancelScope()
         self._directions = [
-            Relay(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
+            relay_kind(source, sink)(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
             for source, sink in ((client, backend), (backend, client))
         ]
         for relay, first, is_over in zip(self._directions, (to_backend, to_client), ended, strict=True):

@@ -104,6 +104,8 @@ def _head(exchange: "Exchange", head: ResponseHead, buffer: bytes, framing: Fram
     connection = exchange.connection
     if connection.id_field in buffer[: head.size].lower():
         head.fields = without(head.fields, connection.id_field)
+    if connection.secured is not None:
+        head.fields = connection.secured.fields(head.fields)
     if connection.draining:
         exchange.close = True
     option = b"close" if exchange.close else b"" if exchange.head.minor else b"keep-alive"

@@ -3,8 +3,9 @@
 import logging
 import socket
 from functools import partial
+from typing import TypeGuard
 
-from sozu_trio.config.listeners import HttpListener, TcpListener
+from sozu_trio.config.listeners import HttpListener, Listener, protocol_of
 from sozu_trio.control.moves import KeptAlive, Parcel
 from sozu_trio.nursery.listener import Resume, SessionNode
 from sozu_trio.proxy.http1 import HttpConnection
@@ -22,11 +23,11 @@ def resumption(proxy: Proxy, parcel: Parcel) -> Resume | None:
     if listener is None:
         return None
     if parcel.kept_alive is not None:
-        return partial(_go_on, proxy, listener, parcel.kept_alive) if isinstance(listener, HttpListener) else None
+        return partial(_go_on, proxy, listener, parcel.kept_alive) if _is_plain_http(listener) else None
     tunnelled = parcel.tunnelled
     if tunnelled is None:
         return partial(_begin, proxy)
-    if not isinstance(listener, HttpListener if tunnelled.upgraded else TcpListener):
+    if protocol_of(listener) != ("http" if tunnelled.upgraded else "tcp"):
         return None
     # One that was removed there only serves what it has left, and is cut when its time is over; here nobody would.
     state = proxy.backends.configured((tunnelled.cluster_id, tunnelled.backend_id, tunnelled.backend))
@@ -38,6 +39,11 @@ def resumption(proxy: Proxy, parcel: Parcel) -> Resume | None:
         # Of another version of this program.
         log.warning("session %s stays where it is: %s", parcel.name, error)
         return None
+
+
+def _is_plain_http(listener: Listener) -> TypeGuard[HttpListener]:
+    """One of https is an HttpListener as well, but what moves here never speaks TLS."""
+    return protocol_of(listener) == "http"
 
 
 async def _begin(proxy: Proxy, node: SessionNode, backend: socket.socket | None) -> None:

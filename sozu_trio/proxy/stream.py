@@ -61,6 +61,9 @@ class Stream:
 
     __slots__ = ("_immediate", "_poll", "bytes_in", "bytes_out", "sock", "timeout")
 
+    splices = True
+    """What goes over its socket is what was said: the kernel may move it."""
+
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self.sock = sock
         self.timeout = timeout
@@ -120,6 +123,16 @@ class Stream:
                 if self._immediate >= IMMEDIATE_OPERATIONS:
                     await self.rest()
                 return
+
+    def receive_now(self, size: int) -> bytes:
+        """As `receive`, uncounted; raises BlockingIOError where it would wait."""
+        return self.sock.recv(size)
+
+    def send_now(self, data: memoryview) -> int:
+        """How much of `data` was sent, uncounted; raises BlockingIOError where that is nothing. What is sent next must
+        begin with what was not.
+        """
+        return self.sock.send(data)
 
     async def wait_readable(self, patience: Patience | None = None) -> None:
         self._immediate = 0

@@ -45,6 +45,9 @@ async def relay_or_move(node: SessionNode, connection: Connection, tunnel: Tunne
     be done any more that its peers would notice.
     """
     connection.kind, connection.on_cut = node.kind, tunnel.cut
+    if node.is_bound:
+        await tunnel.run()
+        return False
     while True:
         if node.listener.departure is not None and await _moves(node, connection, tunnel, about):
             return True

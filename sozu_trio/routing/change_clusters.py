@@ -12,7 +12,10 @@ from sozu_trio.config.values import show
 from sozu_trio.routing.draft import Draft, Records
 from sozu_trio.routing.refusal import Refusal, near_miss
 
-_CLUSTER = ("protocol", "load_metric", "send_proxy", "max_idle_connections", "idle_timeout")
+_CLUSTER = (
+    *("protocol", "load_metric", "send_proxy", "max_idle_connections", "idle_timeout"),
+    *("https_redirect", "https_redirect_port"),
+)
 _BACKEND = ("address", "weight", "backup")
 
 

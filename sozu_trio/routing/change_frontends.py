@@ -8,6 +8,8 @@ from typing import Any
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.bodies import HttpFrontendAdd, HttpFrontendRemove, TcpFrontendAdd, TcpFrontendRemove
 from sozu_trio.config.clusters import HttpFrontend, PathType, Position, TcpFrontend
+from sozu_trio.config.hsts import patched_hsts
+from sozu_trio.config.https_bodies import HttpsFrontendAdd
 from sozu_trio.config.values import show
 from sozu_trio.routing.draft import Draft
 from sozu_trio.routing.refusal import Refusal, near_miss
@@ -30,6 +32,7 @@ def add_http(draft: Draft, body: HttpFrontendAdd) -> None:
         position=body.position or Position.TREE,
         cluster_id=body.cluster,
         tags=body.tags or MappingProxyType({}),
+        hsts=patched_hsts(None, body) if isinstance(body, HttpsFrontendAdd) else None,
     )
     draft.http_frontends.put(key, frontend)
 
@@ -100,6 +103,8 @@ def _near_address(draft: Draft, address: Address) -> str:
 CHANGES: Mapping[str, Callable[[Draft, Any], None]] = {
     "frontend http add": add_http,
     "frontend http remove": remove_http,
+    "frontend https add": add_http,
+    "frontend https remove": remove_http,
     "frontend tcp add": add_tcp,
     "frontend tcp remove": remove_tcp,
 }

@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.bodies import HttpListenerBody, ListenerName, ListenerStop, TcpListenerBody, given
+from sozu_trio.config.https_bodies import HttpsListenerBody
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts, protocol_of
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener, Timeouts, protocol_of
 from sozu_trio.config.report import an
 from sozu_trio.config.structure import hyphened
 from sozu_trio.config.values import show
+from sozu_trio.routing.change_https import patched_https
 from sozu_trio.routing.draft import Draft
 from sozu_trio.routing.refusal import Refusal, near_miss
 from sozu_trio.routing.state import ListenerKey, listener_key
 
+H = TypeVar("H", bound=HttpListener)
 Find = Callable[[Draft, Address], Listener]
 """Finds the listener at an address. Raises Refusal for none, and for one of another kind."""
 
@@ -25,6 +28,7 @@ _TIMEOUTS = {f"{each.name}_timeout": each.name for each in fields(Timeouts)}
 _TCP_TIMEOUTS = {key: name for key, name in _TIMEOUTS.items() if name != "request"}
 _LIMITS = {"max_head_size": "head", "max_request_line": "request_line", "max_fields": "fields"}
 _TCP_KEYS = {each.name for each in fields(TcpListenerBody)}
+_TLS_KEYS = {each.name for each in fields(HttpsListenerBody)} - {each.name for each in fields(HttpListenerBody)}
 _DEFAULT_LINE = HeadLimits().request_line
 
 
@@ -60,24 +64,39 @@ def update_http(draft: Draft, body: HttpListenerBody) -> None:
     _put(draft, _patched_http(_http(draft, body.address), body))
 
 
+def add_https(draft: Draft, body: HttpsListenerBody) -> None:
+    """Raises Refusal."""
+    _refuse_taken(draft, body.address)
+    head = body.max_head_size or HeadLimits().head
+    limits = HeadLimits(head=head, request_line=min(_DEFAULT_LINE, head))
+    listener = HttpsListener(address=body.address, timeouts=draft.settings.timeouts, limits=limits, active=False)
+    _put(draft, patched_https(_patched_http(listener, body), body))
+
+
+def update_https(draft: Draft, body: HttpsListenerBody) -> None:
+    """Raises Refusal."""
+    _put(draft, patched_https(_patched_http(_https(draft, body.address), body), body))
+
+
 def update_tcp(draft: Draft, body: TcpListenerBody) -> None:
     """Raises Refusal."""
     _put(draft, _patched_tcp(_tcp(draft, body.address), body))
 
 
-def update(draft: Draft, body: HttpListenerBody) -> None:
-    """A listener of either kind. Raises Refusal, too, for what its kind does not have."""
+def update(draft: Draft, body: HttpsListenerBody) -> None:
+    """A listener of any kind. Raises Refusal, too, for what its kind does not have."""
     listener = _either(draft, body.address)
-    if isinstance(listener, HttpListener):
-        _put(draft, _patched_http(listener, body))
+    if isinstance(listener, HttpsListener):
+        update_https(draft, body)
         return
-    foreign = [
-        each.name for each in fields(body) if each.name not in _TCP_KEYS and getattr(body, each.name) is not None
-    ]
+    protocol = protocol_of(listener)
+    said = [each.name for each in fields(body) if getattr(body, each.name) is not None]
+    foreign = [name for name in said if name in _TLS_KEYS or (protocol == "tcp" and name not in _TCP_KEYS)]
     if foreign:
-        what = f"{body.address} is a tcp listener, which has no {' and no '.join(map(hyphened, foreign))}"
+        what = f"{body.address} is {an(protocol)} listener, which has no {' and no '.join(map(hyphened, foreign))}"
         raise Refusal(hyphened(foreign[0]), what)
-    _put(draft, _patched_tcp(listener, body))
+    patched = _patched_http(listener, body) if isinstance(listener, HttpListener) else _patched_tcp(listener, body)
+    _put(draft, patched)
 
 
 def activate(draft: Draft, body: ListenerName, find: Find) -> None:
@@ -104,16 +123,28 @@ def _either(draft: Draft, address: Address) -> Listener:
 
 def _http(draft: Draft, address: Address) -> HttpListener:
     listener = _either(draft, address)
-    if not isinstance(listener, HttpListener):
-        raise Refusal("address", f"found {show(address)}, a tcp listener; want an http listener")
+    if not isinstance(listener, HttpListener) or isinstance(listener, HttpsListener):
+        raise _other_kind(listener, "http")
+    return listener
+
+
+def _https(draft: Draft, address: Address) -> HttpsListener:
+    listener = _either(draft, address)
+    if not isinstance(listener, HttpsListener):
+        raise _other_kind(listener, "https")
     return listener
 
 
 def _tcp(draft: Draft, address: Address) -> TcpListener:
     listener = _either(draft, address)
     if not isinstance(listener, TcpListener):
-        raise Refusal("address", f"found {show(address)}, an http listener; want a tcp listener")
+        raise _other_kind(listener, "tcp")
     return listener
+
+
+def _other_kind(listener: Listener, wanted: str) -> Refusal:
+    found = f"found {show(listener.address)}, {an(protocol_of(listener))} listener"
+    return Refusal("address", f"{found}; want {an(wanted)} listener")
 
 
 def _refuse_taken(draft: Draft, address: Address) -> None:
@@ -131,7 +162,7 @@ def _put(draft: Draft, listener: Listener) -> None:
     draft.listeners.put(listener_key(listener), listener)
 
 
-def _patched_http(listener: HttpListener, body: HttpListenerBody) -> HttpListener:
+def _patched_http(listener: H, body: HttpListenerBody) -> H:
     timeouts, limits = _renamed(body, _TIMEOUTS), _renamed(body, _LIMITS)
     listener = replace(listener, **given(body, _HTTP))
     listener = replace(
@@ -160,12 +191,14 @@ def _near_address(draft: Draft, address: Address) -> str:
 CHANGES: Mapping[str, Callable[[Draft, Any], None]] = {
     "listener http add": add_http,
     "listener http update": update_http,
+    "listener https add": add_https,
+    "listener https update": update_https,
     "listener tcp add": add_tcp,
     "listener tcp update": update_tcp,
     "listener update": update,
     **{
         f"listener {kind}{action}": partial(change, find=find)
-        for kind, find in (("http ", _http), ("tcp ", _tcp), ("", _either))
+        for kind, find in (("http ", _http), ("https ", _https), ("tcp ", _tcp), ("", _either))
         for action, change in (("activate", activate), ("deactivate", deactivate), ("remove", remove))
     },
 }

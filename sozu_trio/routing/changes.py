@@ -30,7 +30,8 @@ from sozu_trio.config.report import Report, place
 from sozu_trio.config.values import show
 from sozu_trio.config.verbs import BODIES as CHANGE_VERBS
 from sozu_trio.errors import ChangeRefused, Problem
-from sozu_trio.routing import change_clusters, change_frontends, change_listeners
+from sozu_trio.routing import change_certificates, change_clusters, change_frontends, change_listeners
+from sozu_trio.routing.change_certificates import CertificateAddition
 from sozu_trio.routing.change_frontends import rule_of
 from sozu_trio.routing.change_listeners import key_of
 from sozu_trio.routing.delta import BackendName
@@ -130,6 +131,8 @@ def _thing_added(change: Change) -> Thing | None:
             return "tcp frontend", body.address
         case HttpListenerBody() | TcpListenerBody() as body:
             return "listener", body.address
+        case CertificateAddition() as body:
+            return "certificate", (body.address, body.certificate.fingerprint)
     return None
 
 
@@ -146,7 +149,7 @@ def things_meant(verb: object, body: Mapping[str, Any]) -> set[Thing]:
     with suppress(ValueError):
         address = parse_address(texts.get("address", ""))
         listener: Thing = ("listener", address)
-        meant |= {"listener http add": listener, "listener tcp add": listener}
+        meant |= {f"listener {protocol} add": listener for protocol in ("http", "https", "tcp")}
         meant["frontend tcp add"] = ("tcp frontend", address)
     is_change = isinstance(verb, str) and verb in CHANGE_VERBS
     return {thing for adding, thing in meant.items() if adding == verb or not is_change}
@@ -201,6 +204,7 @@ def _logging(draft: Draft, body: LoggingBody) -> None:
 
 
 _CARRIED_OUT: Mapping[str, Callable[[Draft, Any], None]] = {
+    **change_certificates.CHANGES,
     **change_clusters.CHANGES,
     **change_frontends.CHANGES,
     **change_listeners.CHANGES,

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import TcpFrontend
-from sozu_trio.config.listeners import HttpListener, Listener, TcpListener
+from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.routing.amended import LOOK_UNITS, Change, find_amended
 from sozu_trio.routing.decisions import NOT_FOUND, Decision, Outcome, entry_of
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.http_routes import NO_ROUTES, HttpRoutes, compile_routes
+from sozu_trio.routing.resolvers import compile_resolvers
 from sozu_trio.routing.slices import Pace, Sliced, batches, finish
 from sozu_trio.routing.state import EMPTY, State
 from sozu_trio.routing.table import NO_TABLE, ClusterEntry, Table
@@ -43,9 +44,10 @@ def recompile(table: Table, state: State, delta: Delta, generation: int) -> Slic
     clusters = dict(table.clusters)
     changed = yield from _amend_clusters(clusters, state, delta, pace)
     change = Change(state, delta, clusters, changed)
-    http = yield from _compile_http(table.http, change, pace)
+    http = yield from _compile_http(table, change, pace)
     tcp = yield from _compile_tcp(table.tcp, change, pace)
-    return Table(generation, state.listeners, clusters, http, tcp)
+    certificates = yield from compile_resolvers(table.certificates, state, delta, pace)
+    return Table(generation, state.listeners, clusters, http, tcp, certificates)
 
 
 def _amend_clusters(clusters: dict[str, ClusterEntry], state: State, delta: Delta, pace: Pace) -> Sliced[set[str]]:
@@ -88,14 +90,22 @@ def _entry(state: State, cluster_id: str) -> ClusterEntry | None:
     return ClusterEntry(cluster, tuple(state.backends.get(cluster_id, {}).values()))
 
 
-def _compile_http(
-    before: Mapping[Address, HttpRoutes], change: Change, pace: Pace
-) -> Sliced[Mapping[Address, HttpRoutes]]:
-    routes, new = _follow_listeners(before, change, HttpListener)
+def _compile_http(table: Table, change: Change, pace: Pace) -> Sliced[Mapping[Address, HttpRoutes]]:
+    """Where a listener of https takes the place of one of http, or the other way round, all leads elsewhere."""
+    same = {
+        address: one for address, one in table.http.items() if _secure(change.state, address) == _secure(table, address)
+    }
+    routes, new = _follow_listeners(same, change, HttpListener)
     amended = yield from find_amended(routes, new, change, pace)
     for address, what in amended.items():
-        routes[address] = yield from compile_routes(routes.get(address, NO_ROUTES), what, change.clusters, pace)
+        routes[address] = yield from compile_routes(
+            routes.get(address, NO_ROUTES), what, change.clusters, pace, secure=_secure(change.state, address)
+        )
     return routes
+
+
+def _secure(has: State | Table, address: Address) -> bool:
+    return isinstance(has.listeners.get(("tcp", address)), HttpsListener)
 
 
 def _follow_listeners(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sozu_trio.config.clusters import HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import protocol_of
+from sozu_trio.config.listeners import carried_by, protocol_of
 from sozu_trio.config.report import an
 from sozu_trio.config.values import show
 from sozu_trio.routing.state import State
@@ -24,15 +24,15 @@ class Crosswise:
 
 def crosswise(state: State) -> Iterator[Crosswise]:
     """All of them, some 0.5 µs for a frontend that fits. Listeners and clusters that are not there may come yet."""
-    listeners = {each.address: protocol_of(each) for each in state.listeners.values()}
+    listeners = {each.address: each for each in state.listeners.values()}
     clusters = {cluster_id: each.protocol for cluster_id, each in state.clusters.items()}
     frontends: list[tuple[str, HttpFrontend | TcpFrontend]] = [
         *(("http", frontend) for frontend in state.http_frontends.values()),
         *(("tcp", frontend) for frontend in state.tcp_frontends.values()),
     ]
     for speaks, frontend in frontends:
-        if (listener := listeners.get(frontend.address)) not in (None, speaks):
-            what = f"found {an(listener)} listener there; want one that speaks {speaks}"
+        if (listener := listeners.get(frontend.address)) is not None and carried_by(listener) != speaks:
+            what = f"found {an(protocol_of(listener))} listener there; want one that speaks {speaks}"
             yield Crosswise(frontend=frontend, what=what)
         if frontend.cluster_id is not None and (cluster := clusters.get(frontend.cluster_id)) not in (None, speaks):
             what = f"found {show(frontend.cluster_id)}, {an(cluster)} cluster; want one that speaks {speaks}"

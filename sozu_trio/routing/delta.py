@@ -9,14 +9,17 @@ from dataclasses import dataclass, fields
 from typing import Final, Generic, TypeVar
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, Position, TcpFrontend
 from sozu_trio.config.listeners import Listener
 from sozu_trio.config.program import Settings
 from sozu_trio.routing.state import (
     EMPTY,
+    CertificateKey,
     FrontendKey,
     ListenerKey,
     State,
+    certificate_key,
     frontend_key,
     listener_key,
     with_declared,
@@ -41,11 +44,13 @@ class Delta:
     gone_http_frontends: tuple[FrontendKey, ...] = ()
     gone_tcp_frontends: tuple[Address, ...] = ()
     gone_backends: tuple[BackendName, ...] = ()
+    gone_certificates: tuple[CertificateKey, ...] = ()
     listeners: tuple[Listener, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     http_frontends: tuple[HttpFrontend, ...] = ()
     tcp_frontends: tuple[TcpFrontend, ...] = ()
     backends: tuple[Backend, ...] = ()
+    certificates: tuple[ListenerCertificate, ...] = ()
     settings: Settings | None = None
     """None = as they were."""
     declared: "Delta | None" = None
@@ -82,11 +87,13 @@ def diff(before: State, after: State) -> Delta:
         gone_http_frontends=(*_gone(before.http_frontends, after.http_frontends), *moved),
         gone_tcp_frontends=_gone(before.tcp_frontends, after.tcp_frontends),
         gone_backends=tuple(_gone_backends(before, after)),
+        gone_certificates=_gone(before.certificates, after.certificates),
         listeners=_put(before.listeners, after.listeners),
         clusters=_put(before.clusters, after.clusters),
         http_frontends=_put(before.http_frontends, after.http_frontends, moved),
         tcp_frontends=_put(before.tcp_frontends, after.tcp_frontends),
         backends=tuple(_put_backends(before, after)),
+        certificates=_put(before.certificates, after.certificates),
         settings=None if before.settings == after.settings else after.settings,
         declared=declared,
     )
@@ -146,7 +153,7 @@ def amend(state: State, *deltas: Delta) -> State:
     """`state` after `deltas`, one after the other. Raises KeyError for what is gone and never was there."""
     listeners, clusters = _Draft(state.listeners), _Draft(state.clusters)
     http_frontends, tcp_frontends = _Draft(state.http_frontends), _Draft(state.tcp_frontends)
-    backends = _Backends(state.backends)
+    backends, certificates = _Backends(state.backends), _Draft(state.certificates)
     settings = state.settings
     for delta in deltas:
         listeners.amend(delta.gone_listeners, ((listener_key(each), each) for each in delta.listeners))
@@ -154,6 +161,7 @@ def amend(state: State, *deltas: Delta) -> State:
         http_frontends.amend(delta.gone_http_frontends, ((frontend_key(each), each) for each in delta.http_frontends))
         tcp_frontends.amend(delta.gone_tcp_frontends, ((each.address, each) for each in delta.tcp_frontends))
         backends.amend(delta.gone_backends, delta.backends)
+        certificates.amend(delta.gone_certificates, ((certificate_key(each), each) for each in delta.certificates))
         settings = delta.settings or settings
     amended = State(
         listeners.records,
@@ -161,6 +169,7 @@ def amend(state: State, *deltas: Delta) -> State:
         http_frontends.records,
         tcp_frontends.records,
         backends.records,
+        certificates.records,
         settings,
         state.declared,
     )

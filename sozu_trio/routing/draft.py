@@ -8,10 +8,11 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.listeners import Listener
 from sozu_trio.routing.delta import Delta, amend
-from sozu_trio.routing.state import FrontendKey, ListenerKey, State
+from sozu_trio.routing.state import CertificateKey, FrontendKey, ListenerKey, State
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -77,6 +78,7 @@ class Draft:
         self.clusters: Records[str, Cluster] = Records(state.clusters)
         self.http_frontends: Records[FrontendKey, HttpFrontend] = Records(state.http_frontends)
         self.tcp_frontends: Records[Address, TcpFrontend] = Records(state.tcp_frontends)
+        self.certificates: Records[CertificateKey, ListenerCertificate] = Records(state.certificates)
         self.settings = state.settings
         self._backends: dict[str, Records[str, Backend]] = {}
 
@@ -94,11 +96,13 @@ class Draft:
             gone_http_frontends=self.http_frontends.gone,
             gone_tcp_frontends=self.tcp_frontends.gone,
             gone_backends=tuple((cluster_id, key) for cluster_id, each in self._backends.items() for key in each.gone),
+            gone_certificates=self.certificates.gone,
             listeners=self.listeners.put_ones,
             clusters=self.clusters.put_ones,
             http_frontends=self.http_frontends.put_ones,
             tcp_frontends=self.tcp_frontends.put_ones,
             backends=tuple(backend for each in self._backends.values() for backend in each.put_ones),
+            certificates=self.certificates.put_ones,
             settings=None if self.settings == self._state.settings else self.settings,
         )
 

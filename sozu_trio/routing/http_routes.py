@@ -70,29 +70,36 @@ class Amended:
 
 
 def compile_routes(
-    before: HttpRoutes, amended: Amended, clusters: Mapping[str, ClusterEntry], pace: Pace
+    before: HttpRoutes, amended: Amended, clusters: Mapping[str, ClusterEntry], pace: Pace, *, secure: bool = False
 ) -> Sliced[HttpRoutes]:
-    """`before` with what is in `amended`. Raises ValueError for a host or a path that cannot be read."""
+    """`before` with what is in `amended`; `secure`: at a listener of https, as `before` was.
+
+    Raises ValueError for a host or a path that cannot be read.
+    """
     changed: dict[str, PathRules | None] = {}
     for hostname, frontends in amended.hosts.items():
         known = before.tree.rules_of(hostname)
-        changed[hostname] = (yield from _compile_host(frontends, clusters, known, pace)) if frontends else None
+        changed[hostname] = (yield from _compile_host(frontends, clusters, known, pace, secure)) if frontends else None
     tree = before.tree
     if changed:
         tree = yield from compile_hosts(tree, changed, amended.patterns, pace)
     ordered = {position: before.ordered(position) for position in ORDERED}
     for position, of_position in amended.ordered.items():
-        ordered[position] = yield from compile_ordered(of_position, clusters, ordered[position], pace)
+        ordered[position] = yield from compile_ordered(of_position, clusters, ordered[position], pace, secure=secure)
     return HttpRoutes(tree, ordered[Position.PRE], ordered[Position.POST])
 
 
 def _compile_host(
-    frontends: Sequence[HttpFrontend], clusters: Mapping[str, ClusterEntry], before: PathRules | None, pace: Pace
+    frontends: Sequence[HttpFrontend],
+    clusters: Mapping[str, ClusterEntry],
+    before: PathRules | None,
+    pace: Pace,
+    secure: bool,
 ) -> Sliced[PathRules]:
     known = {} if before is None else {id(decision.frontend): decision for decision in before.decisions()}
     rules = []
     for frontend in frontends:
-        rules.append((frontend, decide(frontend, clusters, known.get(id(frontend)))))
+        rules.append((frontend, decide(frontend, clusters, known.get(id(frontend)), secure=secure)))
         if pace.spend(RULE_UNITS):
             yield
     return (yield from compile_paths(rules, before, pace))

@@ -17,9 +17,11 @@ from sozu_trio.config.bodies import (
     TcpListenerBody,
 )
 from sozu_trio.config.clusters import HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import protocol_of
+from sozu_trio.config.https_bodies import HttpsFrontendAdd
+from sozu_trio.config.listeners import carried_by, protocol_of
 from sozu_trio.config.report import an
 from sozu_trio.config.values import show
+from sozu_trio.routing.change_certificates import CertificateAddition
 from sozu_trio.routing.change_clusters import no_cluster
 from sozu_trio.routing.change_frontends import rule_of
 from sozu_trio.routing.change_listeners import key_of, no_listener
@@ -43,12 +45,18 @@ def _misfits_of(draft: Draft, body: Any) -> Iterator[Refusal]:
             if there and body.id not in draft.clusters:
                 yield no_cluster(draft, "id", body.id)
         case HttpFrontendAdd() if rule_of(body) in draft.http_frontends:
-            yield from _misfit_of_listener(draft, body.address, "http")
+            yield from _misfit_of_listener(draft, body.address, "https" if _is_https(body) else "http")
             if body.cluster is not None:
                 yield from _misfit_of_cluster(draft, "cluster", body.cluster, "http")
         case TcpFrontendAdd() if body.address in draft.tcp_frontends:
             yield from _misfit_of_listener(draft, body.address, "tcp")
             yield from _misfit_of_cluster(draft, "id", body.id, "tcp")
+        case CertificateAddition() if (body.address, body.certificate.fingerprint) in draft.certificates:
+            yield from _misfit_of_listener(draft, body.address, "https")
+
+
+def _is_https(body: HttpFrontendAdd) -> bool:
+    return isinstance(body, HttpsFrontendAdd)
 
 
 def _misfit_of_listener(draft: Draft, address: Address, speaks: str) -> Iterator[Refusal]:
@@ -117,12 +125,12 @@ def _clusters_that_speak_anew(draft: Draft, bodies: Mapping[int, Any]) -> dict[s
 
 
 def _listeners_that_speak_anew(draft: Draft, bodies: Mapping[int, Any]) -> dict[Address, tuple[int, str]]:
-    """Address → number of the change and protocol."""
+    """Address → number of the change, and what frontends there must speak."""
     listeners: dict[Address, tuple[int, str]] = {}
     for number, body in bodies.items():
         if isinstance(body, HttpListenerBody | TcpListenerBody):
             listener = draft.listeners.get(key_of(body.address))
             before = draft.listeners.before.get(key_of(body.address))
-            if listener is not None and (before is None or protocol_of(before) != protocol_of(listener)):
-                listeners[body.address] = number, protocol_of(listener)
+            if listener is not None and (before is None or carried_by(before) != carried_by(listener)):
+                listeners[body.address] = number, carried_by(listener)
     return listeners

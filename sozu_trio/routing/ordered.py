@@ -65,15 +65,18 @@ def compile_ordered(
     clusters: Mapping[str, ClusterEntry],
     before: OrderedRules,
     pace: Pace,
+    *,
+    secure: bool = False,
 ) -> Sliced[OrderedRules]:
-    """The rules of `frontends`, in the order of declaration; what `before` has of them is used again.
+    """The rules of `frontends`, in the order of declaration; what `before` has of them is used again. `secure`: their
+    listener is one of https.
 
     Raises ValueError for a host or a path that cannot be read.
     """
     ordered = OrderedRules()
     for number, (key, frontend) in enumerate(frontends.items()):
         known = before.rules.get(key)
-        decision = decide(frontend, clusters, None if known is None else known.decision)
+        decision = decide(frontend, clusters, None if known is None else known.decision, secure=secure)
         if known is None or known.decision is not decision:
             rule = yield from _compile_rule(number, (frontend, decision), known, pace)
         else:

@@ -28,6 +28,7 @@ def reload(state: State, declared: State, *, prune: bool = False) -> State:
         _follow(state.http_frontends, before.http_frontends, declared.http_frontends),
         _follow(state.tcp_frontends, before.tcp_frontends, declared.tcp_frontends),
         _of_each_cluster(_follow, state, before, declared),
+        _follow(state.certificates, before.certificates, declared.certificates),
         declared.settings,
     )
     return with_declared(reloaded, declared)
@@ -44,6 +45,7 @@ def restart(state: State, declared: State) -> State:
         _catch_up(state.http_frontends, before.http_frontends, declared.http_frontends),
         _catch_up(state.tcp_frontends, before.tcp_frontends, declared.tcp_frontends),
         _of_each_cluster(_catch_up, state, before, declared),
+        _catch_up(state.certificates, before.certificates, declared.certificates),
         _changed_settings(state.settings, before.settings, declared.settings),
     )
     return with_declared(restarted, declared)

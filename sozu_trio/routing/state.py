@@ -6,9 +6,11 @@ where they are loaded and where they are compiled.
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, TcpFrontend
 from sozu_trio.config.listeners import Listener
 from sozu_trio.config.patterns import canonical_host
@@ -16,6 +18,9 @@ from sozu_trio.config.program import Settings
 
 ListenerKey = tuple[str, Address]
 """The transport ("tcp") and the address, so that UDP may share a port with TCP."""
+
+CertificateKey = tuple[Address, str]
+"""The listener's address and the certificate's fingerprint."""
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -42,6 +47,7 @@ class State:
     tcp_frontends: Mapping[Address, TcpFrontend]
     backends: Mapping[str, Mapping[str, Backend]]
     """By cluster, then by backend id. A cluster without backends has no entry."""
+    certificates: Mapping[CertificateKey, ListenerCertificate] = field(default_factory=lambda: MappingProxyType({}))
     settings: Settings = field(default_factory=Settings)
     declared: "State | None" = None
     """What the configuration file said when it was last read; None for nothing. What is in it is of origin `file`."""
@@ -56,12 +62,13 @@ class State:
         assert all(key == cluster.cluster_id for key, cluster in self.clusters.items())
         assert all(key == frontend_key(frontend) for key, frontend in self.http_frontends.items())
         assert all(key == frontend.address for key, frontend in self.tcp_frontends.items())
+        assert all(key == certificate_key(each) for key, each in self.certificates.items())
         assert all(self.backends.values())
         for cluster_id, backends in self.backends.items():
             assert all((cluster_id, key) == (b.cluster_id, b.backend_id) for key, b in backends.items())
 
 
-EMPTY: Final = State({}, {}, {}, {}, {})
+EMPTY: Final = State({}, {}, {}, {}, {}, {})
 
 
 def with_declared(state: State, declared: State | None) -> State:
@@ -74,6 +81,10 @@ def with_declared(state: State, declared: State | None) -> State:
 def listener_key(listener: Listener) -> ListenerKey:
     """Who else may not listen there."""
     return "tcp", listener.address
+
+
+def certificate_key(record: ListenerCertificate) -> CertificateKey:
+    return record.address, record.certificate.fingerprint
 
 
 def frontend_key(frontend: HttpFrontend) -> FrontendKey:
@@ -89,6 +100,7 @@ def declare(
     tcp_frontends: Iterable[TcpFrontend],
     backends: Iterable[Backend],
     settings: Settings = Settings(),  # noqa: B008 - it is frozen
+    certificates: Iterable[ListenerCertificate] = (),
 ) -> State:
     """The State that holds exactly these. Raises ValueError for two of one key."""
     return State(
@@ -97,6 +109,7 @@ def declare(
         _keyed("http frontend", ((frontend_key(frontend), frontend) for frontend in http_frontends)),
         _keyed("tcp frontend", ((frontend.address, frontend) for frontend in tcp_frontends)),
         _by_cluster(backends),
+        _keyed("certificate", ((certificate_key(each), each) for each in certificates)),
         settings,
     )
 

@@ -5,22 +5,25 @@ made is told by `compile.py`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import Listener
 from sozu_trio.routing.decisions import ClusterEntry, Decision, Outcome
 from sozu_trio.routing.http_routes import HttpRoutes
+from sozu_trio.routing.redirects import Redirect
+from sozu_trio.routing.resolver import Resolver
 from sozu_trio.routing.state import ListenerKey
 
-__all__ = ["NO_TABLE", "ClusterEntry", "Decision", "HttpRoutes", "Outcome", "Table"]
+__all__ = ["NO_TABLE", "ClusterEntry", "Decision", "HttpRoutes", "Outcome", "Redirect", "Resolver", "Table"]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`http` has routes for every http listener and for nobody else, `tcp` a decision for every tcp listener, if only
-    NOT_FOUND.
+    """`http` has routes for every http and https listener and for nobody else, `tcp` a decision for every tcp listener,
+    if only NOT_FOUND.
     """
 
     generation: int
@@ -29,7 +32,9 @@ class Table:
     """Those that are declared. A frontend that leads to another one has an entry without backends."""
     http: Mapping[Address, HttpRoutes]
     tcp: Mapping[Address, Decision]
+    certificates: Mapping[Address, Resolver] = field(default_factory=lambda: MappingProxyType({}))
+    """Of every https listener, if only NO_CERTIFICATES."""
 
 
-NO_TABLE: Final = Table(0, {}, {}, {}, {})
+NO_TABLE: Final = Table(0, {}, {}, {}, {}, {})
 """That of the empty State."""

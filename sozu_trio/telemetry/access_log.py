@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from sozu_trio.telemetry.escape import ascii_text, one_word, printable
 from sozu_trio.telemetry.lines import LineBuffer
@@ -20,7 +20,22 @@ from sozu_trio.telemetry.stamp import Stamp
 LOGGER = "sozu_trio.access"
 _TENTHS = tuple(f"{number / 10:.1f}ms" for number in range(1000))
 """Formatting a float costs three times as much, and there are three in a line."""
+_PLAIN: Final = dict.fromkeys(("tls_version", "tls_cipher", "tls_sni", "tls_alpn", "tls_resumed"))
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFacts:
+    """What was agreed on in a TLS handshake."""
+
+    version: str
+    """`TLSv1.2` or `TLSv1.3`."""
+    cipher: str
+    """By OpenSSL's name."""
+    server_name: str | None
+    """Which the client asked for."""
+    alpn: str | None
+    resumed: bool
 
 
 @dataclass(slots=True)
@@ -30,7 +45,7 @@ class AccessRecord:
     session_id: str
     client: str
     """Address of the client, that of the PROXY header where there was one."""
-    protocol: Literal["HTTP", "TCP", "WS"]
+    protocol: Literal["HTTP", "HTTPS", "TCP", "WS", "WSS"]
     start: float
     """Unix time of the request's first byte; of accepting, for TCP."""
     request_id: str | None = None
@@ -63,6 +78,8 @@ class AccessRecord:
     """Why it ended, in few words."""
     failed: bool = False
     """It ended otherwise than both sides meant: refused, cut, timed out, or answered by us for want of a backend."""
+    tls: TlsFacts | None = None
+    """Of the client's connection, where it speaks TLS."""
 
 
 class AccessLog:
@@ -134,8 +151,21 @@ def format_json(record: AccessRecord, stamp: Stamp) -> str:
             "path": _text(record.path),
             "status": record.status or None,
             "message": record.message,
+            **_tls(record.tls),
         }
     )
+
+
+def _tls(facts: TlsFacts | None) -> dict[str, str | bool | None]:
+    if facts is None:
+        return _PLAIN
+    return {
+        "tls_version": facts.version,
+        "tls_cipher": facts.cipher,
+        "tls_sni": facts.server_name,
+        "tls_alpn": facts.alpn,
+        "tls_resumed": facts.resumed,
+    }
 
 
 def duration(seconds: float | None) -> str:

@@ -64,6 +64,37 @@ class Counters:
     """Maximum: microseconds for which a change, after the first, has held the loop at a time."""
     events_dropped: int = 0
     """Events that came faster than they could be told."""
+    tls_handshakes: int = 0
+    """TLS handshakes that were completed."""
+    tls_1_2: int = 0
+    """Those that agreed on TLS 1.2."""
+    tls_1_3: int = 0
+    """Those that agreed on TLS 1.3."""
+    tls_resumed: int = 0
+    """Those that resumed a session."""
+    tls_default: int = 0
+    """Those in which the default certificate was shown, which is not for the name asked for."""
+    tls_failed_closed: int = 0
+    """Handshakes that failed because the client went away."""
+    tls_failed_refused: int = 0
+    """… because the client sent an alert."""
+    tls_failed_unknown_name: int = 0
+    """… for want of a certificate for the name asked for."""
+    tls_failed_not_tls: int = 0
+    """… because what came was not TLS."""
+    tls_failed_version: int = 0
+    """… for want of a version in common."""
+    tls_failed_nothing_in_common: int = 0
+    """… for want of a cipher, group or kind of certificate in common."""
+    tls_failed_timeout: int = 0
+    """… because they took too long."""
+    tls_failed_other: int = 0
+    """… for any other reason."""
+
+    def handshake_failed(self, kind: str) -> None:
+        """One more, of a kind as `HandshakeFailed` has it."""
+        attribute = f"tls_failed_{kind}" if f"tls_failed_{kind}" in NAMES else "tls_failed_other"
+        setattr(self, attribute, getattr(self, attribute) + 1)
 
     def snapshot(self) -> dict[str, int]:
         """Name → value, every name always there."""
@@ -123,7 +154,21 @@ NAMES = {
     "changes": "configuration.changes",
     "longest_hold": "configuration.longest_hold_us",
     "events_dropped": "events.dropped",
+    "tls_handshakes": "tls.handshakes",
+    "tls_1_2": "tls.version.TLSv1_2",
+    "tls_1_3": "tls.version.TLSv1_3",
+    "tls_resumed": "tls.resumed",
+    "tls_default": "tls.default_cert_used",
+    "tls_failed_closed": "tls.handshake.failed.closed",
+    "tls_failed_refused": "tls.handshake.failed.alert_received",
+    "tls_failed_unknown_name": "tls.handshake.failed.unknown_name",
+    "tls_failed_not_tls": "tls.handshake.failed.not_tls",
+    "tls_failed_version": "tls.handshake.failed.version",
+    "tls_failed_nothing_in_common": "tls.handshake.failed.nothing_in_common",
+    "tls_failed_timeout": "tls.handshake.failed.timeout",
+    "tls_failed_other": "tls.handshake.failed.other",
 }
-"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`."""
+"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`,
+`tls.handshakes`, `tls.resumed` and most kinds of failed handshakes."""
 
 GAUGES: Final = ("sessions", "active_requests", "tunnels")

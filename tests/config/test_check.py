@@ -24,7 +24,7 @@ def test_a_listener_of_unknown_protocol_still_takes_its_address(problems: Proble
     assert problems(text) == [
         "listeners[1].protocl: unknown key; did you mean 'protocol'?",
         "listeners[1].address: found '127.0.0.1:80', where listeners[0] listens; want another",
-        "listeners[1].protocol: missing; want 'http' or 'tcp'",
+        "listeners[1].protocol: missing; want 'http', 'https' or 'tcp'",
     ]
 
 
@@ -103,11 +103,10 @@ def test_a_listener_that_is_created_has_a_protocol_too(problems: Problems) -> No
 
 def test_a_listener_that_is_refused_is_refused_once(problems: Problems) -> None:
     text = """
-        listeners = [{ protocol = "https", address = "127.0.0.1:443" }, { protocol = "htp", address = "127.0.0.1:80" }]
+        listeners = [{ protocol = "udp", address = "127.0.0.1:443" }, { protocol = "htp", address = "127.0.0.1:80" }]
         [clusters.api]
         protocol = "http"
         frontends = [
-          { address = "127.0.0.1:443", hostname = "*" },
           { address = "127.0.0.1:80", hostname = "*" },
         ]
         """

@@ -56,7 +56,7 @@ def test_every_key_is_there_and_no_other(heading: str, tables: tuple[type, ...])
     ],
 )
 def test_the_status_is_what_the_code_does(heading: str, rules: Mapping[str, Rule]) -> None:
-    idle = unbuilt.IDLE_ON_LISTENER["http"] if rules is unbuilt.LISTENER else ()
+    idle = unbuilt.IDLE_ON_LISTENER["https"] if rules is unbuilt.LISTENER else ()
     for key, status in section(heading).items():
         rule = rules.get(key, "" if key in idle else None)
         if isinstance(rule, str):

@@ -101,9 +101,10 @@ def test_a_fault(verb: str, body: dict[str, Any], problem: str) -> None:
          "required-auth: found true; want false; not built yet: authentication"),
         ("listener update", {**WEB, "answer-503": "/x"},
          "answer-503: found '/x'; want this key left out; not built yet: custom answers"),
-        ("certificate add", WEB, "verb: found 'certificate add', which is not built yet: TLS"),
-        ("listener https add", {**WEB, "alpn-protocols": "h2"},
-         "verb: found 'listener https add', which is not built yet: https and udp listeners"),
+        ("listener udp add", {**WEB, "max-flows": 3},
+         "verb: found 'listener udp add', which is not built yet: udp listeners"),
+        ("listener https add", {**WEB, "disable-http11": True},
+         "disable-http11: found true; want false; not built yet: HTTP/2"),
         ("cluster h2 enable", {"id": "a"}, "verb: found 'cluster h2 enable', which is not built yet: HTTP/2"),
         ("connection-limit set", {"limit": 1},
          "verb: found 'connection-limit set', which is not built yet: limits per client address"),
@@ -114,9 +115,9 @@ def test_what_is_not_built(verb: str, body: dict[str, Any], problem: str) -> Non
 
 
 def test_a_slip_in_what_is_not_built() -> None:
-    assert read("certificate add", {"adress": "x"}, "changes[0]")[1] == [
+    assert read("listener udp add", {"adress": "x"}, "changes[0]")[1] == [
         "changes[0].adress: unknown key; did you mean 'address'?",
-        "changes[0].verb: found 'certificate add', which is not built yet: TLS",
+        "changes[0].verb: found 'listener udp add', which is not built yet: udp listeners",
     ]
 
 

@@ -96,7 +96,7 @@ def test_a_request_line_is_part_of_its_head(load: Load, problems: Problems) -> N
 def test_a_listener_needs_address_and_protocol(problems: Problems) -> None:
     assert problems("listeners = [{}]") == [
         f"listeners[0].address: {WANT_ADDRESS}",
-        "listeners[0].protocol: missing; want 'http' or 'tcp'",
+        "listeners[0].protocol: missing; want 'http', 'https' or 'tcp'",
     ]
 
 

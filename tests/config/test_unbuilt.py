@@ -13,6 +13,7 @@ Problems = Callable[[str], list[str]]
 Load = Callable[[str], Config]
 
 HTTP = "listeners = [{ address = '127.0.0.1:80', protocol = 'http', %s }]"
+HTTPS = "listeners = [{ address = '127.0.0.1:443', protocol = 'https', %s }]"
 TCP = "listeners = [{ address = '127.0.0.1:80', protocol = 'tcp', %s }]"
 CLUSTER = "[clusters.api]\nprotocol = 'http'\n%s"
 TCP_CLUSTER = "[clusters.api]\nprotocol = 'tcp'\n%s"
@@ -35,18 +36,20 @@ def warnings(config: Config) -> list[str]:
          "evict_on_queue_full: found true; want false; not built yet: eviction at capacity"),
         ("access_logs_format = 'protobuf'",
          "access_logs_format: found 'protobuf'; want 'ascii' or 'json'; not built yet: protobuf access logs"),
-        ("listeners = [{ address = '127.0.0.1:80', protocol = 'https', key = 'k' }]",
-         "listeners[0].protocol: found 'https'; want 'http' or 'tcp'; not built yet: https and udp listeners"),
+        (HTTPS % "disable_http11 = true",
+         "listeners[0].disable_http11: found true; want false; not built yet: HTTP/2"),
+        (HTTPS % "client_auth = 'required'",
+         "listeners[0].client_auth: found 'required'; want 'none'; not built yet: certificates of clients"),
+        (CLUSTER % "tls = { ca = 'a' }",
+         "clusters.api.tls: found a table; want this key left out; not built yet: TLS to backends"),
         ("listeners = [{ address = '127.0.0.1:80', protocol = 'udp', max_flows = 3 }]",
-         "listeners[0].protocol: found 'udp'; want 'http' or 'tcp'; not built yet: https and udp listeners"),
+         "listeners[0].protocol: found 'udp'; want 'http', 'https' or 'tcp'; not built yet: udp listeners"),
         (HTTP % "answer_404 = 'a'",
          "listeners[0].answer_404: found 'a'; want this key left out; not built yet: custom answers"),
         (HTTP % "answers = { 503 = 'x' }",
          "listeners[0].answers: found a table; want this key left out; not built yet: custom answers"),
         (CLUSTER % "sticky_session = true",
          "clusters.api.sticky_session: found true; want false; not built yet: sticky sessions"),
-        (CLUSTER % "https_redirect = true",
-         "clusters.api.https_redirect: found true; want false; not built yet: redirects"),
         (CLUSTER % "load_balancing = 'HRW'", f"clusters.api.load_balancing: found 'HRW'; {BALANCING}"),
         (TCP_CLUSTER % "load_balancing = 'MAGLEV'", f"clusters.api.load_balancing: found 'MAGLEV'; {BALANCING}"),
         (CLUSTER % "http2 = true", "clusters.api.http2: found true; want false; not built yet: HTTP/2"),
@@ -59,8 +62,9 @@ def warnings(config: Config) -> list[str]:
          "clusters.api.health_check: found a table; want this key left out; not built yet: health checks"),
         (TCP_CLUSTER % "udp = { responses = 1 }",
          "clusters.api.udp: found a table; want this key left out; not built yet: UDP"),
-        (FRONTEND % "certificate = 'c'",
-         "clusters.api.frontends[0].certificate: found 'c'; want this key left out; not built yet: TLS"),
+        (FRONTEND % "tls_versions = ['TLS_V13']",
+         "clusters.api.frontends[0].tls_versions: found an array; want tls_versions of the listener; "
+         "Python's ssl decides on the version before it knows which name a client asks for"),
         (FRONTEND % "redirect = 'permanent'",
          "clusters.api.frontends[0].redirect: found 'permanent'; want 'forward'; not built yet: redirects"),
         (FRONTEND % "rewrite_port = 80",

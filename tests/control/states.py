@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import (
     Backend,
     Cluster,
@@ -17,10 +18,13 @@ from sozu_trio.config.clusters import (
     Position,
     TcpFrontend,
 )
+from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
+from sozu_trio.config.listeners import HttpListener, HttpsListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
-from sozu_trio.routing.state import declare, frontend_key, with_declared
+from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.routing.state import certificate_key, declare, frontend_key, with_declared
+from tests.tls.parts import issue
 
 IDS = st.sampled_from(["api", "web", "mail", "größe", 'with "quotes" and\nlines', "{"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -47,6 +51,30 @@ HTTP_LISTENERS = st.builds(
 TCP_LISTENERS = st.builds(
     TcpListener, address=ADDRESSES, expect_proxy=st.booleans(), timeouts=TIMEOUTS, active=st.booleans()
 )
+HSTS = st.builds(
+    Hsts, enabled=st.booleans(), max_age=st.integers(0, 9), preload=st.booleans(), include_subdomains=st.booleans()
+)
+HTTPS_LISTENERS = st.builds(
+    HttpsListener,
+    address=ADDRESSES,
+    timeouts=TIMEOUTS,
+    limits=LIMITS,
+    tls=st.builds(
+        TlsSettings,
+        versions=st.sampled_from([("TLS_V12",), ("TLS_V13", "TLS_V12")]),
+        ciphers=st.sampled_from([TlsSettings().ciphers, ("ECDHE-RSA-AES128-GCM-SHA256",)]),
+        groups=st.sampled_from([(), ("prime256v1",)]),
+        alpn=st.sampled_from([("http/1.1",), ()]),
+        tickets=st.integers(0, 255),
+    ),
+    strict_sni_binding=st.booleans(),
+    hsts=st.none() | HSTS,
+    active=st.booleans(),
+)
+PEMS = tuple(issue(f"{name}.example").read() for name in ("a", "b", "*"))
+CERTIFICATES = st.builds(
+    ListenerCertificate, address=ADDRESSES, certificate=st.sampled_from(PEMS), default=st.booleans()
+)
 CLUSTERS = st.builds(
     Cluster,
     cluster_id=IDS,
@@ -56,6 +84,8 @@ CLUSTERS = st.builds(
     send_proxy=st.booleans(),
     max_idle_connections=st.integers(0, 9),
     idle_timeout=SECONDS,
+    https_redirect=st.booleans(),
+    https_redirect_port=st.none() | st.integers(1, 65535),
 )
 HTTP_FRONTENDS = st.builds(
     HttpFrontend,
@@ -67,6 +97,7 @@ HTTP_FRONTENDS = st.builds(
     position=st.sampled_from(Position),
     cluster_id=st.none() | IDS,
     tags=TAGS,
+    hsts=st.none() | HSTS,
 )
 TCP_FRONTENDS = st.builds(TcpFrontend, address=ADDRESSES, cluster_id=IDS, tags=TAGS)
 BACKENDS = st.builds(
@@ -81,12 +112,13 @@ def distinct(records: st.SearchStrategy[Any], key: Callable[[Any], Any]) -> st.S
 
 FLAT_STATES = st.builds(
     declare,
-    distinct(HTTP_LISTENERS | TCP_LISTENERS, lambda listener: listener.address),
+    distinct(HTTP_LISTENERS | HTTPS_LISTENERS | TCP_LISTENERS, lambda listener: listener.address),
     distinct(CLUSTERS, lambda cluster: cluster.cluster_id),
     distinct(HTTP_FRONTENDS, frontend_key),
     distinct(TCP_FRONTENDS, lambda frontend: frontend.address),
     distinct(BACKENDS, lambda backend: (backend.cluster_id, backend.backend_id)),
     st.just(Settings()) | SETTINGS,
+    distinct(CERTIFICATES, certificate_key),
 )
 STATES = st.builds(with_declared, FLAT_STATES, st.none() | FLAT_STATES)
 """Some remember what a file declared."""

@@ -161,7 +161,7 @@ def amending(**delta: object) -> bytes:
         (b'{"Obey":{"serial":1}}', "Obey"),
         (b'{"Commit":{"serial":1,"generation":2},"Stop":{"serial":1,"grace":0}}', "too many values"),
         (tampered(Listen(serial=1, transport="tcp", address=Address("::1", 1)), address="localhost:80"), "localhost"),
-        (amending(certificates=[]), "certificates"),
+        (amending(colours=[]), "colours"),
         (amending(listeners=[{**LISTENER, "protocol": "udp"}]), "udp"),
         (amending(listeners=[{**LISTENER, "protocol": "tcp"}]), "sozu_id_header"),
         (amending(listeners=[{**LISTENER, "colour": "red"}]), "colour"),

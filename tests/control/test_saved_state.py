@@ -15,6 +15,7 @@ from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
 from sozu_trio.control.saved_state import Saved, dump_document, dump_text, load_into, read_saved_state
 from sozu_trio.errors import ChangeRefused
+from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.routing.state import EMPTY, State, declare, with_declared
 from tests.control.states import STATES
 
@@ -34,12 +35,12 @@ def document(**members: Any) -> dict[str, Any]:
 
 
 def read(**members: Any) -> Saved:
-    return read_saved_state(json.dumps(document(**members)))
+    return read_saved_state(json.dumps(document(**members)), ANY_TIME)
 
 
 def problems(content: bytes | str) -> list[str]:
     with pytest.raises(ChangeRefused) as caught:
-        read_saved_state(content)
+        read_saved_state(content, ANY_TIME)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -48,7 +49,7 @@ def problems(content: bytes | str) -> list[str]:
 def test_what_is_dumped_is_read_again(state: State) -> None:
     text = dump_text(dump_document(state, 3, secrets=True))
     for content in (text, text.encode(), json.dumps(json.loads(text))):
-        saved = read_saved_state(content)
+        saved = read_saved_state(content, ANY_TIME)
         assert saved.state == replace(state, settings=Settings(), declared=None)
         assert list(saved.state.http_frontends) == list(state.http_frontends)
         assert saved.settings == state.settings
@@ -72,7 +73,7 @@ def test_a_dump_has_one_record_a_line() -> None:
     assert origins == {"api": "file", "mail": "socket"}
     assert '"tags": {"key": "value"}' in text
     assert json.loads(text)["settings"]["log_level"] == "debug"
-    assert dump_text(dump_document(EMPTY, 0, secrets=False)).count("[]") == 5
+    assert dump_text(dump_document(EMPTY, 0, secrets=False)).count("[]") == 6
 
 
 def test_secrets_are_left_out_of_a_dump(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ),
         (
             {"listeners": [{"protocol": "udp", "address": "127.0.0.1:80"}]},
-            "listeners[0].protocol: found 'udp'; want 'http' or 'tcp'",
+            "listeners[0].protocol: found 'udp'; want 'http', 'https' or 'tcp'",
         ),
         (
             {"listeners": [{"protocol": "tcp", "address": "127.0.0.1:80", "via": "x"}]},
@@ -201,7 +202,7 @@ def test_what_is_no_saved_state(content: bytes | str, told: str) -> None:
 def test_mangled_states(mangle: str, at: int) -> None:
     text = dump_text(dump_document(FLAT, 1, secrets=True))
     try:
-        saved = read_saved_state(text[:at] + mangle + text[at + len(mangle) :])
+        saved = read_saved_state(text[:at] + mangle + text[at + len(mangle) :], ANY_TIME)
     except ChangeRefused:
         return
     saved.state.check()
@@ -274,7 +275,8 @@ def test_a_state_of_sozus() -> None:
             ("ADD_HTTP_FRONTEND", {"cluster_id": "api", **RULE}),
             ("ADD_CERTIFICATE", {"address": LOCAL, "certificate": {"key": "SECRET"}}),
             ("ADD_BACKEND", {"cluster_id": "api", "backend_id": "1", "address": LOCAL}),
-        )
+        ),
+        ANY_TIME,
     )
     state = saved.state
     state.check()
@@ -287,7 +289,7 @@ def test_a_state_of_sozus() -> None:
     assert saved.settings is None
     assert [str(problem) for problem in saved.unknown] == [
         "records[2]: ADD_CLUSTER: sticky_session: found true: not built yet: sticky sessions",
-        "records[4]: ADD_CERTIFICATE: not built yet: TLS",
+        "records[4]: ADD_CERTIFICATE: certificate: want an object with certificate and key, both PEM",
     ]
 
 
@@ -299,7 +301,8 @@ def test_what_cannot_be_made_of_sozus_state_is_told_with_what_depends_on_it() ->
             ("ADD_BACKEND", {"cluster_id": "api", "backend_id": "1", "address": LOCAL}),
             ("ADD_BACKEND", {"cluster_id": "gone", "backend_id": "1", "address": LOCAL}),
             ("ADD_HTTP_FRONTEND", {"cluster_id": "gone", **RULE}),
-        )
+        ),
+        ANY_TIME,
     )
     assert list(saved.state.clusters) == ["api"]
     assert list(saved.state.backends) == ["api"]
@@ -311,4 +314,4 @@ def test_what_cannot_be_made_of_sozus_state_is_told_with_what_depends_on_it() ->
 
 
 def test_an_empty_file_says_nothing() -> None:
-    assert read_saved_state(b"") == Saved(state=EMPTY)
+    assert read_saved_state(b"", ANY_TIME) == Saved(state=EMPTY)

@@ -65,7 +65,7 @@ def test_listeners() -> None:
     assert tcp.body == {"address": "127.0.0.1:80", "public-address": "127.0.0.1:80", "expect-proxy": True}
 
 
-@pytest.mark.parametrize(("number", "protocol"), [(0, "http"), (2, "tcp")])
+@pytest.mark.parametrize(("number", "protocol"), [(0, "http"), (1, "https"), (2, "tcp")])
 def test_activation(number: int, protocol: str) -> None:
     change = understood("ACTIVATE_LISTENER", address=LOCAL, proxy=number, from_scm=False)
     assert change.verb == f"listener {protocol} activate"
@@ -224,9 +224,9 @@ def test_what_is_lost_is_told(kind: str, body: dict[str, Any], told: str) -> Non
         ({"content": {"request_type": {"A": {}, "B": {}}}}, "no request of Sōzu's"),
         (request("ADD_CLUSTER", "api"), "ADD_CLUSTER: found 'api'; want an object"),
         (request("SOFT_STOP", {}), "SOFT_STOP: no part of a saved state"),
-        (request("ADD_CERTIFICATE", {}), "ADD_CERTIFICATE: not built yet: TLS"),
+        (request("ADD_CERTIFICATE", {}), "ADD_CERTIFICATE: certificate: want an object with certificate and key"),
         (request("ADD_UDP_FRONTEND", {}), "ADD_UDP_FRONTEND: not built yet: UDP"),
-        (request("ACTIVATE_LISTENER", {"proxy": 1}), "ACTIVATE_LISTENER: not built yet: https and udp listeners"),
+        (request("ACTIVATE_LISTENER", {"proxy": 3}), "ACTIVATE_LISTENER: not built yet: udp listeners"),
         (request("ADD_BACKEND", {"load_balancing_parameters": 5}), "found 5; want a weight"),
         (request("ADD_HTTP_FRONTEND", {"path": {"kind": 3, "value": "/"}}), "want a kind from 0 to 2"),
         (request("ADD_HTTP_FRONTEND", {"path": "/"}), "found '/'; want a kind from 0 to 2"),

@@ -23,7 +23,9 @@ def test_records(end: bytes) -> None:
     changes, unknown = read_sozu_state(data)
     assert [(change.verb, change.where) for change in changes] == [("cluster add", "records[0]")]
     assert changes[0].body == {"id": "app-1", "load-balancing-policy": "ROUND_ROBIN"}
-    assert [str(problem) for problem in unknown] == ["records[1]: ADD_CERTIFICATE: not built yet: TLS"]
+    assert [str(problem) for problem in unknown] == [
+        "records[1]: ADD_CERTIFICATE: certificate: want an object with certificate and key, both PEM"
+    ]
 
 
 def test_a_last_record_without_its_end() -> None:

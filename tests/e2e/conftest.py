@@ -9,7 +9,6 @@ A proxy that died, or does not end with exit code 0 on SIGTERM, fails its test. 
 
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -57,9 +56,3 @@ def nginx(start_nginx: Callable[[str], Nginx]) -> Nginx:
 def redis_server(tmp_path: Path) -> Iterator[Redis]:
     with contextlib.closing(Redis(tmp_path / "redis")) as redis:
         yield redis
-
-
-@pytest.fixture
-def full_drill() -> bool:
-    """Whether a drill should run in full, as scripts/drill asks, or in its short version with generous limits."""
-    return os.environ.get("SOZU_TRIO_DRILL") == "full"

@@ -61,7 +61,7 @@ def test_getting_started(start_nginx: Callable[[str], Nginx], redis_server: Redi
 
 
 def test_pieces_of_other_pages_are_valid() -> None:
-    for page in ("README.md", "docs/operations.md", "docs/routing.md"):
+    for page in ("README.md", "docs/https.md", "docs/operations.md", "docs/routing.md"):
         assert parse_config(configuration(page), page, ROOT).listeners
 
 

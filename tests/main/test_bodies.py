@@ -30,6 +30,7 @@ BODIES: dict[str, type] = {
     "backend list": bodies.BackendListBody,
     "listener list": bodies.ListenerListBody,
     "certificate list": bodies.CertificateListBody,
+    "certificate query": bodies.CertificateQueryBody,
     "explain": bodies.ExplainBody,
     "session list": bodies.SessionListBody,
     "session kill": bodies.SessionKillBody,

@@ -8,7 +8,9 @@ import pytest
 
 from tests.main.looking_parts import AskedMain, open_main
 
-RULE = {"protocol", "address", "hostname", "path", "path_type", "method", "position", "cluster", "tags", "origin"}
+RULE = {
+    *("protocol", "address", "hostname", "path", "path_type", "method", "position", "cluster", "tags", "hsts", "origin")
+}
 CONTENT = {"listener", "outcome", "rule", "cluster", "backends", "lost"}
 URL = "want one such as http://api.example/v1"
 

@@ -17,7 +17,7 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.routing.state import with_declared
 from tests.main.looking_parts import CONFIG, OWNER, AskedMain, open_main
 
-KINDS = ("listeners", "clusters", "http_frontends", "tcp_frontends", "backends")
+KINDS = ("listeners", "clusters", "http_frontends", "tcp_frontends", "backends", "certificates")
 EMPTY_STATE = {"format": "sozu_trio state", "version": 1}
 SOZU_HTTP = {"cluster_id": "old", "sticky_session": False, "https_redirect": False, "load_balancing": 0}
 SOZU = [

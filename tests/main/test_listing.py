@@ -8,7 +8,9 @@ import pytest
 
 from tests.main.looking_parts import AskedMain, open_main
 
-RULE = {"protocol", "address", "hostname", "path", "path_type", "method", "position", "cluster", "tags", "origin"}
+RULE = {
+    *("protocol", "address", "hostname", "path", "path_type", "method", "position", "cluster", "tags", "hsts", "origin")
+}
 BACKEND = {"cluster", "backend_id", "address", "weight", "backup", "origin"}
 
 
@@ -108,6 +110,7 @@ async def test_frontends(main: AskedMain) -> None:
         "method": None,
         "position": "TREE",
         "tags": {"owner": "web"},
+        "hsts": None,
         "cluster": "api",
         "origin": "file",
     }
@@ -173,5 +176,5 @@ async def test_listeners_with_how_many_sessions_they_have(main: AskedMain) -> No
 
 
 @pytest.mark.parametrize("body", [{}, {"domain": "api.example"}, {"fingerprint": "00"}])
-async def test_there_are_no_certificates_yet(main: AskedMain, body: dict[str, str]) -> None:
+async def test_no_certificates(main: AskedMain, body: dict[str, str]) -> None:
     assert await main.ask("certificate list", **body) == {"certificates": []}

@@ -22,7 +22,7 @@ from tests.main.looking_parts import OWNER, AskedMain, open_main
 
 LOOKS = {
     *("status", "tree", "explain", "plan", "history", "events", "metrics get", "session list"),
-    *("cluster list", "backend list", "frontend list", "listener list", "certificate list"),
+    *("cluster list", "backend list", "frontend list", "listener list", "certificate list", "certificate query"),
     *("state dump", "state stats"),
 }
 """All that a read-only user may say."""
@@ -69,8 +69,8 @@ async def test_verbs_without_an_answer(main: AskedMain, verb: str, said: str) ->
 @pytest.mark.parametrize(
     "verb",
     [
-        *("certificate add", "connection-limit set", "cluster h2 enable", "cluster health-check set"),
-        *("listener https add", "frontend udp add"),
+        *("listener udp add", "frontend udp add", "connection-limit set", "cluster h2 enable"),
+        "cluster health-check set",
     ],
 )
 async def test_changes_that_are_not_built_say_so_themselves(main: AskedMain, verb: str) -> None:

@@ -75,6 +75,17 @@ def test_no_tests_and_nothing_of_the_standard_library() -> None:
     assert len(names) == len(set(names))
 
 
+def test_a_package_that_is_not_all_python_is_loaded_from_disk(tmp_path: Path) -> None:
+    import cryptography.x509
+
+    code = tmp_path / "code.zip"
+    code.write_bytes(zipped_code())
+    said = f"{TELL.format(path=str(code))}\nimport cryptography.x509\nprint(cryptography.__file__)"
+    run = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True)
+    assert run.stderr == ""
+    assert run.stdout.split()[-1] == cryptography.__file__
+
+
 async def test_nobody_waits_for_it_to_end() -> None:
     code = KeptCode("sozu_trio.worker_process")
     with trio.move_on_after(0.01) as limit:

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.limits import SPLICE_FROM
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.proxy.relay import Relay, Tunnel
+from sozu_trio.proxy.relay import Relay, Tunnel, relay_kind
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
 
@@ -335,3 +335,46 @@ async def test_cancelled_from_outside_it_has_not_timed_out(ends: Ends) -> None:
     with trio.move_on_after(5):
         await tunnel.run()
     assert (tunnel.timed_out, tunnel.failed) == (False, None)
+
+
+class Copying(Stream):
+    """One through which the kernel cannot move anything."""
+
+    splices = False
+
+
+@pytest.mark.parametrize("size", [10, SPLICE_FROM, len(TEXT)])
+@pytest.mark.parametrize("copying", ["source", "sink"])
+async def test_where_one_side_cannot_be_spliced_all_is_copied(size: int, copying: str) -> None:
+    stock = PipeStock()
+    (client, ours), (backend, theirs) = tcp_pair(), tcp_pair()
+    for sock in (client, ours, backend, theirs):
+        sock.setblocking(False)
+    source = (Copying if copying == "source" else Stream)(ours, 0)
+    sink = (Copying if copying == "sink" else Stream)(theirs, 0)
+    relay = relay_kind(source, sink)(source, sink, stock, left=size, waiting=lambda _: None)
+    received = bytearray()
+
+    async def send() -> None:
+        await Stream(client, 0).send(TEXT)
+
+    async def receive() -> None:
+        while len(received) < size:
+            received.extend(await Stream(backend, 0).receive(1 << 20))
+
+    with client, ours, backend, theirs:
+        async with trio.open_nursery() as nursery:
+            for task in (send, receive, relay.run):
+                nursery.start_soon(task)
+            while len(received) < size:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert received == TEXT[:size]
+    assert not stock.lent
+    assert stock.close() == 0
+
+
+def test_plain_ones_are_spliced() -> None:
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        assert relay_kind(Stream(ours, 0), Stream(theirs, 0)) is Relay

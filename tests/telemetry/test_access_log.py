@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sozu_trio.telemetry.access_log import AccessLog, AccessRecord, duration, format_ascii, format_json
+from sozu_trio.telemetry.access_log import AccessLog, AccessRecord, TlsFacts, duration, format_ascii, format_json
 from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
@@ -88,13 +88,33 @@ def test_a_request_as_json() -> None:
         "path": "/v1?q=[1]",
         "status": 200,
         "message": "complete",
+        "tls_version": None,
+        "tls_cipher": None,
+        "tls_sni": None,
+        "tls_alpn": None,
+        "tls_resumed": None,
     }
+
+
+def test_a_request_over_tls() -> None:
+    facts = TlsFacts(version="TLSv1.3", cipher="TLS_X", server_name='a"b', alpn=None, resumed=True)
+    record = replace(HTTP, protocol="HTTPS", tls=facts)
+    document = json.loads(format_json(record, STAMP))
+    assert document["protocol"] == "HTTPS"
+    assert {key: value for key, value in document.items() if key.startswith("tls_")} == {
+        "tls_version": "TLSv1.3",
+        "tls_cipher": "TLS_X",
+        "tls_sni": 'a"b',
+        "tls_alpn": None,
+        "tls_resumed": True,
+    }
+    assert " HTTPS " in format_ascii(record, STAMP)
 
 
 def test_every_key_is_always_there_and_the_unknown_is_null() -> None:
     document = json.loads(format_json(TCP, STAMP))
     assert document.keys() == json.loads(format_json(HTTP, STAMP)).keys()
-    nulls = {key for key, value in document.items() if value is None}
+    nulls = {key for key, value in document.items() if value is None and not key.startswith("tls_")}
     assert nulls == {
         *("request_id", "cluster_id", "backend_id", "backend", "service_time", "response_time", "user_agent"),
         *("x_request_id", "xff_chain", "host", "method", "path", "status"),

@@ -1,0 +1,95 @@
+"""The bodies of the verbs about https listeners, their frontends and certificates; as `bodies.py`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.bodies import HttpFrontendAdd, HttpFrontendRemove, HttpListenerBody
+from sozu_trio.config.options import name
+from sozu_trio.config.schema import TlsVersion
+from sozu_trio.config.values import Count, Unfit
+
+_FINGERPRINT = "a fingerprint: the 64 hexadecimal digits of a SHA-256, as `certificate list` shows it"
+
+
+def read_fingerprint(value: object) -> str:
+    """In lower case, without the colons that some tools write."""
+    digits = value.replace(":", "").lower() if isinstance(value, str) else ""
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise Unfit(value, _FINGERPRINT)
+    return digits
+
+
+Fingerprint = Annotated[str, read_fingerprint]
+Pem = Annotated[str, name("the text of a PEM file")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpsListenerBody(HttpListenerBody):
+    """Of `listener https add`, `listener https update`, and of `listener update`."""
+
+    tls_versions: tuple[TlsVersion, ...] | None = None
+    tls_cipher_list: tuple[str, ...] | None = None
+    groups_list: tuple[str, ...] | None = None
+    send_tls13_tickets: Count | None = None
+    alpn_protocols: tuple[Literal["h2", "http/1.1"], ...] | None = None
+    reset_alpn: bool | None = None
+    """`alpn_protocols` as they are by default; not together with those."""
+    strict_sni_binding: bool | None = None
+    hsts_max_age: Count | None = None
+    hsts_include_subdomains: bool | None = None
+    hsts_preload: bool | None = None
+    hsts_disabled: bool | None = None
+    hsts_force_replace_backend: bool | None = None
+    """Any of these replaces all that was said of HSTS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpsFrontendAdd(HttpFrontendAdd):
+    """Of `frontend https add`."""
+
+    hsts_max_age: Count | None = None
+    hsts_include_subdomains: bool | None = None
+    hsts_preload: bool | None = None
+    hsts_disabled: bool | None = None
+    hsts_force_replace_backend: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpsFrontendRemove(HttpFrontendRemove):
+    """Of `frontend https remove`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateAdd:
+    """Of `certificate add`: texts of PEM files. The chain may be in the certificate's, in any order."""
+
+    address: Address
+    certificate: Pem
+    key: Pem = field(repr=False)
+    certificate_chain: Pem | None = None
+    tls_versions: tuple[TlsVersion, ...] | None = None
+    """Sōzu's; refused, as in the file."""
+    default: bool = False
+    """Shown, too, to clients that ask for a name nobody has a certificate for, or for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateReplace:
+    """Of `certificate replace`; one of `fingerprint` and `old_certificate` says which."""
+
+    address: Address
+    new_certificate: Pem
+    new_key: Pem = field(repr=False)
+    new_certificate_chain: Pem | None = None
+    fingerprint: Fingerprint | None = None
+    old_certificate: Pem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRemove:
+    """Of `certificate remove`; one of `fingerprint` and `certificate` says which."""
+
+    address: Address
+    fingerprint: Fingerprint | None = None
+    certificate: Pem | None = None

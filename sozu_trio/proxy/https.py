@@ -1,0 +1,141 @@
+"""A connection of an https listener: PROXY header where one is expected, TLS, then HTTP/1 within it.
+
+All of the handshake is done by the connection's own task, within the listener's `request_timeout`. From its first byte
+on such a session cannot move to the worker that comes next, because its keys are known to OpenSSL alone: it is served
+here, and ends after its next response. Whoever waits for none has a last call first, since a request may be on its way.
+"""
+
+import math
+
+import trio
+
+from sozu_trio.config.addresses import Address
+from sozu_trio.config.limits import GOODBYE, LAST_CALL
+from sozu_trio.config.listeners import HttpsListener
+from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
+from sozu_trio.nursery.departure import Departure
+from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.exchange import Exchange
+from sozu_trio.proxy.first_word import hears_first_word
+from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
+from sozu_trio.proxy.secured import Routes, Secured
+from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.tls_stream import TlsStream
+from sozu_trio.routing.resolver import Shown, covers
+from sozu_trio.routing.table import Table
+from sozu_trio.telemetry.access_log import TlsFacts
+from sozu_trio.telemetry.counters import Counters
+from sozu_trio.wire.heads import RequestHead
+from sozu_trio.wire.proxy_protocol import ProxyHeader
+
+
+async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> None:
+    """Serve the connection of `node` to its end. Raises HandshakeFailed, ProxyHeaderError, OSError."""
+    limit = listener.timeouts.request or math.inf
+    plain = Stream(node.sock, listener.timeouts.front)
+    if not await hears_first_word(plain, limit, node):
+        return
+    node.is_bound = True
+    # It may have changed while the client had nothing to say.
+    now = proxy.table.listeners.get(node.listener.key)
+    listener = now if isinstance(now, HttpsListener) else listener
+    deadline = node.started + limit
+    header = None
+    if listener.expect_proxy:
+        header = await _proxy_header(plain, deadline)
+        if header is None:
+            return
+    client, destination = who_and_where(node, header)
+    node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
+    stream = TlsStream(sock, listener.timeouts.front)
+    try:
+        await _shake_hands(stream, deadline)
+    except HandshakeFailed as error:
+        proxy.counters.handshake_failed(error.kind)
+        raise
+    facts = stream.facts()
+    _count(proxy.counters, facts, sock.shown)
+    secured = Secured(listener, facts, sock.shown)
+    await HttpsConnection(proxy, node, stream, listener, client, destination, secured).run()
+
+
+async def _proxy_header(stream: Stream, deadline: float) -> ProxyHeader | None:
+    with trio.move_on_at(deadline):
+        return await take_proxy_header(stream)
+    raise ProxyHeaderError("the PROXY header took too long")
+
+
+async def _shake_hands(stream: TlsStream, deadline: float) -> None:
+    with trio.move_on_at(deadline):
+        await stream.handshake()
+        return
+    raise HandshakeFailed("timeout", "TLS handshake: it took too long")
+
+
+def _count(counters: Counters, facts: TlsFacts, shown: Shown | None) -> None:
+    counters.tls_handshakes += 1
+    counters.tls_1_2 += facts.version == "TLSv1.2"
+    counters.tls_1_3 += facts.version == "TLSv1.3"
+    counters.tls_resumed += facts.resumed
+    counters.tls_default += shown is not None and _is_stopgap(shown, facts.server_name or "")
+
+
+def _is_stopgap(shown: Shown, name: str) -> bool:
+    """Whether what was shown is the default, and not for the name that was asked for."""
+    return shown.why == "default" and not all(covers(each, name) for each in shown.certificates)
+
+
+class HttpsConnection(HttpConnection):
+    """One client connection that speaks HTTP/1 within TLS."""
+
+    secured: Secured
+    stream: TlsStream
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        node: SessionNode,
+        stream: TlsStream,
+        listener: HttpsListener,
+        client: Address,
+        destination: Address,
+        secured: Secured,
+    ) -> None:
+        """After the handshake."""
+        super().__init__(proxy, node, stream, listener, client, destination, b"")
+        self.secured = secured
+        secured.routes = self._routes
+        self._routes: Routes = secured
+        self._departure: Departure | None = None
+        """Whom it had its last call for."""
+
+    @property
+    def draining(self) -> bool:
+        return self._drain.started or self.node.listener.departure is not None
+
+    def _routes_in(self, table: Table) -> Routes:
+        self.secured.routes = table.http.get(self.listener.address, self.secured.routes)
+        return self.secured
+
+    async def _read_head(self) -> RequestHead | None:
+        self.secured.begin()
+        return await super()._read_head()
+
+    async def _moves(self) -> bool:
+        departure = self.node.listener.departure
+        if departure is not self._departure:
+            self._departure = departure
+            self.now = trio.current_time()
+        return False
+
+    def _idle_timeout(self) -> float:
+        return LAST_CALL if self.node.listener.departure is not None else super()._idle_timeout()
+
+    async def _go_on(self, exchange: Exchange) -> bool:
+        again = await super()._go_on(exchange)
+        if not again:
+            with trio.move_on_after(GOODBYE):
+                await self.stream.finish()
+        return again

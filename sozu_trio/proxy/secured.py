@@ -1,0 +1,94 @@
+"""What a connection over TLS has besides: the name it is for, and what browsers are told to remember (RFC 6797).
+
+`Secured` stands before the routes of its listener: it refuses a request for a host that the connection is not for
+before any rule is looked at (RFC 9110 §7.4), as Sōzu does.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from sozu_trio.config.hsts import Hsts
+from sozu_trio.config.listeners import HttpsListener
+from sozu_trio.config.server_names import canonical_name
+from sozu_trio.proxy.forwarding import without
+from sozu_trio.routing.decisions import MISDIRECTED, Decision
+from sozu_trio.routing.http_routes import NO_ROUTES
+from sozu_trio.routing.resolver import Shown, covers
+from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
+from sozu_trio.wire.heads import Field
+
+FIELD: Final = b"strict-transport-security"
+
+
+class Routes(Protocol):
+    """What finds the way of a request: `HttpRoutes`, or Secured before them."""
+
+    def find(self, host: bytes, path: bytes, method: bytes) -> Decision:
+        """As `HttpRoutes.find`."""
+
+
+class Secured:
+    """One connection's; `begin`, then at most one `find`, for each request."""
+
+    def __init__(self, listener: HttpsListener, facts: TlsFacts, shown: Shown | None) -> None:
+        self.facts = facts
+        self.routes: Routes = NO_ROUTES
+        self._listener = listener
+        self._shown = shown
+        self._named = None if facts.server_name is None else canonical_name(facts.server_name)
+        self._hsts: Hsts | None = listener.hsts
+        self._fitting = b""
+        """The host that was last found to fit."""
+
+    def begin(self) -> None:
+        """Nothing is known of the next request yet."""
+        self._hsts = self._listener.hsts
+
+    def find(self, host: bytes, path: bytes, method: bytes) -> Decision:
+        """As `HttpRoutes.find`; MISDIRECTED for a host that the connection is not for."""
+        if self._listener.strict_sni_binding and not self._fits(host):
+            return MISDIRECTED
+        decision = self.routes.find(host, path, method)
+        frontend = decision.frontend
+        if frontend is not None and frontend.hsts is not None:
+            self._hsts = frontend.hsts
+        return decision
+
+    def _fits(self, host: bytes) -> bool:
+        """Whether the client may have come here for `host`: it asked TLS for that name, or all it may have been shown
+        is for it; which of several OpenSSL chose is not known.
+        """
+        if host and host == self._fitting:
+            return True
+        name = canonical_name(host.decode("latin-1").strip("[]"))
+        if name is None or self._shown is None:
+            return False
+        if name != self._named and not all(covers(each, name) for each in self._shown.certificates):
+            return False
+        self._fitting = host
+        return True
+
+    def note(self, record: AccessRecord) -> None:
+        """Say in the record of a request that it came over TLS."""
+        record.tls = self.facts
+        record.protocol = "WSS" if record.protocol == "WS" else "HTTPS"
+
+    @property
+    def hsts_value(self) -> str:
+        """Of the field; empty for none."""
+        return "" if self._hsts is None else self._hsts.value
+
+    def fields(self, fields: list[Field]) -> list[Field]:
+        """A backend's, with Strict-Transport-Security where it is wanted."""
+        value = self.hsts_value
+        if not value or self._hsts is None:
+            return fields
+        if _has(fields):
+            if not self._hsts.force_replace_backend:
+                return fields
+            fields = without(fields, FIELD)
+        return [*fields, (b"Strict-Transport-Security", value.encode())]
+
+
+def _has(fields: Sequence[Field]) -> bool:
+    return any(name.lower() == FIELD for name, _ in fields)

@@ -1,0 +1,52 @@
+"""close_notify as a record in hand, and a connection that goes on as if nothing had happened."""
+
+import os
+import ssl
+
+import pytest
+
+from sozu_trio.proxy.close_notify import diverted, make_close_notify
+from tests.proxy.tls_parts import connected, server_contexts, unshaken
+
+pytestmark = pytest.mark.virtual_time
+
+
+@pytest.fixture(params=["TLS_V12", "TLS_V13"], autouse=True)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def test_nothing_is_sent_and_nothing_read(version: str) -> None:
+    async with connected(server_contexts(versions=(version,))) as (client, server):
+        await client.send(b"under way")
+        before = len(os.listdir("/proc/self/fd"))
+        record = make_close_notify(server._tls)
+        assert record[0] == (0x15 if version == "TLS_V12" else 0x17)  # an alert; TLS 1.3 wraps it
+        assert len(record) == 5 + int.from_bytes(record[3:5])
+        assert await server.receive(100) == b"under way"
+        with pytest.raises(ssl.SSLWantReadError):
+            client._tls.recv(100)
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert not server._tls.get_inheritable()
+
+
+async def test_after_the_other_side_has_ended(version: str) -> None:
+    async with connected(server_contexts(versions=(version,))) as (client, server):
+        client.shutdown()
+        assert await server.receive(100) == b""
+        assert make_close_notify(server._tls)
+
+
+async def test_before_the_handshake_there_is_none() -> None:
+    client, server = unshaken()
+    assert make_close_notify(server._tls) == b""
+    client.abort()
+    server.abort()
+
+
+async def test_the_descriptor_is_itself_again_after_a_failure(version: str) -> None:
+    async with connected(server_contexts(versions=(version,))) as (client, server):
+        with pytest.raises(ZeroDivisionError), diverted(server._tls):
+            raise ZeroDivisionError
+        await server.send(b"hello")
+        assert await client.receive(100) == b"hello"
