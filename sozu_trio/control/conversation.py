@@ -11,6 +11,7 @@ of this tree: a change that has begun is not left half way because whoever asked
 
 import logging
 import math
+import os
 import select
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -50,6 +51,8 @@ class Service:
 class Handover:
     """A conversation that another process goes on with: its socket, who it is with, the request that is under way, and
     what has come of the next one, a character for each byte.
+
+    `descriptor` is a copy, so that it stays what it is when the client hangs up here; to be closed by who has it.
     """
 
     descriptor: int
@@ -107,9 +110,9 @@ class Conversation:
         """End it now, whatever is under way."""
         self._scope.cancel(reason="the control server ends it")
 
-    async def pause(self, request_id: Id) -> Handover:
-        """Take no more requests, and have all that was asked answered but `request_id`; returns what another process
-        needs that is to go on. The conversation ends when that request is answered here all the same.
+    async def pause(self, request_id: Id) -> None:
+        """Take no more requests, and have all that was asked answered but `request_id`. The conversation ends when that
+        request is answered here all the same.
         """
         self.stop()
         while self._changes:
@@ -117,8 +120,14 @@ class Conversation:
         while self._under_way - {request_id}:
             await self._answered_one.park()
         await self._outbox.written()
+
+    def handover(self, request_id: Id) -> Handover:
+        """After `pause`: what another process needs that is to go on. The client has not gone.
+
+        Raises OSError where there is no room for a descriptor.
+        """
         begun = self._lines.begun.decode("latin-1")
-        return Handover(descriptor=self._sock.fileno(), peer=self._peer, request=request_id, begun=begun)
+        return Handover(descriptor=os.dup(self._sock.fileno()), peer=self._peer, request=request_id, begun=begun)
 
     async def _refuse(self, request: Request) -> None:
         message = "not carried out: another process goes on with this conversation; ask again"

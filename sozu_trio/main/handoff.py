@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,17 +93,23 @@ class Succession:
         )
 
     def settle(self) -> None:
-        """From here there is no way back: what was left is closed, except the client's connection, and signals come."""
+        """From here there is no way back: what was left is closed, except the client's connection, and signals come.
+
+        What fails from here on would end main for good, so none of it raises.
+        """
         self._guard.commit()
         self.is_settled = True
         left = self.handoff
-        for descriptor in (*left.estate.descriptors, *self._papers, *_there(self._other_code)):
-            os.close(descriptor)
-        for descriptor in _there(self.code, None if left.client is None else left.client.descriptor):
-            os.set_inheritable(descriptor, False)
-        Title().show("\0".join(left.launch.title))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         raise_again(left.signals)
+        for descriptor in (*left.estate.descriptors, *self._papers, *_there(self._other_code)):
+            with suppress(OSError):
+                os.close(descriptor)
+        for descriptor in _there(self.code, None if left.client is None else left.client.descriptor):
+            with suppress(OSError):
+                os.set_inheritable(descriptor, False)
+        with suppress(UnicodeError):
+            Title().show("\0".join(left.launch.title))
 
     def explain(self, error: BaseException) -> None:
         """Say why this image does not take over, for the one that goes on instead."""

@@ -77,6 +77,7 @@ class Replacement:
         Raises OperatorError; it answers again then.
         """
         away_since = time.monotonic()
+        client = None
         try:
             client = await self._pause(asked)
             log.info("main executes %s in its place", executable)
@@ -86,6 +87,8 @@ class Replacement:
             record = handoff(self._heirlooms.held, client, away_since)
             error = execute(record, executable, code, self.code.descriptor, {**os.environ, **self._environment})
         finally:
+            if client is not None:
+                os.close(client.descriptor)
             self.control.resume()
         raise OperatorError(f"python: cannot execute {executable}: {error.strerror}; nothing has changed")
 

@@ -1,7 +1,7 @@
 """A control server that leaves off, and one that goes on with a client of it."""
 
 import os
-from dataclasses import replace
+import socket
 from pathlib import Path
 
 import pytest
@@ -65,7 +65,7 @@ async def test_a_client_is_gone_on_with_where_it_was(tmp_path: Path) -> None:
         assert handover is not None
         assert handover.begun == '{"v": 1, "id": "c", '
         assert converter.structure(converter.unstructure(handover), Handover) == handover
-        following.server.go_on(replace(handover, descriptor=os.dup(handover.descriptor)), answer)
+        following.server.go_on(handover, answer)
         assert [await client.said() for _ in range(2)] == [("b", "processing", "counting"), ("b", "ok", "counted")]
         number, status, message = await client.said()
         assert (number, status) == ("d", "failure")
@@ -74,6 +74,19 @@ async def test_a_client_is_gone_on_with_where_it_was(tmp_path: Path) -> None:
         await client.send(b'"verb": "echo"}\n')
         assert await client.said() == ("c", "ok", "here you are")
         assert (told[0].uid, told[0].pid) == (os.getuid(), os.getpid())
+
+
+async def test_what_is_left_of_a_client_who_goes_meanwhile_is_no_other_descriptor(tmp_path: Path) -> None:
+    async with open_control(tmp_path) as control:
+        async with control.greeted() as client:
+            await client.send({"id": 1, "verb": "change wait"})
+            await trio.testing.wait_all_tasks_blocked()
+            handover = await control.server.pause(GRACE, control.answers.peers[0].client_id, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert control.server.clients == 0
+        assert handover is not None
+        with socket.socket(fileno=handover.descriptor) as left:
+            assert left.recv(1) == b""
 
 
 async def test_one_who_has_gone_is_not_waited_for(tmp_path: Path) -> None:
