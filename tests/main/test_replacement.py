@@ -1,5 +1,6 @@
 """The step from which on nobody answers until the new image does, and that it can be taken back."""
 
+import errno
 import os
 import signal
 import sys
@@ -88,6 +89,35 @@ def test_what_cannot_be_executed_leaves_everything_as_it_was(pair: tuple[int, in
     assert not mask & SIGNALS
     assert not os.get_inheritable(left)
     assert not os.get_inheritable(code)
+
+
+def test_nor_does_a_lack_of_descriptors_change_anything(pair: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    make = os.memfd_create
+
+    def lack(name: str, flags: int) -> int:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(make(name, flags))
+        return made[0]
+
+    before = open_descriptors()
+    monkeypatch.setattr(os, "memfd_create", lack)
+    assert execute(handoff(heirlooms={}), NOWHERE, pair[1], None, {}).errno == errno.EMFILE
+    assert open_descriptors() == before
+    assert not os.get_inheritable(pair[1])
+
+
+@pytest.mark.parametrize("error", [OSError("no descriptor"), ExceptionGroup("", [RuntimeError("no thread")])])
+async def test_what_main_lacks_for_its_last_steps_is_told(error: Exception) -> None:
+    async def lack() -> None:
+        raise error
+
+    replacement = Replacement(LAUNCH, KeptCode("json"), Heirlooms(), lack, {})
+    replacement.control = control = Control()
+    with pytest.raises(OperatorError, match=r"cannot execute /nowhere/python: no (descriptor|thread); nothing"):
+        await replacement.execute(NOWHERE, 0, None, lambda *_: handoff())
+    assert control.told[-1] == "resume"
 
 
 @pytest.mark.parametrize(("asked", "paused"), [(None, (None, 0)), (Asked(client=4, request="a"), (4, "a"))])
