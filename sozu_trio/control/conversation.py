@@ -149,13 +149,13 @@ class Conversation:
         self._under_way.add(handover.request)
         self._room.acquire_nowait()
         request = Request(id=handover.request, verb="")
+        # Changes behind it wait for their turn.
+        self._change_runs = True
         self._changing.start_soon(self._finish, request, answer, name=f"request {request.id}")
 
     async def _finish(self, request: Request, answer: Answerer) -> None:
-        try:
-            await self._outbox.put(await self._answered(request, self._outbox.offer, answer))
-        finally:
-            self._end(request)
+        await self._carry_out(request, answer)
+        await self._change()
 
     async def run(self) -> None:
         """Until the client has gone, or has been told why it must go."""
@@ -288,13 +288,15 @@ class Conversation:
     async def _change(self) -> None:
         try:
             while self._changes:
-                request = self._changes.popleft()
-                try:
-                    await self._outbox.put(await self._answered(request, self._outbox.offer))
-                finally:
-                    self._end(request)
+                await self._carry_out(self._changes.popleft())
         finally:
             self._change_runs = False
+
+    async def _carry_out(self, request: Request, answer: Answerer | None = None) -> None:
+        try:
+            await self._outbox.put(await self._answered(request, self._outbox.offer, answer))
+        finally:
+            self._end(request)
 
     def _end(self, request: Request) -> None:
         self._under_way.discard(request.id)

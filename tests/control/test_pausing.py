@@ -127,6 +127,46 @@ async def test_a_request_that_is_being_read_is_answered(tmp_path: Path, monkeypa
         assert handover.begun == ""
 
 
+async def test_who_does_not_read_keeps_nothing_under_way(tmp_path: Path) -> None:
+    """The answer to `late` finds no room until the time is over."""
+    async with open_control(tmp_path) as control, control.greeted() as client:
+        await client.send({"id": "upgrade", "verb": "change wait"}, {"id": "late", "verb": "change it"})
+        await client.send({"id": "large", "verb": "large", "body": {"bytes": 4_000_000}})
+        await trio.testing.wait_all_tasks_blocked()
+        assert await control.server.pause(GRACE, control.answers.peers[0].client_id, "upgrade") is None
+        control.answers.release["upgrade"].set()
+        assert [await client.said() for _ in range(2)] == [("large", "ok", "large"), ("upgrade", "ok", "waited")]
+        assert await client.ended()
+
+
+async def test_a_change_waits_for_the_one_that_is_gone_on_with(tmp_path: Path) -> None:
+    done = trio.Event()
+
+    async def answer(_peer: Peer, _request: Request, _progress: Progress) -> Answer:
+        await done.wait()
+        return Answer("done")
+
+    (tmp_path / "next").mkdir()
+    async with (
+        open_control(tmp_path) as control,
+        open_control(tmp_path / "next") as following,
+        control.greeted() as client,
+    ):
+        await client.send({"id": "upgrade", "verb": "change wait"})
+        await trio.testing.wait_all_tasks_blocked()
+        handover = await control.server.pause(GRACE, control.answers.peers[0].client_id, "upgrade")
+        assert handover is not None
+        following.server.go_on(handover, answer)
+        for each in "ab":
+            await client.send({"id": each, "verb": "change it"})
+        await trio.testing.wait_all_tasks_blocked()
+        assert following.answers.begun == []
+        done.set()
+        assert [(await client.said())[0] for _ in range(3)] == ["upgrade", "a", "b"]
+        await client.send({"id": "c", "verb": "change it"})
+        assert await client.said() == ("c", "ok", "here you are")
+
+
 async def test_what_is_left_of_a_client_who_goes_meanwhile_is_no_other_descriptor(tmp_path: Path) -> None:
     async with open_control(tmp_path) as control:
         async with control.greeted() as client:
