@@ -14,7 +14,7 @@ from sozu_trio.control.answering import Answer, Progress
 from sozu_trio.control.codec import converter
 from sozu_trio.control.conversation import LEFT_OUT, Handover
 from sozu_trio.control.permissions import Peer
-from sozu_trio.control.protocol import Request
+from sozu_trio.control.protocol import Request, read_request
 from tests.control.conversing import open_control
 
 pytestmark = pytest.mark.virtual_time
@@ -99,7 +99,7 @@ async def test_whatever_has_come_is_answered_once(tmp_path: Path) -> None:
 
 async def test_a_request_that_is_being_read_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large ones are read in a thread; virtual time passes meanwhile."""
-    gate, read = threading.Event(), conversation.read_request
+    gate, read = threading.Event(), read_request
 
     def read_late(line: bytes) -> Request:
         if b"large" in line:
