@@ -93,6 +93,8 @@ class Replacement:
             if client is not None:
                 os.close(client.descriptor)
             self.control.resume()
+            with trio.move_on_after(GOODBYE, shield=True):
+                await self.signals.give_back()
         raise OperatorError(f"python: cannot execute {executable}: {why}; nothing has changed")
 
     async def _pause(self, asked: Asked | None) -> Handover | None:
