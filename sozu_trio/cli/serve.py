@@ -104,12 +104,13 @@ async def _serve(config: Config | None, make_start: Callable[..., app.Start]) ->
             config = demo_config(await stack.enter_async_context(open_demo_backends()))
             greeting = welcome()
         start = make_start(config=config)
-        on_ready = _hold_pid_file if start.succession is not None else partial(_say_ready, greeting)
+        succeeds = start.succession is not None
+        on_ready = partial(_hold_pid_file, succeeds=True) if succeeds else partial(_say_ready, greeting)
         return await app.serve(start, partial(on_ready, config, stack))
 
 
-def _hold_pid_file(config: Config, stack: AsyncExitStack, _supervisor: Supervisor) -> None:
-    stack.enter_context(pid_file(config.program.pid_file_path))
+def _hold_pid_file(config: Config, stack: AsyncExitStack, _supervisor: Supervisor, *, succeeds: bool = False) -> None:
+    stack.enter_context(pid_file(config.program.pid_file_path, succeeds=succeeds))
 
 
 def _say_ready(greeting: str, config: Config, stack: AsyncExitStack, supervisor: Supervisor) -> None:

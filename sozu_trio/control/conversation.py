@@ -11,6 +11,7 @@ of this tree: a change that has begun is not left half way because whoever asked
 
 import logging
 import math
+import os
 import select
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 READ_SIZE = 65536
 HELLO = "hello"
 """The one verb that belongs to the protocol itself."""
+LEFT_OUT = "not carried out: main stops or is being replaced; ask again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class Service:
 class Handover:
     """A conversation that another process goes on with: its socket, who it is with, the request that is under way, and
     what has come of the next one, a character for each byte.
+
+    `descriptor` is a copy, so that it stays what it is when the client hangs up here; to be closed by who has it.
     """
 
     descriptor: int
@@ -91,6 +95,8 @@ class Conversation:
         self._scope = trio.CancelScope()
         self._receiving = trio.CancelScope()
         self._stopping = trio.Event()
+        self._taken = trio.Event()
+        """No more requests are taken, and no line that has come is without its answer or its place."""
         self._room = trio.Semaphore(service.limits.requests)
         self._under_way: set[Id] = set()
         self._answered_one = trio.lowlevel.ParkingLot()
@@ -107,23 +113,34 @@ class Conversation:
         """End it now, whatever is under way."""
         self._scope.cancel(reason="the control server ends it")
 
-    async def pause(self, request_id: Id) -> Handover:
-        """Take no more requests, and have all that was asked answered but `request_id`; returns what another process
-        needs that is to go on. The conversation ends when that request is answered here all the same.
+    async def pause(self, request_id: Id) -> None:
+        """Take no more requests, and have all that was asked answered but `request_id`. The conversation ends when that
+        request is answered here all the same.
         """
         self.stop()
         while self._changes:
-            await self._refuse(self._changes.popleft())
+            await self._leave_out(self._changes.popleft())
+        await self._taken.wait()
         while self._under_way - {request_id}:
             await self._answered_one.park()
         await self._outbox.written()
+
+    def handover(self, request_id: Id) -> Handover:
+        """After `pause`: what another process needs that is to go on. The client has not gone.
+
+        Raises OSError where there is no room for a descriptor.
+        """
         begun = self._lines.begun.decode("latin-1")
-        return Handover(descriptor=self._sock.fileno(), peer=self._peer, request=request_id, begun=begun)
+        return Handover(descriptor=os.dup(self._sock.fileno()), peer=self._peer, request=request_id, begun=begun)
+
+    async def _leave_out(self, request: Request) -> None:
+        try:
+            await self._refuse(request)
+        finally:
+            self._end(request)
 
     async def _refuse(self, request: Request) -> None:
-        message = "not carried out: another process goes on with this conversation; ask again"
-        await self._say(Reply(id=request.id, status="failure", message=message))
-        self._end(request)
+        await self._say(Reply(id=request.id, status="failure", message=LEFT_OUT))
 
     def go_on(self, handover: Handover, answer: Answerer) -> None:
         """Before `run`: another process has begun it, and it is `answer` that carries the request out."""
@@ -132,13 +149,13 @@ class Conversation:
         self._under_way.add(handover.request)
         self._room.acquire_nowait()
         request = Request(id=handover.request, verb="")
+        # Changes behind it wait for their turn.
+        self._change_runs = True
         self._changing.start_soon(self._finish, request, answer, name=f"request {request.id}")
 
     async def _finish(self, request: Request, answer: Answerer) -> None:
-        try:
-            await self._outbox.put(await self._answered(request, self._outbox.offer, answer))
-        finally:
-            self._end(request)
+        await self._carry_out(request, answer)
+        await self._change()
 
     async def run(self) -> None:
         """Until the client has gone, or has been told why it must go."""
@@ -149,6 +166,7 @@ class Conversation:
                     connection.start_soon(self._write, connection.cancel_scope, name="writing")
                     await self._converse()
         finally:
+            self._taken.set()
             # Nobody waits for these any more, and none of them has begun.
             self._changes.clear()
             self._outbox.finish()
@@ -158,7 +176,9 @@ class Conversation:
             content = hello_content(self._service, self._peer)
             await self._say(Reply(id=None, status="ok", message=HELLO, content=content))
         async with trio.open_nursery() as queries:
-            if complaint := await self._take_requests(queries):
+            complaint = await self._take_requests(queries)
+            self._taken.set()
+            if complaint:
                 await self._complain(complaint)
                 queries.cancel_scope.cancel(reason=complaint)
         while self._under_way:
@@ -217,14 +237,16 @@ class Conversation:
     async def _take(self, line: bytes | None, queries: trio.Nursery) -> None:
         """Start on the request in `line`, or say why not. Waits while too many are under way."""
         await self._room.acquire()
-        if self._stopping.is_set():
-            return
         try:
             request = await self._request_in(line)
         except NoRequest as refused:
             self._room.release()
             await self._say(refusal_of(refused))
-            await trio.sleep(self._limits.after_garbage)
+            await trio.sleep(0 if self._stopping.is_set() else self._limits.after_garbage)
+            return
+        if self._stopping.is_set():
+            self._room.release()
+            await self._refuse(request)
             return
         self._under_way.add(request.id)
         if not self._service.changes_state(request.verb):
@@ -266,13 +288,15 @@ class Conversation:
     async def _change(self) -> None:
         try:
             while self._changes:
-                request = self._changes.popleft()
-                try:
-                    await self._outbox.put(await self._answered(request, self._outbox.offer))
-                finally:
-                    self._end(request)
+                await self._carry_out(self._changes.popleft())
         finally:
             self._change_runs = False
+
+    async def _carry_out(self, request: Request, answer: Answerer | None = None) -> None:
+        try:
+            await self._outbox.put(await self._answered(request, self._outbox.offer, answer))
+        finally:
+            self._end(request)
 
     def _end(self, request: Request) -> None:
         self._under_way.discard(request.id)

@@ -98,23 +98,25 @@ class ControlServer:
 
     async def pause(self, grace: float, but: int | None = None, request: Id = 0) -> Handover | None:
         """Let nobody in, and have everybody end: whoever has not been answered after `grace` seconds is cut, except for
-        client `but`, of whom it is told how to go on; `request` is all that is left to be answered there.
+        client `but`, of whom it is told how to go on; `request` is all that is left to be answered there. The handover
+        belongs to the caller. Raises OSError where there is no room for its descriptor.
         """
         self._paused = trio.Event()
         self._accepting.cancel(reason="the control server pauses")
         kept = next((each for each, peer in self._conversations.items() if peer.client_id == but), None)
-        handover = None
+        answered = False
         for conversation in self._conversations:
             conversation.stop()
         with trio.move_on_after(grace):
             if kept is not None:
-                handover = await kept.pause(request)
+                await kept.pause(request)
+                answered = True
             while self._conversations.keys() - {kept}:
                 self._gone = trio.Event()
                 await self._gone.wait()
         for conversation in self._conversations.keys() - {kept}:
             conversation.cut()
-        return handover if kept in self._conversations else None
+        return kept.handover(request) if answered and kept in self._conversations else None
 
     def resume(self) -> None:
         """Let clients in again after `pause`."""

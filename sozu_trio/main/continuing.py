@@ -37,6 +37,8 @@ async def go_on(parts: Parts, succession: Succession, control: ControlServer) ->
         await finish(_log_progress)
     except OperatorError as error:
         log.error("upgrade: %s", error)
+    except Exception:
+        log.exception("upgrade: internal error")
 
 
 async def _finish(parts: Parts, succession: Succession, away: float, progress: Progress) -> Answer:

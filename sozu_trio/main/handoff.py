@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,17 +93,23 @@ class Succession:
         )
 
     def settle(self) -> None:
-        """From here there is no way back: what was left is closed, except the client's connection, and signals come."""
+        """From here there is no way back: what was left is closed, except the client's connection, and signals come.
+
+        What fails from here on would end main for good, so none of it raises.
+        """
         self._guard.commit()
         self.is_settled = True
         left = self.handoff
-        for descriptor in (*left.estate.descriptors, *self._papers, *_there(self._other_code)):
-            os.close(descriptor)
-        for descriptor in _there(self.code, None if left.client is None else left.client.descriptor):
-            os.set_inheritable(descriptor, False)
-        Title().show("\0".join(left.launch.title))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         raise_again(left.signals)
+        for descriptor in (*left.estate.descriptors, *self._papers, *_there(self._other_code)):
+            with suppress(OSError):
+                os.close(descriptor)
+        for descriptor in _there(self.code, None if left.client is None else left.client.descriptor):
+            with suppress(OSError):
+                os.set_inheritable(descriptor, False)
+        with suppress(UnicodeError):
+            Title().show("\0".join(left.launch.title))
 
     def explain(self, error: BaseException) -> None:
         """Say why this image does not take over, for the one that goes on instead."""
@@ -126,26 +133,12 @@ def execute(handoff: Handoff, executable: str, new_code: int, code: int | None, 
 
     Signals are blocked. Returns only if that fails; all is as before then.
     """
-    record, script = os.memfd_create("sozu_trio handoff", 0), os.memfd_create("sozu_trio guard", 0)
-    launch = handoff.launch
-    # Of no meaning to Python there, but it is what main is known by.
-    command = [*launch.flags, f"/proc/self/fd/{script}", "-m", "sozu_trio", *launch.arguments]
-    old = [launch.executable, *command]
-    document = {
-        "failure": None,
-        "limit": LIMIT,
-        "old": old,
-        "new_code": new_code,
-        "code": code,
-        "papers": [record, script],
-        "arguments": launch.arguments,
-        "path": launch.path,
-        "main": converter.unstructure(handoff),
-    }
-    _write(record, json.dumps(document))
-    _write(script, script_for(record))
     left = [*handoff.descriptors, *_there(new_code, code)]
+    papers: list[int] = []
     try:
+        papers += [os.memfd_create("sozu_trio handoff", 0)]
+        papers += [os.memfd_create("sozu_trio guard", 0)]
+        command = _write_papers(handoff, papers, new_code, code)
         for descriptor in left:
             os.set_inheritable(descriptor, True)
         os.execve(executable, [executable, *command], environment)
@@ -154,8 +147,30 @@ def execute(handoff: Handoff, executable: str, new_code: int, code: int | None, 
     finally:
         for descriptor in left:
             os.set_inheritable(descriptor, False)
-        os.close(record)
-        os.close(script)
+        for descriptor in papers:
+            os.close(descriptor)
+
+
+def _write_papers(handoff: Handoff, papers: list[int], new_code: int, code: int | None) -> list[str]:
+    """Write the record and the script for it to `papers`; the arguments with which Python runs it."""
+    record, script = papers
+    launch = handoff.launch
+    # Of no meaning to Python there, but it is what main is known by.
+    command = [*launch.flags, f"/proc/self/fd/{script}", "-m", "sozu_trio", *launch.arguments]
+    document = {
+        "failure": None,
+        "limit": LIMIT,
+        "old": [launch.executable, *command],
+        "new_code": new_code,
+        "code": code,
+        "papers": papers,
+        "arguments": launch.arguments,
+        "path": launch.path,
+        "main": converter.unstructure(handoff),
+    }
+    _write(record, json.dumps(document))
+    _write(script, script_for(record))
+    return command
 
 
 def _write(descriptor: int, text: str) -> None:

@@ -51,9 +51,13 @@ class HeldSignals:
     async def leave_to_kernel(self) -> None:
         """What comes from here on stays with the kernel, until `keeping` ends; what came before is kept by then."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        await _block_in_all_threads()
+        await _mask_in_all_threads(signal.SIG_BLOCK)
         for _ in range(PASSES):
             await trio.lowlevel.checkpoint()
+
+    async def give_back(self) -> None:
+        """After `leave_to_kernel`, where main stays: threads take signals again, as do processes that they start."""
+        await _mask_in_all_threads(signal.SIG_UNBLOCK)
 
 
 def raise_again(numbers: list[int]) -> None:
@@ -62,7 +66,7 @@ def raise_again(numbers: list[int]) -> None:
         os.kill(os.getpid(), number)
 
 
-async def _block_in_all_threads() -> None:
+async def _mask_in_all_threads(how: int) -> None:
     """Those that Trio keeps for a while take signals as well: each gets a task, and keeps it until all have one."""
     others = threading.active_count() - 1
     if not others:
@@ -70,8 +74,8 @@ async def _block_in_all_threads() -> None:
     barrier = threading.Barrier(others)
     limiter = trio.CapacityLimiter(others)
 
-    def block() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    def mask() -> None:
+        signal.pthread_sigmask(how, SIGNALS)
         try:
             barrier.wait(ALL_THREADS)
         except threading.BrokenBarrierError:
@@ -79,4 +83,4 @@ async def _block_in_all_threads() -> None:
 
     async with trio.open_nursery() as nursery:
         for _ in range(others):
-            nursery.start_soon(lambda: trio.to_thread.run_sync(block, limiter=limiter))
+            nursery.start_soon(lambda: trio.to_thread.run_sync(mask, limiter=limiter))

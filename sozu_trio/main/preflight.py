@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,17 +57,20 @@ async def preflight(parts: Parts, launch: Launch, executable: str) -> AsyncItera
         "journal": str(parts.journal.path),
         "program": converter.unstructure(parts.config.program),
     }
-    with (
-        os.fdopen(os.memfd_create("sozu_trio preflight"), "w+b") as paper,
-        os.fdopen(os.memfd_create("sozu_trio code"), "rb") as kept,
-    ):
-        paper.write(json.dumps(question).encode())
-        paper.flush()
-        code = f"from sozu_trio.cli.preflight import main\nmain({paper.fileno()}, {kept.fileno()})"
-        command = [executable, *launch.flags, *in_module(launch.path, code)]
-        ended, words = await _run(command, [paper.fileno(), kept.fileno()])
-        paper.seek(0)
-        yield _judge(ended, paper.read(), kept.fileno(), words)
+    with ExitStack() as papers:
+        try:
+            paper = papers.enter_context(os.fdopen(os.memfd_create("sozu_trio preflight"), "w+b"))
+            kept = papers.enter_context(os.fdopen(os.memfd_create("sozu_trio code"), "rb"))
+            paper.write(json.dumps(question).encode())
+            paper.flush()
+            code = f"from sozu_trio.cli.preflight import main\nmain({paper.fileno()}, {kept.fileno()})"
+            command = [executable, *launch.flags, *in_module(launch.path, code)]
+            ended, words = await _run(command, [paper.fileno(), kept.fileno()])
+            paper.seek(0)
+            answer = paper.read()
+        except (OSError, RuntimeError) as error:  # the latter where no thread can be had
+            raise OperatorError(f"the new code cannot be tried, nothing has changed: {error}") from error
+        yield _judge(ended, answer, kept.fileno(), words)
 
 
 def _judge(ended: int | None, answer: bytes, code: int, words: str) -> Ready:

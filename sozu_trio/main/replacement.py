@@ -77,6 +77,7 @@ class Replacement:
         Raises OperatorError; it answers again then.
         """
         away_since = time.monotonic()
+        client, why = None, ""
         try:
             client = await self._pause(asked)
             log.info("main executes %s in its place", executable)
@@ -85,9 +86,16 @@ class Replacement:
             await self.signals.leave_to_kernel()
             record = handoff(self._heirlooms.held, client, away_since)
             error = execute(record, executable, code, self.code.descriptor, {**os.environ, **self._environment})
+            why = error.strerror or str(error)
+        except* (OSError, RuntimeError) as missing:  # no descriptor, no memory, no thread
+            why = ", ".join(map(str, missing.exceptions))
         finally:
+            if client is not None:
+                os.close(client.descriptor)
             self.control.resume()
-        raise OperatorError(f"python: cannot execute {executable}: {error.strerror}; nothing has changed")
+            with trio.move_on_after(GOODBYE, shield=True):
+                await self.signals.give_back()
+        raise OperatorError(f"python: cannot execute {executable}: {why}; nothing has changed")
 
     async def _pause(self, asked: Asked | None) -> Handover | None:
         if asked is None:

@@ -1,4 +1,4 @@
-"""What main does when it is signalled."""
+"""What main does when it is signalled. Nobody waits for an answer: what goes wrong is logged, and main goes on."""
 
 import logging
 import signal
@@ -64,6 +64,8 @@ async def _reload(parts: Parts) -> None:
         outcome, config = await audited(parts, attempt, partial(reload_file, parts, None, prune=False, actor=actor))
     except SozuTrioError as error:
         log.error("SIGHUP: nothing is reloaded: %s", error)
+    except Exception:
+        log.exception("SIGHUP: internal error")
     else:
         log.info("SIGHUP: %s is in force: generation %d", config.source, outcome.generation)
 
@@ -75,6 +77,8 @@ async def _upgrade(parts: Parts) -> None:
         await audited(parts, attempt, partial(replace_main, parts, None, actor=actor, asked=None, tell=_log))
     except SozuTrioError as error:
         log.error("SIGUSR2: nothing is upgraded: %s", error)
+    except Exception:
+        log.exception("SIGUSR2: internal error")
 
 
 async def _log(message: str, _content: Any) -> None:

@@ -10,6 +10,7 @@ Main keeps its command line: the configuration file in it is what tells two prox
 
 import contextlib
 import ctypes  # Trio imports it as well: this costs a worker nothing.
+import os
 from pathlib import Path
 from typing import Final
 
@@ -34,10 +35,12 @@ class Title:
         self._start, self._room = _arguments()
 
     def show(self, title: str) -> None:
-        """Have `ps` show `title`, as far as there is room for it."""
+        """Have `ps` show `title`, as far as there is room for it; bytes that are no text are written as sys.argv has
+        them.
+        """
         if self._room > 0:
             # The last byte stays NUL: with another one the kernel takes the environment for a part of the title.
-            text = title.encode()[: self._room - 1]
+            text = os.fsencode(title)[: self._room - 1]
             ctypes.memmove(self._start, text.ljust(self._room, b"\0"), self._room)
 
 

@@ -48,3 +48,18 @@ def test_cannot_be_written(tmp_path: Path) -> None:
         pid_file(tmp_path / "absent" / "pid"),
     ):
         pass
+
+
+def test_what_holds_our_pid_already_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    path.write_text(f"{os.getpid()}\n")
+    os.utime(path, (1, 1))
+    with pid_file(path):
+        assert path.stat().st_mtime == 1
+    assert not path.exists()
+
+
+def test_who_succeeds_is_not_kept_from_serving(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pid_file(tmp_path / "absent" / "pid", succeeds=True):
+        pass
+    assert "pid_file_path: cannot write" in caplog.text

@@ -13,7 +13,7 @@ import trio
 
 from sozu_trio.config.limits import ControlLimits
 from sozu_trio.control import server
-from sozu_trio.control.conversation import Conversation
+from sozu_trio.control.conversation import LEFT_OUT, Conversation
 from sozu_trio.control.permissions import Permissions, process_name
 from tests.control.conversing import Control, RawClient, open_control
 
@@ -254,6 +254,7 @@ async def test_soft_stop_begins_nothing_that_waits_for_its_turn(tmp_path: Path) 
         control.server.stop(10)
         control.answers.release[0].set()
         assert await client.said() == (0, "ok", "waited")
+        assert [await client.said() for _ in range(2)] == [(number, "failure", LEFT_OUT) for number in (1, 2)]
         assert await client.ended()
     assert control.answers.begun == [0]
 

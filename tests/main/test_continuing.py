@@ -9,6 +9,7 @@ import pytest
 
 from sozu_trio import __version__
 from sozu_trio.control.server import ControlServer
+from sozu_trio.main import continuing
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.handoff import Succession
 from tests.main.running import running, write
@@ -60,6 +61,19 @@ async def test_where_a_signal_has_asked_the_log_has_it(
         assert f'result="{result}" verb="upgrade"' in main.audited[-1]
     said = f"main: version 1 to {__version__}" if failure is None else f"version 2 did not take over: {failure}"
     assert said in caplog.text
+
+
+async def test_a_mistake_of_ours_is_logged_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_args: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(continuing, "replace_workers", broken)
+    async with running(write(tmp_path)) as main:
+        monkeypatch.setattr(logging.getLogger("sozu_trio.main.continuing"), "handlers", [caplog.handler])
+        await go_on(main.parts, succeeding(None, None), cast(ControlServer, Server()))
+    assert "ValueError: broken" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,25 @@ print(json.dumps([launch.executable, launch.flags, launch.arguments, launch.path
 """
 
 
-@pytest.mark.parametrize("flags", [[], ["-X", "dev", "-W", "error"]])
-@pytest.mark.parametrize("as_module", [True, False])
-def test_flags_and_arguments_are_told_apart(tmp_path: Path, flags: list[str], as_module: bool) -> None:
-    script = tmp_path / "tell.py"
-    script.write_text(TELL.format(root=str(ROOT)))
-    command = [sys.executable, *flags, *(["-m", "tell"] if as_module else [str(script)]), "serve", "-m", "x"]
+LONG = ["--check-hash-based-pycs", "never"]
+MODULES = [
+    (["-m", "tell"], []),
+    (["-mtell"], []),
+    (["-sm", "tell"], ["-s"]),
+    (["-sBmtell"], ["-sB"]),
+    (["tell.py"], []),
+]
+
+
+@pytest.mark.parametrize("flags", [[], ["-X", "dev", "-W", "error"], ["-Xdev", "-sWerror", "-BX", "utf8", *LONG]])
+@pytest.mark.parametrize(("module", "more"), MODULES, ids=lambda words: " ".join(words))
+def test_flags_and_arguments_are_told_apart(
+    tmp_path: Path, flags: list[str], module: list[str], more: list[str]
+) -> None:
+    (tmp_path / "tell.py").write_text(TELL.format(root=str(ROOT)))
+    command = [sys.executable, *flags, *module, "serve", "-m", "x"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout) == [sys.executable, flags, ["serve", "-m", "x"], str(tmp_path), command]
+    assert json.loads(run.stdout) == [sys.executable, [*flags, *more], ["serve", "-m", "x"], str(tmp_path), command]
 
 
 def test_code_runs_with_that_path_in_front_unless_python_was_told_not_to(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """New code has to show that it can take over; what else it does changes nothing."""
 
+import errno
 import os
 import stat
 import sys
@@ -72,6 +73,24 @@ async def test_what_is_no_program_is_told(tmp_path: Path) -> None:
     path = Path(script(tmp_path, ""))
     await trio.Path(path).write_text("no program")
     assert await refusal(tmp_path, str(path)) == f"python: cannot run {path}: Exec format error"
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "error"),
+    [
+        (os, "memfd_create", OSError(errno.EMFILE, "Too many open files")),
+        (trio.lowlevel, "open_process", RuntimeError("can't start new thread")),
+    ],
+    ids=["descriptor", "thread"],
+)
+async def test_what_main_lacks_for_a_trial_is_told(
+    tmp_path: Path, where: object, what: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lack(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(where, what, lack)
+    assert await refusal(tmp_path, sys.executable) == f"the new code cannot be tried, nothing has changed: {error}"
 
 
 async def test_code_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The step from which on nobody answers until the new image does, and that it can be taken back."""
 
+import errno
 import os
 import signal
 import sys
@@ -54,12 +55,13 @@ def handoff(**changes: Any) -> Handoff:
 class Control:
     """A control server that only remembers what it was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, handover: Handover | None = None) -> None:
         self.told: list[object] = []
+        self._handover = handover
 
     async def pause(self, grace: float, but: int | None = None, request: Id = 0) -> Handover | None:
         self.told.append((but, request))
-        return None
+        return self._handover
 
     def resume(self) -> None:
         self.told.append("resume")
@@ -89,6 +91,35 @@ def test_what_cannot_be_executed_leaves_everything_as_it_was(pair: tuple[int, in
     assert not os.get_inheritable(code)
 
 
+def test_nor_does_a_lack_of_descriptors_change_anything(pair: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    make = os.memfd_create
+
+    def lack(name: str, flags: int) -> int:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(make(name, flags))
+        return made[0]
+
+    before = open_descriptors()
+    monkeypatch.setattr(os, "memfd_create", lack)
+    assert execute(handoff(heirlooms={}), NOWHERE, pair[1], None, {}).errno == errno.EMFILE
+    assert open_descriptors() == before
+    assert not os.get_inheritable(pair[1])
+
+
+@pytest.mark.parametrize("error", [OSError("no descriptor"), ExceptionGroup("", [RuntimeError("no thread")])])
+async def test_what_main_lacks_for_its_last_steps_is_told(error: Exception) -> None:
+    async def lack() -> None:
+        raise error
+
+    replacement = Replacement(LAUNCH, KeptCode("json"), Heirlooms(), lack, {})
+    replacement.control = control = Control()
+    with pytest.raises(OperatorError, match=r"cannot execute /nowhere/python: no (descriptor|thread); nothing"):
+        await replacement.execute(NOWHERE, 0, None, lambda *_: handoff())
+    assert control.told[-1] == "resume"
+
+
 @pytest.mark.parametrize(("asked", "paused"), [(None, (None, 0)), (Asked(client=4, request="a"), (4, "a"))])
 async def test_the_control_server_goes_on_then(
     asked: Asked | None, paused: object, pair: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -116,6 +147,23 @@ async def test_the_control_server_goes_on_then(
     assert flushed == [True]
 
 
+async def no_flush() -> None:
+    pass
+
+
+async def test_what_is_left_of_a_client_is_closed_where_main_stays(pair: tuple[int, int]) -> None:
+    left, code = pair
+    client = Handover(descriptor=os.dup(left), peer=PEER, request="a", begun="")
+    before = open_descriptors()
+    replacement = Replacement(LAUNCH, KeptCode("json"), Heirlooms(), no_flush, {})
+    replacement.control = Control(client)
+    with pytest.raises(OperatorError, match="cannot execute"):
+        await replacement.execute(
+            NOWHERE, code, Asked(client=4, request="a"), lambda *_: handoff(client=client, heirlooms={})
+        )
+    assert open_descriptors() == before - 1
+
+
 def test_the_record_travels_as_json_with_all_that_must_stay_open() -> None:
     client = Handover(descriptor=9, peer=PEER, request="a", begun="{")
     made = handoff(client=client)
@@ -136,8 +184,10 @@ class Guard:
             "main": converter.unstructure(handoff()),
         }
 
+        self.is_off = False
+
     def commit(self) -> None:
-        raise AssertionError("not in this process")
+        self.is_off = True
 
 
 @pytest.mark.parametrize(("failure", "code", "workers"), [(None, 12, 2), ("broken", 11, 1)])
@@ -146,6 +196,20 @@ def test_each_code_goes_by_what_is_its_own(failure: str | None, code: int, worke
     assert (made.failure, made.code, made.program.worker_count) == (failure, code, workers)
     assert made.launch == LAUNCH
     assert not made.is_settled
+
+
+def test_nothing_fails_once_the_guard_is_off() -> None:
+    """Main would be dead then. No descriptor of these is open, and the title is in no encoding."""
+    guard = Guard(None)
+    nowhere = 1 << 30
+    client = Handover(descriptor=nowhere, peer=PEER, request="a", begun="")
+    launch = replace(LAUNCH, title=("\ud800",))
+    guard.record |= {"code": nowhere, "new_code": nowhere, "papers": [nowhere]}
+    guard.record["main"] = converter.unstructure(handoff(client=client, launch=launch))
+    made = Succession(guard)
+    made.settle()
+    assert guard.is_off
+    assert made.is_settled
 
 
 def test_why_it_failed_is_told_without_the_groups_around() -> None:

@@ -61,6 +61,13 @@ def test_one_that_is_too_long_is_cut_and_nothing_behind_it_is_touched() -> None:
         assert len(command_line(pid)) == before
 
 
+def test_bytes_that_are_no_text_come_back_as_they_were() -> None:
+    """Python has them as lone surrogates in sys.argv, and so has a title that is made of it."""
+    with showing(os.fsdecode(b"caf\xe9 serve"), ROOM) as (pid, found):
+        assert command_line(pid).rstrip(b"\0") == b"caf\xe9 serve"
+        assert found == "still there"
+
+
 @pytest.mark.parametrize("stat", ["", "1 (x) R 1", "1 (x) R " + "y " * 60])
 def test_where_the_arguments_are_not_known_nothing_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stat: str
