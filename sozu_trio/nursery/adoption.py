@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,6 +67,8 @@ class Orphan:
         self.generation: int | None = None
         self.is_child = False
         """Of this process; it is waited for then. Both only the image of main knows that it has obeyed before."""
+        self.is_spared = False
+        """It is not killed as long as the image of main before may go on, which OperatorError makes it do."""
         self.given_up = False
         """It is killed when `stay` is cancelled; else it serves on then, for a later main: whatever keeps this one from
         going on is no reason to lose sessions.
@@ -75,7 +78,7 @@ class Orphan:
         self._place = told.place
 
     async def stay(self, *, task_status: trio.TaskStatus[Spawned]) -> None:
-        """Until it has ended."""
+        """Until it has ended. Raises OperatorError for one that is to be given up, but spared."""
         try:
             task_status.started(Spawned(self.pid, partial(where, self._tell, self._place)))
             await trio.lowlevel.wait_readable(self._pidfd)
@@ -83,6 +86,8 @@ class Orphan:
             remove_door(self._door)
         except trio.Cancelled:
             if self.given_up:
+                if self.is_spared:
+                    raise OperatorError(f"worker {self.worker_id} (pid {self.pid}) cannot be gone on with") from None
                 _kill(self._pidfd)
                 with trio.CancelScope(shield=True):
                     await trio.lowlevel.wait_readable(self._pidfd)
@@ -136,15 +141,17 @@ def settings_kept(orphan: Orphan, program: Program) -> list[str]:
     return [name for name in OF_WORKERS if getattr(orphan.program, name) != getattr(program, name)]
 
 
-async def find_orphans(directory: Path, patience: float) -> list[Orphan]:
+async def find_orphans(directory: Path, patience: float, spared: Collection[int] = ()) -> list[Orphan]:
     """Adopt every worker there is a door of in `directory`. One that does not answer within `patience` seconds is
-    killed, for connections would wait in its queue for ever. Raises OperatorError, in groups, when one cannot be
-    adopted for a reason of ours; all serve on then.
+    killed, for connections would wait in its queue for ever; unless its process is among those to be `spared`. Raises
+    OperatorError, in groups, when one of these cannot be adopted, or another one for a reason of ours; all serve on
+    then.
     """
     found: list[Orphan] = []
 
     async def find(door: Path) -> None:
-        if (orphan := await _adopt_at(door, patience)) is not None:
+        if (orphan := await _adopt_at(door, patience, spared)) is not None:
+            orphan.is_spared = orphan.pid in spared
             log.info("worker %d (pid %d) is adopted", orphan.worker_id, orphan.pid)
             found.append(orphan)
 
@@ -158,9 +165,9 @@ class _Refused(ChannelError):
     """It says why it cannot be adopted, and ends by itself."""
 
 
-async def _adopt_at(door: Path, patience: float) -> Orphan | None:
+async def _adopt_at(door: Path, patience: float, spared: Collection[int]) -> Orphan | None:
     """None where there is nobody, or nobody who can be adopted, which is ended then: it would go on serving by another
-    State. Raises OperatorError when the fault is ours.
+    State. Raises OperatorError when the fault is ours, or may be.
     """
     try:
         channel, pid, pidfd = _connect(door)
@@ -175,22 +182,30 @@ async def _adopt_at(door: Path, patience: float) -> Orphan | None:
         with trio.move_on_after(patience):
             await _hear(channel, told, owner_of(door))
             return Orphan(door, channel, pid, pidfd, told)
+        if pid in spared:
+            raise _unable(door, ChannelError(f"it does not answer within {patience:g} s"))
         log.error("worker at %s (pid %d) does not answer within %g s: it is killed", door, pid, patience)
         _kill(pidfd)
-    except DescriptorsLost as lost:
-        _close(channel, pidfd, told)
-        raise _unable(door, lost) from lost
-    except _Refused as refused:
-        log.error("worker at %s (pid %d) is not adopted, and stops: %s", door, pid, refused)
     except (ChannelError, OSError) as error:
-        log.error("worker at %s (pid %d) is not adopted, and killed: %s", door, pid, error)
-        _kill(pidfd)
+        if pid not in spared and not isinstance(error, DescriptorsLost):
+            _part_with(door, pid, pidfd, error)
+        else:
+            _close(channel, pidfd, told)
+            raise _unable(door, error) from error
     except BaseException:
         _close(channel, pidfd, told)
         raise
     remove_door(door)
     _close(channel, pidfd, told)
     return None
+
+
+def _part_with(door: Path, pid: int, pidfd: int, error: ChannelError | OSError) -> None:
+    if isinstance(error, _Refused):
+        log.error("worker at %s (pid %d) is not adopted, and stops: %s", door, pid, error)
+    else:
+        log.error("worker at %s (pid %d) is not adopted, and killed: %s", door, pid, error)
+        _kill(pidfd)
 
 
 def _unable(door: Path, error: Exception) -> OperatorError:
