@@ -20,6 +20,7 @@ from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.preflight import Ready, fit_to_run, preflight
 from sozu_trio.main.replacement import Asked, Replacement
 from sozu_trio.main.replacing import replace_worker
+from sozu_trio.nursery.kept_code import KeptCode
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,24 @@ async def replace_main(parts: Parts, python: str | None, *, actor: Actor, asked:
     fit_to_run(executable)
     replacement.under_way = True
     try:
+        await have_way_back(replacement.code)
         async with preflight(parts, replacement.launch, executable) as ready:
             await tell(f"version {ready.version} is ready to take over from {__version__}", {"version": ready.version})
             await _replace(parts, replacement, executable, ready, actor, asked)
     finally:
         replacement.under_way = False
+
+
+async def have_way_back(code: KeptCode) -> None:
+    """Wait for the code that runs to be kept, for new code that fails is replaced by it. Raises OperatorError where it
+    could not be.
+    """
+    await code.keep()
+    if code.descriptor is None:
+        raise OperatorError(
+            "the code that runs now could not be kept at its start (the log says why), so there is no way back from "
+            "new code that fails; want a stop and a start"
+        )
 
 
 async def _replace(
