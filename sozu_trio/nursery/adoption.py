@@ -65,8 +65,6 @@ class Orphan:
         """What it accepts on for others."""
         self._held = told.held
         self.generation: int | None = None
-        self.is_child = False
-        """Of this process; it is waited for then. Both only the image of main knows that it has obeyed before."""
         self.is_spared = False
         """It is not killed as long as the image of main before may go on, which OperatorError makes it do."""
         self.given_up = False
@@ -98,8 +96,7 @@ class Orphan:
             self._close_descriptors()
 
     def _reap(self) -> None:
-        if not self.is_child:
-            return
+        """Children of this process are waited for, whichever image of main has started them."""
         with suppress(ChildProcessError):
             ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
             if ended is not None and (ended.si_code, ended.si_status) != (os.CLD_EXITED, 0):

@@ -107,6 +107,7 @@ class Supervisor:
             generation=self.generation,
             worker_count=self.worker_count,
             workers=workers,
+            beginning=sorted(self._crew.pids - {worker.pid for worker in workers}),
             past=past.numbers(),
             sockets=self._sockets.left(),
         )
@@ -119,7 +120,6 @@ class Supervisor:
         found = {orphan.pid for orphan in orphans}
         for orphan in orphans:
             orphan.generation = estate.generation_of(orphan.pid)
-            orphan.is_child = orphan.pid in {worker.pid for worker in estate.workers}
         for counters in (estate.past, *(worker.counters for worker in estate.workers if worker.pid not in found)):
             ended = read_counters(counters)
             ended.close_gauges()

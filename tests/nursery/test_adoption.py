@@ -300,11 +300,15 @@ async def test_it_outlives_a_main_that_cannot_go_on(tmp_path: Path, process: "su
     assert len(doors_in(tmp_path)) == 1
 
 
-async def test_one_that_is_given_up_is_killed(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+async def test_one_that_is_given_up_is_killed_and_reaped(
+    tmp_path: Path, process: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
+) -> None:
     async with staying(tmp_path, process.pid) as (orphan, scope):
         orphan.given_up = True
         scope.cancel(reason="it is of no use")
-    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert f"worker 0 (pid {process.pid}) has ended with SIGKILL" in caplog.text
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
     assert doors_in(tmp_path) == []
 
 
