@@ -269,7 +269,9 @@ async def _found(
             for report in await hear_out(start.succession.handoff.estate):
                 if isinstance(report, Lines | Logged):
                     take(report)
-        orphans = await find_orphans(directory, program.worker_timeout or ADOPTION, _spared(start.succession))
+        known = set() if start.succession is None else start.succession.handoff.estate.sockets.keys
+        patience = program.worker_timeout or ADOPTION
+        orphans = await find_orphans(directory, patience, _spared(start.succession), known)
         try:
             yield orphans
         finally:

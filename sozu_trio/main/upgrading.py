@@ -3,7 +3,8 @@ executes it in its own place and goes on there (`continuing.py`).
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Never
 
 from sozu_trio import __version__
@@ -15,11 +16,12 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.bodies import UpgradeBody
 from sozu_trio.main.events import Event
-from sozu_trio.main.handoff import Handoff
+from sozu_trio.main.handoff import Handoff, limit_with
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.preflight import Ready, fit_to_run, preflight
 from sozu_trio.main.replacement import Asked, Replacement
 from sozu_trio.main.replacing import replace_worker
+from sozu_trio.main.room import refuse_without_room
 from sozu_trio.nursery.kept_code import KeptCode
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,15 @@ async def have_way_back(code: KeptCode) -> None:
         )
 
 
+@asynccontextmanager
+async def at_rest(parts: Parts) -> AsyncIterator[None]:
+    """Nothing changes while the body runs. The upgrade of a worker, which takes long, is waited for first: changes go
+    on meanwhile. Raises OperatorError when the proxy is stopping.
+    """
+    async with parts.supervisor.upgrading, parts.transactions.still(), parts.supervisor.still(), parts.journal.still():
+        yield
+
+
 async def _replace(
     parts: Parts, replacement: Replacement, executable: str, ready: Ready, actor: Actor, asked: Asked | None
 ) -> Never:
@@ -83,7 +94,8 @@ async def _replace(
             raise OperatorError("the proxy is stopping: nothing can be changed")
         return _handoff(parts, ready, actor, dict(heirlooms), client, away_since)
 
-    async with parts.transactions.still(), parts.supervisor.still(), parts.journal.still():
+    async with at_rest(parts):
+        refuse_without_room(parts.supervisor.estate())
         parts.events.tell(Event(kind="MAIN_UPGRADE", details=f"{__version__} to {ready.version}"))
         parts.events.end("main is replaced: ask again")
         try:
@@ -103,6 +115,7 @@ def _handoff(
         version=__version__,
         wanted=ready.version,
         heirlooms=heirlooms,
+        limit=limit_with(parts.service_manager.watchdog),
         estate=parts.supervisor.estate(),
         client=client,
         actor=actor,

@@ -28,6 +28,7 @@ from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
+from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ OF_WORKERS: Final = (
 class _Told:
     """What a worker says of itself, as far as it has."""
 
+    known: Collection[tuple[int, ListenerKey]] = ()
+    """Sockets that main has already."""
+    keys: list[tuple[int, ListenerKey]] = field(default_factory=list)
+    """All it holds; `held`: those of them main has not."""
     held: list[Held] = field(default_factory=list)
     adopted: Adopted | None = None
     place: int = -1
@@ -60,8 +65,8 @@ class Orphan:
         """What it began with."""
         self.pid = pid
         self.channel = channel
-        self.listening = {key for owner, key, _ in told.held if owner == self.worker_id}
-        self.lent = [(owner, key) for owner, key, _ in told.held if owner != self.worker_id]
+        self.listening = {key for owner, key in told.keys if owner == self.worker_id}
+        self.lent = [(owner, key) for owner, key in told.keys if owner != self.worker_id]
         """What it accepts on for others."""
         self._held = told.held
         self.generation: int | None = None
@@ -138,16 +143,21 @@ def settings_kept(orphan: Orphan, program: Program) -> list[str]:
     return [name for name in OF_WORKERS if getattr(orphan.program, name) != getattr(program, name)]
 
 
-async def find_orphans(directory: Path, patience: float, spared: Collection[int] = ()) -> list[Orphan]:
+async def find_orphans(
+    directory: Path,
+    patience: float,
+    spared: Collection[int] = (),
+    known: Collection[tuple[int, ListenerKey]] = (),
+) -> list[Orphan]:
     """Adopt every worker there is a door of in `directory`. One that does not answer within `patience` seconds is
     killed, for connections would wait in its queue for ever; unless its process is among those to be `spared`. Raises
     OperatorError, in groups, when one of these cannot be adopted, or another one for a reason of ours; all serve on
-    then.
+    then. Sockets that are `known` are closed as they come, so that there is room for all.
     """
     found: list[Orphan] = []
 
     async def find(door: Path) -> None:
-        if (orphan := await _adopt_at(door, patience, spared)) is not None:
+        if (orphan := await _adopt_at(door, patience, spared, _Told(known=known))) is not None:
             orphan.is_spared = orphan.pid in spared
             log.info("worker %d (pid %d) is adopted", orphan.worker_id, orphan.pid)
             found.append(orphan)
@@ -162,7 +172,7 @@ class _Refused(ChannelError):
     """It says why it cannot be adopted, and ends by itself."""
 
 
-async def _adopt_at(door: Path, patience: float, spared: Collection[int]) -> Orphan | None:
+async def _adopt_at(door: Path, patience: float, spared: Collection[int], told: _Told) -> Orphan | None:
     """None where there is nobody, or nobody who can be adopted, which is ended then: it would go on serving by another
     State. Raises OperatorError when the fault is ours, or may be.
     """
@@ -174,7 +184,6 @@ async def _adopt_at(door: Path, patience: float, spared: Collection[int]) -> Orp
         return None
     except OSError as error:
         raise _unable(door, error) from error
-    told = _Told()
     try:
         with trio.move_on_after(patience):
             await _hear(channel, told, owner_of(door))
@@ -245,11 +254,19 @@ def _take(report: Report, descriptors: list[int], told: _Told) -> None:
     match report:
         case Holding() if len(report.sockets) == len(descriptors):
             for owner, transport, address in report.sockets:
-                told.held.append((owner, (transport, address), _listening(descriptors, address)))
+                _hold(told, owner, (transport, address), _listening(descriptors, address))
         case Adopted() if len(descriptors) == 1 and told.adopted is None:
             told.adopted, told.place = report, descriptors.pop()
         case _:
             raise ChannelError(f"{type(report).__name__} with {len(descriptors)} descriptors makes no sense")
+
+
+def _hold(told: _Told, owner: int, key: ListenerKey, sock: socket.socket) -> None:
+    told.keys.append((owner, key))
+    if (owner, key) in told.known:
+        sock.close()
+    else:
+        told.held.append((owner, key, sock))
 
 
 def _listening(descriptors: list[int], address: Address) -> socket.socket:

@@ -78,7 +78,8 @@ class Supervisor:
         self._hands = Hands(self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._succession = Succession(program, self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._together = Together(self._crew, self._sockets, self._refuse_while_stopping)
-        self._upgrading = trio.Lock()
+        self.upgrading = trio.Lock()
+        """Held by whoever replaces a worker, or main; to be had before anything that changes need."""
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
@@ -95,8 +96,8 @@ class Supervisor:
 
     @contextlib.asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
-        """Nothing changes while the body runs. Raises OperatorError when the proxy is stopping."""
-        async with self._upgrading, self._changing:
+        """Nothing changes while the body runs, `upgrading` held. Raises OperatorError when the proxy is stopping."""
+        async with self._changing:
             self._refuse_while_stopping()
             yield
 
@@ -271,7 +272,7 @@ class Supervisor:
         """
         while True:
             await self._succession.until_left(worker_id, tell)
-            async with self._upgrading:
+            async with self.upgrading:
                 if not self._crew.is_leaving(worker_id):
                     succeeded = await self._succession.replace(worker_id, tell, self._changing, lambda: self._present)
                     self._settle()

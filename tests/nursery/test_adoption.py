@@ -127,6 +127,15 @@ async def test_who_is_there_comes_with_all_it_has(tmp_path: Path) -> None:
                 assert orphan.take_sockets() == []
 
 
+async def test_sockets_that_main_has_already_are_not_kept_twice(tmp_path: Path) -> None:
+    async with left(tmp_path, 2) as (two,):
+        with closed(await find_orphans(tmp_path, PATIENCE, (), {(2, two.key)})) as (orphan,):
+            assert (orphan.listening, orphan.lent) == ({two.key}, [(7, two.key)])
+            ((owner, key, sock),) = orphan.take_sockets()
+            assert (owner, key) == (7, two.key)
+            sock.close()
+
+
 async def test_one_that_is_not_needed_is_told_to_stop(tmp_path: Path) -> None:
     async with left(tmp_path, 0) as (worker,):
         (orphan,) = await find_orphans(tmp_path, PATIENCE)
