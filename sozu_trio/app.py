@@ -272,12 +272,23 @@ async def _found(
             for report in await hear_out(start.succession.handoff.estate):
                 if isinstance(report, Lines | Logged):
                     take(report)
-        orphans = await find_orphans(directory, program.worker_timeout or ADOPTION)
+        known = set() if start.succession is None else start.succession.handoff.estate.sockets.keys
+        patience = program.worker_timeout or ADOPTION
+        orphans = await find_orphans(directory, patience, _spared(start.succession), known)
         try:
             yield orphans
         finally:
             for orphan in orphans:
                 orphan.close()
+
+
+def _spared(succession: Succession | None) -> set[int]:
+    """Workers that must not be harmed: as long as there is a way back, code that does not get along with them may be at
+    fault itself.
+    """
+    if succession is None or succession.failure is not None:
+        return set()
+    return {worker.pid for worker in succession.handoff.estate.workers}
 
 
 @asynccontextmanager

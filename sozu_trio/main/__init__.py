@@ -35,6 +35,7 @@ Main runs other code in its own place:
 
 upgrading      the verb
 preflight      new code shows that it can take over
+room           descriptors the new image needs
 launch         how main was started
 replacement    main leaves off answering, and executes
 handoff        what is left to the new image

@@ -20,10 +20,10 @@ from sozu_trio.main.launch import Launch
 from sozu_trio.nursery.estate import Estate
 from sozu_trio.nursery.title import Title
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the record; another one with each change that earlier code would not understand."""
 LIMIT: Final = 30.0
-"""Seconds new code gets until it has taken over."""
+"""Seconds new code gets until it has taken over, where a watchdog leaves it so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,8 @@ class Handoff:
     away_since: float
     signals: list[int]
     """That came meanwhile, and are to be obeyed by who takes over."""
+    limit: float = LIMIT
+    """Seconds the new code gets."""
 
     @property
     def descriptors(self) -> list[int]:
@@ -118,6 +120,13 @@ class Succession:
         self._guard.why = f"{type(error).__name__}: {error}"
 
 
+def limit_with(watchdog: float | None) -> float:
+    """Seconds that new code gets where a service manager kills whoever gives no sign of life for `watchdog` seconds:
+    the old code has to be back before.
+    """
+    return LIMIT if watchdog is None else min(LIMIT, watchdog / 3)
+
+
 def succession() -> Succession | None:
     """What was left to this image; None where it was started afresh. To be asked once."""
     guard = sys.modules.pop(GUARD, None)
@@ -159,7 +168,7 @@ def _write_papers(handoff: Handoff, papers: list[int], new_code: int, code: int 
     command = [*launch.flags, f"/proc/self/fd/{script}", "-m", "sozu_trio", *launch.arguments]
     document = {
         "failure": None,
-        "limit": LIMIT,
+        "limit": handoff.limit,
         "old": [launch.executable, *command],
         "new_code": new_code,
         "code": code,

@@ -3,7 +3,8 @@ executes it in its own place and goes on there (`continuing.py`).
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Never
 
 from sozu_trio import __version__
@@ -15,11 +16,13 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.bodies import UpgradeBody
 from sozu_trio.main.events import Event
-from sozu_trio.main.handoff import Handoff
+from sozu_trio.main.handoff import Handoff, limit_with
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.preflight import Ready, fit_to_run, preflight
 from sozu_trio.main.replacement import Asked, Replacement
 from sozu_trio.main.replacing import replace_worker
+from sozu_trio.main.room import refuse_without_room
+from sozu_trio.nursery.kept_code import KeptCode
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +57,33 @@ async def replace_main(parts: Parts, python: str | None, *, actor: Actor, asked:
     fit_to_run(executable)
     replacement.under_way = True
     try:
+        await have_way_back(replacement.code)
         async with preflight(parts, replacement.launch, executable) as ready:
             await tell(f"version {ready.version} is ready to take over from {__version__}", {"version": ready.version})
             await _replace(parts, replacement, executable, ready, actor, asked)
     finally:
         replacement.under_way = False
+
+
+async def have_way_back(code: KeptCode) -> None:
+    """Wait for the code that runs to be kept, for new code that fails is replaced by it. Raises OperatorError where it
+    could not be.
+    """
+    await code.keep()
+    if code.descriptor is None:
+        raise OperatorError(
+            "the code that runs now could not be kept at its start (the log says why), so there is no way back from "
+            "new code that fails; want a stop and a start"
+        )
+
+
+@asynccontextmanager
+async def at_rest(parts: Parts) -> AsyncIterator[None]:
+    """Nothing changes while the body runs. The upgrade of a worker, which takes long, is waited for first: changes go
+    on meanwhile. Raises OperatorError when the proxy is stopping.
+    """
+    async with parts.supervisor.upgrading, parts.transactions.still(), parts.supervisor.still(), parts.journal.still():
+        yield
 
 
 async def _replace(
@@ -69,7 +94,8 @@ async def _replace(
             raise OperatorError("the proxy is stopping: nothing can be changed")
         return _handoff(parts, ready, actor, dict(heirlooms), client, away_since)
 
-    async with parts.transactions.still(), parts.supervisor.still(), parts.journal.still():
+    async with at_rest(parts):
+        refuse_without_room(parts.supervisor.estate())
         parts.events.tell(Event(kind="MAIN_UPGRADE", details=f"{__version__} to {ready.version}"))
         parts.events.end("main is replaced: ask again")
         try:
@@ -89,6 +115,7 @@ def _handoff(
         version=__version__,
         wanted=ready.version,
         heirlooms=heirlooms,
+        limit=limit_with(parts.service_manager.watchdog),
         estate=parts.supervisor.estate(),
         client=client,
         actor=actor,

@@ -36,6 +36,7 @@
     kept_code   what later workers run, whatever stands on disk meanwhile
     where       where a process hangs
     adoption    workers that a main before has left
+    sorting     which of them go on
     estate      what one supervisor leaves to the next one of the same process
     steering    which sockets get new connections
     hands       more workers, or fewer

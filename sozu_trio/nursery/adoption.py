@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.where import where
+from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,10 @@ OF_WORKERS: Final = (
 class _Told:
     """What a worker says of itself, as far as it has."""
 
+    known: Collection[tuple[int, ListenerKey]] = ()
+    """Sockets that main has already."""
+    keys: list[tuple[int, ListenerKey]] = field(default_factory=list)
+    """All it holds; `held`: those of them main has not."""
     held: list[Held] = field(default_factory=list)
     adopted: Adopted | None = None
     place: int = -1
@@ -59,13 +65,13 @@ class Orphan:
         """What it began with."""
         self.pid = pid
         self.channel = channel
-        self.listening = {key for owner, key, _ in told.held if owner == self.worker_id}
-        self.lent = [(owner, key) for owner, key, _ in told.held if owner != self.worker_id]
+        self.listening = {key for owner, key in told.keys if owner == self.worker_id}
+        self.lent = [(owner, key) for owner, key in told.keys if owner != self.worker_id]
         """What it accepts on for others."""
         self._held = told.held
         self.generation: int | None = None
-        self.is_child = False
-        """Of this process; it is waited for then. Both only the image of main knows that it has obeyed before."""
+        self.is_spared = False
+        """It is not killed as long as the image of main before may go on, which OperatorError makes it do."""
         self.given_up = False
         """It is killed when `stay` is cancelled; else it serves on then, for a later main: whatever keeps this one from
         going on is no reason to lose sessions.
@@ -75,7 +81,7 @@ class Orphan:
         self._place = told.place
 
     async def stay(self, *, task_status: trio.TaskStatus[Spawned]) -> None:
-        """Until it has ended."""
+        """Until it has ended. Raises OperatorError for one that is to be given up, but spared."""
         try:
             task_status.started(Spawned(self.pid, partial(where, self._tell, self._place)))
             await trio.lowlevel.wait_readable(self._pidfd)
@@ -83,6 +89,8 @@ class Orphan:
             remove_door(self._door)
         except trio.Cancelled:
             if self.given_up:
+                if self.is_spared:
+                    raise OperatorError(f"worker {self.worker_id} (pid {self.pid}) cannot be gone on with") from None
                 _kill(self._pidfd)
                 with trio.CancelScope(shield=True):
                     await trio.lowlevel.wait_readable(self._pidfd)
@@ -93,8 +101,7 @@ class Orphan:
             self._close_descriptors()
 
     def _reap(self) -> None:
-        if not self.is_child:
-            return
+        """Children of this process are waited for, whichever image of main has started them."""
         with suppress(ChildProcessError):
             ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
             if ended is not None and (ended.si_code, ended.si_status) != (os.CLD_EXITED, 0):
@@ -136,15 +143,22 @@ def settings_kept(orphan: Orphan, program: Program) -> list[str]:
     return [name for name in OF_WORKERS if getattr(orphan.program, name) != getattr(program, name)]
 
 
-async def find_orphans(directory: Path, patience: float) -> list[Orphan]:
+async def find_orphans(
+    directory: Path,
+    patience: float,
+    spared: Collection[int] = (),
+    known: Collection[tuple[int, ListenerKey]] = (),
+) -> list[Orphan]:
     """Adopt every worker there is a door of in `directory`. One that does not answer within `patience` seconds is
-    killed, for connections would wait in its queue for ever. Raises OperatorError, in groups, when one cannot be
-    adopted for a reason of ours; all serve on then.
+    killed, for connections would wait in its queue for ever; unless its process is among those to be `spared`. Raises
+    OperatorError, in groups, when one of these cannot be adopted, or another one for a reason of ours; all serve on
+    then. Sockets that are `known` are closed as they come, so that there is room for all.
     """
     found: list[Orphan] = []
 
     async def find(door: Path) -> None:
-        if (orphan := await _adopt_at(door, patience)) is not None:
+        if (orphan := await _adopt_at(door, patience, spared, _Told(known=known))) is not None:
+            orphan.is_spared = orphan.pid in spared
             log.info("worker %d (pid %d) is adopted", orphan.worker_id, orphan.pid)
             found.append(orphan)
 
@@ -158,9 +172,9 @@ class _Refused(ChannelError):
     """It says why it cannot be adopted, and ends by itself."""
 
 
-async def _adopt_at(door: Path, patience: float) -> Orphan | None:
+async def _adopt_at(door: Path, patience: float, spared: Collection[int], told: _Told) -> Orphan | None:
     """None where there is nobody, or nobody who can be adopted, which is ended then: it would go on serving by another
-    State. Raises OperatorError when the fault is ours.
+    State. Raises OperatorError when the fault is ours, or may be.
     """
     try:
         channel, pid, pidfd = _connect(door)
@@ -170,27 +184,34 @@ async def _adopt_at(door: Path, patience: float) -> Orphan | None:
         return None
     except OSError as error:
         raise _unable(door, error) from error
-    told = _Told()
     try:
         with trio.move_on_after(patience):
             await _hear(channel, told, owner_of(door))
             return Orphan(door, channel, pid, pidfd, told)
+        if pid in spared:
+            raise _unable(door, ChannelError(f"it does not answer within {patience:g} s"))
         log.error("worker at %s (pid %d) does not answer within %g s: it is killed", door, pid, patience)
         _kill(pidfd)
-    except DescriptorsLost as lost:
-        _close(channel, pidfd, told)
-        raise _unable(door, lost) from lost
-    except _Refused as refused:
-        log.error("worker at %s (pid %d) is not adopted, and stops: %s", door, pid, refused)
     except (ChannelError, OSError) as error:
-        log.error("worker at %s (pid %d) is not adopted, and killed: %s", door, pid, error)
-        _kill(pidfd)
+        if pid not in spared and not isinstance(error, DescriptorsLost):
+            _part_with(door, pid, pidfd, error)
+        else:
+            _close(channel, pidfd, told)
+            raise _unable(door, error) from error
     except BaseException:
         _close(channel, pidfd, told)
         raise
     remove_door(door)
     _close(channel, pidfd, told)
     return None
+
+
+def _part_with(door: Path, pid: int, pidfd: int, error: ChannelError | OSError) -> None:
+    if isinstance(error, _Refused):
+        log.error("worker at %s (pid %d) is not adopted, and stops: %s", door, pid, error)
+    else:
+        log.error("worker at %s (pid %d) is not adopted, and killed: %s", door, pid, error)
+        _kill(pidfd)
 
 
 def _unable(door: Path, error: Exception) -> OperatorError:
@@ -233,11 +254,19 @@ def _take(report: Report, descriptors: list[int], told: _Told) -> None:
     match report:
         case Holding() if len(report.sockets) == len(descriptors):
             for owner, transport, address in report.sockets:
-                told.held.append((owner, (transport, address), _listening(descriptors, address)))
+                _hold(told, owner, (transport, address), _listening(descriptors, address))
         case Adopted() if len(descriptors) == 1 and told.adopted is None:
             told.adopted, told.place = report, descriptors.pop()
         case _:
             raise ChannelError(f"{type(report).__name__} with {len(descriptors)} descriptors makes no sense")
+
+
+def _hold(told: _Told, owner: int, key: ListenerKey, sock: socket.socket) -> None:
+    told.keys.append((owner, key))
+    if (owner, key) in told.known:
+        sock.close()
+    else:
+        told.held.append((owner, key, sock))
 
 
 def _listening(descriptors: list[int], address: Address) -> socket.socket:

@@ -80,6 +80,12 @@ class Crew:
         """Where each of those accepts that are to, by id."""
         return {worker.worker_id: worker.listening for worker in self.workers if not worker.over}
 
+    @property
+    def pids(self) -> set[int]:
+        """Processes that run, those that have not begun yet among them."""
+        posts = (*self._posts.values(), *self._trials.values(), *self._leaving)
+        return {post.pid for post in posts if post.pid is not None}
+
     async def keep(
         self,
         worker_id: int,
@@ -210,6 +216,7 @@ class Crew:
                 except OSError as error:
                     post.failure = str(error)
                     return error
+                post.pid = spawned.pid
                 patience = (self._program.worker_timeout or math.inf) if post.patience is None else post.patience
                 worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
                 worker.on_stranded = self._on_move
@@ -221,6 +228,7 @@ class Crew:
                     found.given_up = True
                 spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
         finally:
+            post.pid = None
             ours.close()
         return worker
 
@@ -305,10 +313,8 @@ class Crew:
 
     def free_ids(self, many: int) -> list[int]:
         """The lowest ids that nobody has, not even one that stops."""
-        return list(itertools.islice((each for each in itertools.count() if not self._is_taken(each)), many))
-
-    def _is_taken(self, worker_id: int) -> bool:
-        return worker_id in self._workers or worker_id in self._posts
+        taken = self._workers.keys() | self._posts.keys()
+        return list(itertools.islice((each for each in itertools.count() if each not in taken), many))
 
     async def dismiss(self, worker_ids: Collection[int], grace: float | None) -> None:
         """Have these end as `stop` has all, and nobody follow them; returns once they accept no more.
@@ -332,8 +338,7 @@ class Crew:
     def discharge(self, worker_ids: Iterable[int]) -> None:
         """Kill these, and have nobody follow them."""
         for worker_id in worker_ids:
-            post = self._posts.get(worker_id)
-            if post is None:
+            if (post := self._posts.get(worker_id)) is None:
                 self._part_with(worker_id)
             else:
                 post.discharge()
@@ -361,22 +366,17 @@ class Crew:
 
     def _part_with(self, worker_id: int) -> None:
         """Remember what it has counted, and nothing else."""
-        worker = self._workers.pop(worker_id, None)
-        if worker is not None:
+        if (worker := self._workers.pop(worker_id, None)) is not None:
             self.past.add(worker.counters)
-            cut = worker.stopped.cut if worker.stopped else 0
-            log.info("worker %d (pid %d) has left: %s cut", worker_id, worker.pid, count(cut, "session"))
+            log.info("worker %d (pid %d) has left: %s cut", worker_id, worker.pid, count(worker.cut, "session"))
 
     def _see_off(self, post: Post) -> None:
         """As `_part_with`; a stop counts those whom it has cut."""
-        worker = self._leaving.get(post)
-        if worker is not None and not self._stopping.is_set():
+        if (worker := self._leaving.get(post)) is not None and not self._stopping.is_set():
             del self._leaving[post]
             self.past.add(worker.counters)
-            cut = worker.stopped.cut if worker.stopped else 0
-            log.info(
-                "worker %d (pid %d), which had a successor, has left: %s cut", *worker.who[1:], count(cut, "session")
-            )
+            cut = count(worker.cut, "session")
+            log.info("worker %d (pid %d), which had a successor, has left: %s cut", *worker.who[1:], cut)
         self._parted.set()
         self._parted = trio.Event()
 

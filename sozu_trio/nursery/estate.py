@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -31,13 +31,16 @@ class WorkerLeft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estate:
-    """`past`: what workers that are no more have counted, as it travels."""
+    """`past`: what workers that are no more have counted, as it travels. `beginning`: processes of those that have not
+    begun to work; they end.
+    """
 
     generation: int
     worker_count: int
     workers: list[WorkerLeft]
     past: tuple[int, ...]
     sockets: Left
+    beginning: list[int] = field(default_factory=list)
 
     @property
     def descriptors(self) -> list[int]:
@@ -84,9 +87,9 @@ async def hear_out(estate: Estate) -> list[Report]:
 async def reap_left(estate: Estate, found: Collection[int]) -> None:
     """Wait for the children of the image before that are not among those `found`: they end, or have ended."""
     async with trio.open_nursery() as waiting:
-        for worker in estate.workers:
-            if worker.pid not in found:
-                waiting.start_soon(_reap, worker.pid)
+        for pid in (*(worker.pid for worker in estate.workers), *estate.beginning):
+            if pid not in found:
+                waiting.start_soon(_reap, pid)
 
 
 async def _reap(pid: int) -> None:

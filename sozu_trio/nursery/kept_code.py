@@ -38,14 +38,20 @@ class KeptCode:
         self.descriptor = descriptor
         self._module = module
         self._made: int | None = None
+        self._has_failed = False
+        self._making = trio.Lock()
 
     async def keep(self) -> None:
-        """Make the zip, in a thread: 50 ms."""
-        if self.descriptor is not None:
-            return
+        """Make the zip, in a thread: 50 ms. Where that has failed it is not tried again: other code may be on disk."""
+        async with self._making:
+            if self.descriptor is None and not self._has_failed:
+                await self._keep()
+
+    async def _keep(self) -> None:
         try:
             self._made = self.descriptor = await trio.to_thread.run_sync(_zipped, self._module)
         except (OSError, ValueError, SyntaxError, ImportError) as error:
+            self._has_failed = True
             log.warning("the code cannot be kept, later workers run what is on disk then: %s", error)
 
     def close(self) -> None:

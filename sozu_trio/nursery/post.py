@@ -64,6 +64,8 @@ class Post:
 
     found: Found | None = None
     """Whoever holds it now, where that is one that main has found."""
+    pid: int | None = None
+    """The process that runs now, whether it has begun or not."""
     worker: WorkerHandle | None = None
     """Who holds it, or held it last, once it has begun."""
     patience: float | None = None

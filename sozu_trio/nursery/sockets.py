@@ -44,6 +44,11 @@ class Left:
     def descriptors(self) -> list[int]:
         return [*(each[3] for each in self.of), *(each[2] for each in self.inherited)]
 
+    @property
+    def keys(self) -> set[tuple[int, ListenerKey]]:
+        """Each worker with where it has a socket."""
+        return {(worker, (transport, address)) for worker, transport, address, _ in self.of}
+
 
 class ListeningSockets:
     """Opened before a change is decided, taken over or dropped after it, closed when nobody accepts on them."""

@@ -23,7 +23,7 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.answering import Progress
 from sozu_trio.control.messages import Happened, Lines, Logged
 from sozu_trio.errors import NotConfirmed, OperatorError
-from sozu_trio.nursery.adoption import Orphan, settings_kept
+from sozu_trio.nursery.adoption import Orphan
 from sozu_trio.nursery.asking import kill_session_of, look_at
 from sozu_trio.nursery.crew import Crew
 from sozu_trio.nursery.estate import Estate, left_by
@@ -31,11 +31,12 @@ from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.post import Spawn
 from sozu_trio.nursery.sockets import ListeningSockets
+from sozu_trio.nursery.sorting import SortedOut, sort_out, take_over
 from sozu_trio.nursery.succession import Succeeded, Succession
 from sozu_trio.nursery.together import Journal, Together
-from sozu_trio.nursery.transaction import Target, removed_backends
+from sozu_trio.nursery.transaction import Target, target_of
 from sozu_trio.nursery.workers import Who, WorkerStatus
-from sozu_trio.routing.delta import NOTHING, Delta, diff
+from sozu_trio.routing.delta import NOTHING, Delta
 from sozu_trio.routing.drains import Drains, grace_of
 from sozu_trio.routing.state import EMPTY, ListenerKey, State
 from sozu_trio.telemetry.counters import Counters, read_counters
@@ -77,12 +78,14 @@ class Supervisor:
         self._hands = Hands(self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._succession = Succession(program, self._crew, self._sockets, self._loans, self._refuse_while_stopping)
         self._together = Together(self._crew, self._sockets, self._refuse_while_stopping)
-        self._upgrading = trio.Lock()
+        self.upgrading = trio.Lock()
+        """Held by whoever replaces a worker, or main; to be had before anything that changes need."""
         self._moved = trio.Event()
         self._changing = trio.Lock()
         self._out_of_step = trio.Event()
         self._succeeds = False
         """An image of main before has left what is there."""
+        self._found = SortedOut()
 
     def inherit(self, sockets: Iterable[socket.socket], *, shared: bool = False) -> None:
         """Take over sockets that already listen; each serves the listener of its address.
@@ -93,8 +96,8 @@ class Supervisor:
 
     @contextlib.asynccontextmanager
     async def still(self) -> AsyncIterator[None]:
-        """Nothing changes while the body runs. Raises OperatorError when the proxy is stopping."""
-        async with self._upgrading, self._changing:
+        """Nothing changes while the body runs, `upgrading` held. Raises OperatorError when the proxy is stopping."""
+        async with self._changing:
             self._refuse_while_stopping()
             yield
 
@@ -105,6 +108,7 @@ class Supervisor:
             generation=self.generation,
             worker_count=self.worker_count,
             workers=workers,
+            beginning=sorted(self._crew.pids - {worker.pid for worker in workers}),
             past=past.numbers(),
             sockets=self._sockets.left(),
         )
@@ -117,16 +121,19 @@ class Supervisor:
         found = {orphan.pid for orphan in orphans}
         for orphan in orphans:
             orphan.generation = estate.generation_of(orphan.pid)
-            orphan.is_child = orphan.pid in {worker.pid for worker in estate.workers}
         for counters in (estate.past, *(worker.counters for worker in estate.workers if worker.pid not in found)):
             ended = read_counters(counters)
             ended.close_gauges()
             self._crew.past.add(ended)
 
     async def go_on(self, state: State, generation: int) -> None:
-        """Have in force what the image before had; workers that do not follow it yet are brought in step."""
+        """Have in force what the image before had, from which on there is no way back to that one; workers that do not
+        follow it yet are brought in step, those that are too many stop.
+        """
         async with self._changing:
             self.state, self.generation = state, generation
+            self._found.spare_nobody()
+            await self._dismiss_surplus()
         self._settle()
 
     @property
@@ -137,9 +144,7 @@ class Supervisor:
         self, orphans: Sequence[Orphan] = (), *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Start the workers and serve them until the last has stopped. `orphans` take the place of those they can."""
-        leaving = [orphan for orphan in orphans if orphan.leaving]
-        adopted = await self._adopt([orphan for orphan in orphans if not orphan.leaving])
-        surplus = adopted.keys() - self._sockets.of.keys()
+        adopted = self._adopt(orphans)
         try:
             async with trio.open_nursery() as services:
                 services.start_soon(self._heal, name="healing")
@@ -148,40 +153,41 @@ class Supervisor:
                     self._hands.start = partial(workers.start, self._crew.keep)
                     self._succession.start = partial(workers.start, self._crew.try_out)
                     async with trio.open_nursery() as starting:
-                        for worker_id in (*self._sockets.of, *surplus):
+                        for worker_id in (*self._sockets.of, *self._surplus):
                             starting.start_soon(workers.start, self._crew.keep, worker_id, adopted.get(worker_id))
-                    for orphan in leaving:
+                    for orphan in self._found.leaving:
                         orphan.listening = set(self._sockets.of.get(orphan.worker_id, ()))
                         await workers.start(self._crew.see_out, orphan)
                     for worker in self._crew.workers:
                         if worker.worker_id in adopted:
                             self._loans.remember(adopted[worker.worker_id].lent, worker)
-                    await self._crew.dismiss(surplus, grace_of(self.program.shutdown_timeout))
+                    if not self._succeeds:
+                        await self._dismiss_surplus()
                     task_status.started()
                 services.cancel_scope.cancel(reason="the last worker has stopped")
             self.stopped.set()
         finally:
             self._sockets.close()
 
-    async def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
+    def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
         """One for each id; those with the lowest go on, the others are to end when their sessions have."""
-        adopted = {orphan.worker_id: orphan for orphan in reversed(orphans)}
+        self._found = sort_out(orphans)
+        adopted = self._found.adopted
         if not self._succeeds:
             self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
-        for orphan in orphans:
-            if adopted[orphan.worker_id] is not orphan:
-                log.warning("worker %d (pid %d) is one too many of its id: it stops", orphan.worker_id, orphan.pid)
-                await orphan.dismiss(grace_of(self.program.shutdown_timeout))
-            else:
-                self._take_over(orphan)
+        for orphan in adopted.values():
+            take_over(orphan, self._sockets, self.program)
         return adopted
 
-    def _take_over(self, orphan: Orphan) -> None:
-        for owner, key, sock in orphan.take_sockets():
-            # It closes those of an owner that is not to go on.
-            self._sockets.adopt(owner, key, sock)
-        if kept := settings_kept(orphan, self.program):
-            log.warning("worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept))
+    @property
+    def _surplus(self) -> set[int]:
+        """Ids of workers that were found and that nobody needs."""
+        return self._found.adopted.keys() - self._sockets.of.keys()
+
+    async def _dismiss_surplus(self) -> None:
+        grace = grace_of(self.program.shutdown_timeout)
+        await self._found.dismiss_doubles(grace)
+        await self._crew.dismiss(self._surplus, grace)
 
     def _settle(self) -> None:
         """A worker has died, or begun in the place of one that did."""
@@ -215,7 +221,7 @@ class Supervisor:
             if generation <= self.generation:
                 raise ValueError(f"generation {generation} does not come after {self.generation}")
             self._refuse_while_stopping()
-            target = self._target(state, generation, delta, drains)
+            target = target_of((self.state, self.generation), state, generation, delta, drains)
             opened = self._sockets.open(_active(state))
             try:
                 await self._together.decide(target, journal)
@@ -266,7 +272,7 @@ class Supervisor:
         """
         while True:
             await self._succession.until_left(worker_id, tell)
-            async with self._upgrading:
+            async with self.upgrading:
                 if not self._crew.is_leaving(worker_id):
                     succeeded = await self._succession.replace(worker_id, tell, self._changing, lambda: self._present)
                     self._settle()
@@ -274,8 +280,7 @@ class Supervisor:
 
     @property
     def _present(self) -> Target:
-        state, generation = replace(self.state, declared=None), self.generation
-        return Target(state=state, generation=generation, base=generation, delta=NOTHING)
+        return target_of((self.state, self.generation), self.state, self.generation, NOTHING, NO_DRAINS)
 
     def _complain(self, failures: str, generation: int) -> None:
         """Have what is not confirmed tried again. Raises NotConfirmed where there is any."""
@@ -288,18 +293,6 @@ class Supervisor:
     def _refuse_while_stopping(self) -> None:
         if self._stopping:
             raise OperatorError("the proxy is stopping: nothing can be changed")
-
-    def _target(self, state: State, generation: int, delta: Delta | None, drains: Drains) -> Target:
-        # What the file declared is main's business: much to compare, to send and to keep.
-        before, after = replace(self.state, declared=None), replace(state, declared=None)
-        return Target(
-            state=after,
-            generation=generation,
-            base=self.generation,
-            delta=diff(before, after) if delta is None else replace(delta, declared=None),
-            drains=drains,
-            cuts=removed_backends(before, after, drains),
-        )
 
     async def _follow(self, target: Target) -> str:
         """Have every worker follow; returns what is not confirmed, if anything."""

@@ -14,7 +14,7 @@ import logging
 import math
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from sozu_trio.control.messages import Amend, Commit, Cut, Forget, Listen, Prepare, Unlisten
@@ -47,6 +47,20 @@ class Target:
     drains: Drains = field(default_factory=Drains)
     cuts: Mapping[Removed, float] = field(default_factory=dict)
     """Backends that are gone, and how long they may serve on."""
+
+
+def target_of(present: tuple[State, int], state: State, generation: int, delta: Delta | None, drains: Drains) -> Target:
+    """`state` as `generation`, for workers that are at `present`. `delta` is the difference, where it is known."""
+    # What the file declared is main's business: much to compare, to send and to keep.
+    before, after = replace(present[0], declared=None), replace(state, declared=None)
+    return Target(
+        state=after,
+        generation=generation,
+        base=present[1],
+        delta=diff(before, after) if delta is None else replace(delta, declared=None),
+        drains=drains,
+        cuts=removed_backends(before, after, drains),
+    )
 
 
 def removed_backends(before: State, after: State, drains: Drains) -> dict[Removed, float]:

@@ -274,6 +274,11 @@ class WorkerHandle:
         except ValueError as error:
             raise ChannelError(f"worker {self.worker_id}: {error}") from error
 
+    @property
+    def cut(self) -> int:
+        """How many sessions it has said at its end that it has cut."""
+        return self.stopped.cut if self.stopped else 0
+
     def status(self, generation: int) -> WorkerStatus:
         """What there is to say of it while main is at `generation`."""
         return WorkerStatus(

@@ -351,8 +351,13 @@ def test_a_file_that_cannot_be_gone_on_with_changes_nothing(
             "ValueError: no way",
         ),
         ("cli/serve.py", "import time\nif first: time.sleep(60)", "it was not ready within 6 s"),
+        (
+            "nursery/adoption.py",
+            "def _take(*_: object) -> None: raise ChannelError('nonsense')",
+            "OperatorError: runtime_directory: the worker at",
+        ),
     ],
-    ids=["import error", "exit", "exception while adopting", "hang"],
+    ids=["import error", "exit", "exception while adopting", "hang", "misreads its workers"],
 )
 def test_new_code_that_fails_is_replaced_by_the_old(
     module: str, code: str, said: str, page: Nginx, start_proxy: StartProxy, copy: Copy

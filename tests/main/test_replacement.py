@@ -1,6 +1,7 @@
 """The step from which on nobody answers until the new image does, and that it can be taken back."""
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -17,8 +18,9 @@ from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.permissions import Peer
 from sozu_trio.control.protocol import Id
 from sozu_trio.errors import OperatorError
+from sozu_trio.main import handoff as handoffs
 from sozu_trio.main.actors import ourselves
-from sozu_trio.main.handoff import Handoff, Succession, execute, succession
+from sozu_trio.main.handoff import LIMIT, Handoff, Succession, execute, limit_with, succession
 from sozu_trio.main.held_signals import SIGNALS
 from sozu_trio.main.launch import Launch
 from sozu_trio.main.replacement import Asked, Replacement
@@ -217,6 +219,18 @@ def test_why_it_failed_is_told_without_the_groups_around() -> None:
     made = Succession(guard)
     made.explain(ExceptionGroup("of a nursery", [ExceptionGroup("of another", [ValueError("no"), KeyError()])]))
     assert guard.why == "ValueError: no"
+
+
+@pytest.mark.parametrize(("watchdog", "limit"), [(None, LIMIT), (30.0, 10.0), (600.0, LIMIT)])
+def test_new_code_that_hangs_is_replaced_before_a_watchdog_kills_main(watchdog: float | None, limit: float) -> None:
+    assert limit_with(watchdog) == limit
+
+
+def test_the_guard_is_told_how_long_to_wait(pair: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(handoffs, "_write", lambda _, text: said.append(text))
+    execute(handoff(limit=7.0, heirlooms={}), NOWHERE, pair[1], None, {})
+    assert json.loads(said[0])["limit"] == 7
 
 
 def test_a_main_that_was_started_afresh_succeeds_nobody() -> None:

@@ -82,13 +82,15 @@ class Left:
 @asynccontextmanager
 async def left(directory: Path, *ids: int) -> AsyncIterator[list[Left]]:
     found = [Left(directory, worker_id) for worker_id in ids]
-    async with trio.open_nursery() as nursery:
+    try:
+        async with trio.open_nursery() as nursery:
+            for each in found:
+                nursery.start_soon(each.serve)
+            yield found
+            nursery.cancel_scope.cancel(reason="the test is over")
+    finally:
         for each in found:
-            nursery.start_soon(each.serve)
-        yield found
-        nursery.cancel_scope.cancel(reason="the test is over")
-    for each in found:
-        each.close()
+            each.close()
 
 
 @contextmanager
@@ -123,6 +125,15 @@ async def test_who_is_there_comes_with_all_it_has(tmp_path: Path) -> None:
                     assert sock.getsockname() == worker.listening.getsockname()
                     sock.close()
                 assert orphan.take_sockets() == []
+
+
+async def test_sockets_that_main_has_already_are_not_kept_twice(tmp_path: Path) -> None:
+    async with left(tmp_path, 2) as (two,):
+        with closed(await find_orphans(tmp_path, PATIENCE, (), {(2, two.key)})) as (orphan,):
+            assert (orphan.listening, orphan.lent) == ({two.key}, [(7, two.key)])
+            ((owner, key, sock),) = orphan.take_sockets()
+            assert (owner, key) == (7, two.key)
+            sock.close()
 
 
 async def test_one_that_is_not_needed_is_told_to_stop(tmp_path: Path) -> None:
@@ -205,6 +216,26 @@ async def test_one_that_makes_no_sense_is_killed(
     assert doors_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("failure", [None, "another protocol"])
+async def test_one_that_is_to_be_spared_is_left_alone(
+    tmp_path: Path, process: "subprocess.Popen[str]", failure: str | None
+) -> None:
+    """It may be our fault, and who ran before gets along with it."""
+    why = pytest.RaisesExc(OperatorError, match="cannot be adopted: (it does not|another)")
+    with pytest.RaisesGroup(why, flatten_subgroups=True):
+        await answered(tmp_path, [Reply(serial=0, failure=failure)], spared=process.pid)
+    assert process.poll() is None
+    assert len(doors_in(tmp_path)) == 1
+
+
+async def test_one_that_does_not_answer_is_spared_as_well(tmp_path: Path) -> None:
+    with sleeper(tmp_path) as process:
+        with pytest.RaisesGroup(pytest.RaisesExc(OperatorError, match="it does not answer within 0.2 s")):
+            await find_orphans(tmp_path, 0.2, {process.pid})
+        assert process.poll() is None
+    assert len(doors_in(tmp_path)) == 1
+
+
 async def test_one_that_refuses_ends_by_itself(
     tmp_path: Path, process: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -214,7 +245,7 @@ async def test_one_that_refuses_ends_by_itself(
     assert doors_in(tmp_path) == []
 
 
-async def answered(directory: Path, says: list[object], *, sends: bool = False) -> list[Orphan]:
+async def answered(directory: Path, says: list[object], *, sends: bool = False, spared: int = 0) -> list[Orphan]:
     """Who is adopted where one answers Adopt by `says`."""
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -231,8 +262,10 @@ async def answered(directory: Path, says: list[object], *, sends: bool = False) 
     with listening:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(door.next_main, say)
-            orphans = await find_orphans(directory, PATIENCE)
-    door.close()
+            try:
+                orphans = await find_orphans(directory, PATIENCE, {spared})
+            finally:
+                door.close()
     return orphans
 
 
@@ -276,12 +309,28 @@ async def test_it_outlives_a_main_that_cannot_go_on(tmp_path: Path, process: "su
     assert len(doors_in(tmp_path)) == 1
 
 
-async def test_one_that_is_given_up_is_killed(tmp_path: Path, process: "subprocess.Popen[str]") -> None:
+async def test_one_that_is_given_up_is_killed_and_reaped(
+    tmp_path: Path, process: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
+) -> None:
     async with staying(tmp_path, process.pid) as (orphan, scope):
         orphan.given_up = True
         scope.cancel(reason="it is of no use")
-    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert f"worker 0 (pid {process.pid}) has ended with SIGKILL" in caplog.text
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
     assert doors_in(tmp_path) == []
+
+
+async def test_one_that_is_given_up_and_to_be_spared_ends_whoever_keeps_it(
+    tmp_path: Path, process: "subprocess.Popen[str]"
+) -> None:
+    why = pytest.RaisesExc(OperatorError, match=f"pid {process.pid}. cannot be gone on with")
+    with pytest.RaisesGroup(why, flatten_subgroups=True):
+        async with staying(tmp_path, process.pid) as (orphan, scope):
+            orphan.given_up = orphan.is_spared = True
+            scope.cancel(reason="it is of no use")
+    assert process.poll() is None
+    assert len(doors_in(tmp_path)) == 1
 
 
 async def test_where_it_is_cannot_be_told_of_one_that_has_ended(
@@ -326,4 +375,27 @@ async def test_the_next_image_of_a_main_goes_on_with_what_it_left(
                 assert (counted.requests, counted.sessions) == (23, 0)
                 assert [type(each).__name__ for each in one.asked] == []
                 assert [each.generation for each in supervisor.estate().workers] == [4]
+                nursery.cancel_scope.cancel(reason="the test is over")
+
+
+async def test_nobody_is_told_to_stop_as_long_as_there_is_a_way_back(
+    tmp_path: Path, process: "subprocess.Popen[str]"
+) -> None:
+    async with left(tmp_path, 0, 1) as (_, surplus):
+        with closed(await find_orphans(tmp_path, PATIENCE, {process.pid})) as orphans:
+            nothing = Counters().numbers()
+            sockets = ListeningSockets(1).left()
+            estate = Estate(generation=4, worker_count=1, workers=[], past=nothing, sockets=sockets)
+            supervisor = Supervisor(replace(PROGRAM, worker_timeout=0), no_spawn, lambda _: None)
+            supervisor.succeed(estate, orphans)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(supervisor.run, orphans)
+                await trio.sleep(0.1)
+                assert surplus.asked == []
+                assert [orphan.is_spared for orphan in orphans] == [True, True]
+                nursery.start_soon(supervisor.go_on, declare([], [], [], [], []), 4)
+                while not surplus.asked:
+                    await trio.lowlevel.checkpoint()
+                assert isinstance(surplus.asked[0], Stop)
+                assert [orphan.is_spared for orphan in orphans] == [False, False]
                 nursery.cancel_scope.cancel(reason="the test is over")

@@ -237,6 +237,21 @@ async def test_one_that_never_begins_is_an_error() -> None:
             await nursery.start(crew.keep, 0)
 
 
+async def test_the_process_of_one_that_has_not_begun_is_known() -> None:
+    async def spawn(_: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
+        with channel.detach():
+            task_status.started(Spawned(77))
+            await trio.sleep_forever()
+
+    crew = Crew(Program(), spawn, print, print)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crew.keep, 0)
+        await wait_all_tasks_blocked()
+        assert (crew.pids, crew.living) == ({77}, [])
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert crew.pids == set()
+
+
 async def test_one_that_does_not_end_is_ended() -> None:
     ended = []
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import trio
@@ -66,6 +67,16 @@ async def test_children_that_nobody_has_taken_over_are_waited_for() -> None:
     with pytest.raises(ChildProcessError):
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
     assert other.wait() == 0
+    process.returncode = 0
+
+
+async def test_one_that_has_not_begun_is_waited_for_as_well() -> None:
+    process = start("")
+    process.stdin and process.stdin.close()
+    with trio.fail_after(30):
+        await reap_left(replace(estate(), beginning=[process.pid]), set())
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
     process.returncode = 0
 
 

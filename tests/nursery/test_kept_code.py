@@ -65,6 +65,20 @@ async def test_where_it_cannot_be_made_the_code_on_disk_has_to_do(
     await code.keep()
     assert code.descriptor is None
     assert "the code cannot be kept" in caplog.text
+    # What is on disk later may be other code.
+    monkeypatch.undo()
+    await code.keep()
+    assert code.descriptor is None
+    code.close()
+
+
+async def test_it_is_made_once_however_many_wait_for_it() -> None:
+    code = KeptCode("sozu_trio.worker_process")
+    before = len(os.listdir("/proc/self/fd"))
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(code.keep)
+    assert len(os.listdir("/proc/self/fd")) == before + 1
     code.close()
 
 

@@ -1,0 +1,52 @@
+"""Workers that were found, sorted: who goes on, who only drains, and who is one too many."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sozu_trio.config.program import Program
+from sozu_trio.nursery.adoption import Orphan, settings_kept
+from sozu_trio.nursery.sockets import ListeningSockets
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SortedOut:
+    """`adopted`: one for each id; `doubles`: others of the same ids, to end when their sessions have."""
+
+    adopted: dict[int, Orphan] = field(default_factory=dict)
+    doubles: list[Orphan] = field(default_factory=list)
+    leaving: list[Orphan] = field(default_factory=list)
+
+    async def dismiss_doubles(self, grace: float | None) -> None:
+        """Have them stop; their sessions get `grace` seconds, None = as long as they need."""
+        while self.doubles:
+            orphan = self.doubles.pop()
+            log.warning("worker %d (pid %d) is one too many of its id: it stops", orphan.worker_id, orphan.pid)
+            await orphan.dismiss(grace)
+
+    def spare_nobody(self) -> None:
+        """From now on whoever is of no use is killed, as always."""
+        for orphan in (*self.adopted.values(), *self.leaving):
+            orphan.is_spared = False
+
+
+def sort_out(orphans: Iterable[Orphan]) -> SortedOut:
+    """The first of each id goes on."""
+    found = SortedOut()
+    for orphan in orphans:
+        if orphan.leaving:
+            found.leaving.append(orphan)
+        elif found.adopted.setdefault(orphan.worker_id, orphan) is not orphan:
+            found.doubles.append(orphan)
+    return found
+
+
+def take_over(orphan: Orphan, sockets: ListeningSockets, program: Program) -> None:
+    """What it listens on becomes ours; say which settings of `program` it does not follow."""
+    for owner, key, sock in orphan.take_sockets():
+        # It closes those of an owner that is not to go on.
+        sockets.adopt(owner, key, sock)
+    if kept := settings_kept(orphan, program):
+        log.warning("worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept))
