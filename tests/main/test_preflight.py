@@ -23,6 +23,8 @@ LAUNCH = Launch(executable=sys.executable, flags=(), arguments=(), path=str(Path
 async def tried(folder: Path, program: str) -> tuple[str, object, int]:
     """Version, global keys and bytes of the code, where main runs in `folder`."""
     async with running(write(folder)) as main, preflight(main.parts, LAUNCH, program) as ready:
+        with pytest.raises(PermissionError):
+            os.ftruncate(ready.code, 0)  # no worker can change it
         return ready.version, converter.structure(ready.program, Program), os.fstat(ready.code).st_size
 
 
@@ -78,7 +80,7 @@ async def test_code_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "PROTOCOL", 999)
     said = await refusal(tmp_path, sys.executable)
     assert f"version {__version__} cannot talk to what runs now" in said
-    assert "which speak 999 and 1); want a stop and a start" in said
+    assert "which speak 999 and 2); want a stop and a start" in said
 
 
 @pytest.mark.parametrize("path", ["python3", "", "/nowhere/python", "/etc/passwd", "/tmp", "/a\0b"])
