@@ -32,7 +32,7 @@ from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.journal import Journal
 from sozu_trio.control.lock import LOCK, locked
-from sozu_trio.control.messages import Ask, Happened, Lines, Logged
+from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Report
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.main.audit import Audit
@@ -55,7 +55,7 @@ from sozu_trio.main.verbs import Verbs, changes_something
 from sozu_trio.nursery.activation import refuse_unmatched
 from sozu_trio.nursery.adoption import Orphan, find_orphans
 from sozu_trio.nursery.door import make_directory
-from sozu_trio.nursery.estate import hear_out, reap_left
+from sozu_trio.nursery.estate import Estate, hear_out, reap_left
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
@@ -185,7 +185,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     ):
         async with (
             logs.serve(),
-            _beginning(start, supervisor, heirlooms, partial(_take, logs)) as journal,
+            _beginning(start, supervisor, heirlooms, partial(_hear, logs, events)) as journal,
             trio.open_nursery() as nursery,
         ):
             parts = _parts(start, supervisor, journal, events, logs, replacement)
@@ -213,15 +213,18 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 
 @asynccontextmanager
 async def _beginning(
-    start: Start, supervisor: Supervisor, heirlooms: Heirlooms, take: Callable[[Lines | Logged], None]
+    start: Start, supervisor: Supervisor, heirlooms: Heirlooms, hear: Callable[[Report], None]
 ) -> AsyncIterator[Journal]:
     """Have `supervisor` serve what is to be served first, while the body runs; the value is the journal of that."""
-    async with _found(start, heirlooms, take) as orphans, _begun(start, heirlooms, served=bool(orphans)) as beginning:
+    async with (
+        _found(start, heirlooms, hear) as (orphans, estate),
+        _begun(start, heirlooms, served=bool(orphans)) as beginning,
+    ):
         first = beginning.state, beginning.generation
-        if start.succession is None:
+        if start.succession is None or estate is None:
             running = _running(start.config, supervisor, first, beginning.record, orphans)
         else:
-            running = _succeeding(start.succession, supervisor, first, heirlooms, orphans)
+            running = _succeeding(start.succession, estate, supervisor, first, heirlooms, orphans)
         async with running:
             yield beginning.recorded()
 
@@ -229,6 +232,7 @@ async def _beginning(
 @asynccontextmanager
 async def _succeeding(
     succession: Succession,
+    estate: Estate,
     supervisor: Supervisor,
     first: tuple[State, int],
     heirlooms: Heirlooms,
@@ -236,7 +240,6 @@ async def _succeeding(
 ) -> AsyncIterator[None]:
     """As `_running`, with what another image of main has left."""
     state, generation = first
-    estate = succession.handoff.estate
     if state.settings.log_level != supervisor.program.log_level:
         apply_directives(parse_directives(state.settings.log_level))
     supervisor.succeed(estate, orphans)
@@ -255,9 +258,11 @@ async def _succeeding(
 
 @asynccontextmanager
 async def _found(
-    start: Start, heirlooms: Heirlooms, take: Callable[[Lines | Logged], None]
-) -> AsyncIterator[list[Orphan]]:
-    """Workers that a main before has left; whoever is left of them after the body serves on."""
+    start: Start, heirlooms: Heirlooms, hear: Callable[[Report], None]
+) -> AsyncIterator[tuple[list[Orphan], Estate | None]]:
+    """Workers that a main before has left, and what else where that was another image of this one; whoever is left of
+    them after the body serves on.
+    """
     program = start.config.program
     directory = program.runtime_directory
     make_directory(directory)
@@ -268,15 +273,16 @@ async def _found(
         unusable=lambda error: f"runtime_directory: cannot make {directory}/workers{LOCK}: {error.strerror}",
         heirlooms=heirlooms,
     ):
+        estate = None
         if start.succession is not None:
-            for report in await hear_out(start.succession.handoff.estate):
-                if isinstance(report, Lines | Logged):
-                    take(report)
-        known = set() if start.succession is None else start.succession.handoff.estate.sockets.keys
+            heard, estate = await hear_out(start.succession.handoff.estate)
+            for report in heard:
+                hear(report)
+        known = set() if estate is None else estate.sockets.keys
         patience = program.worker_timeout or ADOPTION
         orphans = await find_orphans(directory, patience, _spared(start.succession), known)
         try:
-            yield orphans
+            yield orphans, estate
         finally:
             for orphan in orphans:
                 orphan.close()
@@ -352,6 +358,15 @@ def _take(logs: TakesLines, report: Lines | Logged) -> None:
         logs.take(report.lines, report.dropped)
     else:
         logs.take_log(report.lines, report.dropped)
+
+
+def _hear(logs: TakesLines, events: Events, report: Report) -> None:
+    """What a worker has said to the image of main before."""
+    match report:
+        case Lines() | Logged():
+            _take(logs, report)
+        case Happened():
+            _pass_on(events, report)
 
 
 def _pass_on(events: Events, happened: Happened) -> None:

@@ -21,6 +21,7 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.main.handoff import FORMAT
 from sozu_trio.main.launch import Launch, in_module
 from sozu_trio.main.parts import Parts
+from sozu_trio.nursery.kept_code import code_file, seal
 
 PATIENCE: Final = 30.0
 """Seconds it gets."""
@@ -60,17 +61,26 @@ async def preflight(parts: Parts, launch: Launch, executable: str) -> AsyncItera
     with ExitStack() as papers:
         try:
             paper = papers.enter_context(os.fdopen(os.memfd_create("sozu_trio preflight"), "w+b"))
-            kept = papers.enter_context(os.fdopen(os.memfd_create("sozu_trio code"), "rb"))
+            kept = papers.enter_context(os.fdopen(code_file(), "rb"))
             paper.write(json.dumps(question).encode())
             paper.flush()
             code = f"from sozu_trio.cli.preflight import main\nmain({paper.fileno()}, {kept.fileno()})"
             command = [executable, *launch.flags, *in_module(launch.path, code)]
             ended, words = await _run(command, [paper.fileno(), kept.fileno()])
+            _seal(kept.fileno())
             paper.seek(0)
             answer = paper.read()
         except (OSError, RuntimeError) as error:  # the latter where no thread can be had
             raise OperatorError(f"the new code cannot be tried, nothing has changed: {error}") from error
         yield _judge(ended, answer, kept.fileno(), words)
+
+
+def _seal(code: int) -> None:
+    """Nobody changes what has been tried: not what the child may have left behind, and no worker."""
+    try:
+        seal(code)
+    except OSError as error:
+        raise OperatorError(f"the new code cannot be sealed, nothing has changed: {error.strerror}") from error
 
 
 def _judge(ended: int | None, answer: bytes, code: int, words: str) -> Ready:

@@ -7,16 +7,16 @@ import contextlib
 import os
 import socket
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from sozu_trio.control.channel import Channel, close_all
-from sozu_trio.control.messages import REPORTS, Report
+from sozu_trio.control.messages import REPORTS, Counted, Report
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.sockets import Left
 from sozu_trio.nursery.workers import WorkerHandle
-from sozu_trio.telemetry.counters import Counters
+from sozu_trio.telemetry.counters import Counters, read_counters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +69,12 @@ def left_by(workers: Iterable[WorkerHandle], past: Counters, generation: int) ->
     return left, ended
 
 
-async def hear_out(estate: Estate) -> list[Report]:
-    """What workers have said to the supervisor before. They are told by the end of the channel that it is gone."""
+async def hear_out(estate: Estate) -> tuple[list[Report], Estate]:
+    """What workers have said to the supervisor before, and the estate with what they have counted since. They are told
+    by the end of the channel that it is gone.
+    """
     heard: list[Report] = []
+    workers: list[WorkerLeft] = []
     for worker in estate.workers:
         sock = socket.socket(fileno=os.dup(worker.channel))
         sock.setblocking(False)
@@ -81,7 +84,17 @@ async def hear_out(estate: Estate) -> list[Report]:
             while (received := await channel.receive()) is not None:
                 heard.append(received[0])
                 close_all(received[1])
-    return heard
+                worker = _counted(worker, received[0])
+        workers.append(worker)
+    return heard, replace(estate, workers=workers)
+
+
+def _counted(worker: WorkerLeft, report: Report) -> WorkerLeft:
+    """With what it has counted, if it says so; what makes no sense is left out."""
+    with contextlib.suppress(ValueError):
+        if isinstance(report, Counted):
+            return replace(worker, counters=read_counters(report.counters).numbers())
+    return worker
 
 
 async def reap_left(estate: Estate, found: Collection[int]) -> None:

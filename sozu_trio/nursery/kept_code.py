@@ -5,6 +5,7 @@ Python is not in it, with the whole package it is in, and is still loaded from d
 has.
 """
 
+import fcntl
 import importlib
 import importlib.util
 import io
@@ -26,6 +27,9 @@ NOT_PYTHON: Final = tuple(EXTENSION_SUFFIXES)
 TESTS: Final = {"tests", "_tests", "__pycache__"}
 HEADER: Final = 16
 """Bytes before the code in a .pyc: the magic number, flags, time and size of the source (PEP 552)."""
+
+
+SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 class KeptCode:
@@ -63,14 +67,27 @@ class KeptCode:
 def _zipped(module: str) -> int:
     importlib.import_module(module)
     code = zipped_code(trio.from_thread.check_cancelled)
-    descriptor = os.memfd_create("sozu_trio code")
+    descriptor = code_file()
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(code)
+        seal(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def code_file() -> int:
+    """A memfd for a zip, which can be sealed. Raises OSError."""
+    return os.memfd_create("sozu_trio code", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def seal(descriptor: int) -> None:
+    """Have nobody change it any more: every worker has it, and main and later workers run it. Raises OSError where that
+    cannot be had.
+    """
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
 
 
 def zipped_code(rest: Callable[[], None] = lambda: None) -> bytes:

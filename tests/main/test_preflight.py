@@ -24,6 +24,8 @@ LAUNCH = Launch(executable=sys.executable, flags=(), arguments=(), path=str(Path
 async def tried(folder: Path, program: str) -> tuple[str, object, int]:
     """Version, global keys and bytes of the code, where main runs in `folder`."""
     async with running(write(folder)) as main, preflight(main.parts, LAUNCH, program) as ready:
+        with pytest.raises(PermissionError):
+            os.ftruncate(ready.code, 0)  # no worker can change it
         return ready.version, converter.structure(ready.program, Program), os.fstat(ready.code).st_size
 
 

@@ -11,9 +11,10 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.control.channel import channel_pair
 from sozu_trio.control.codec import converter
-from sozu_trio.control.messages import Lines, Logged
+from sozu_trio.control.messages import Counted, Happened, Lines, Logged
 from sozu_trio.nursery.estate import Estate, WorkerLeft, hear_out, reap_left
 from sozu_trio.nursery.sockets import Left, ListeningSockets
+from sozu_trio.telemetry.counters import Counters
 
 NOTHING = ListeningSockets(0).left()
 
@@ -31,10 +32,22 @@ async def test_what_nobody_has_heard_is_heard_and_the_worker_learns_that_main_is
     said = [Lines(lines="a line", dropped=0), Logged(lines=("x" * 100_000,), dropped=2)]
     for each in said:
         await theirs.send(each)
-    assert await hear_out(estate(left(channel=ours.fileno()))) == said
+    assert (await hear_out(estate(left(channel=ours.fileno()))))[0] == said
     assert await theirs.receive() is None
     # What was left is as open as before: an older image might have to go on with it.
-    assert await hear_out(estate(left(channel=ours.fileno()))) == []
+    assert (await hear_out(estate(left(channel=ours.fileno()))))[0] == []
+    ours.close()
+    theirs.close()
+
+
+async def test_what_a_worker_has_counted_since_still_counts() -> None:
+    ours, theirs = channel_pair()
+    counted = Counters(requests=7).numbers()
+    for each in (Counted(counters=counted), Counted(counters=(1,)), Happened(kind="BACKEND_UP")):
+        await theirs.send(each)
+    heard, made = await hear_out(estate(left(pid=5, channel=ours.fileno())))
+    assert [(worker.pid, worker.counters) for worker in made.workers] == [(5, counted)]
+    assert heard[-1] == Happened(kind="BACKEND_UP")
     ours.close()
     theirs.close()
 
@@ -44,7 +57,7 @@ async def test_one_that_talks_nonsense_keeps_nobody_else_from_being_heard() -> N
     sock = mads.detach()
     sock.send(b"what?")
     await theirs.send(Lines(lines="a line", dropped=0))
-    heard = await hear_out(estate(left(channel=mad.fileno()), left(channel=ours.fileno())))
+    heard, _ = await hear_out(estate(left(channel=mad.fileno()), left(channel=ours.fileno())))
     assert heard == [Lines(lines="a line", dropped=0)]
     sock.close()
     for each in (mad, ours, theirs):

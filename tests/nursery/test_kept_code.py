@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from sozu_trio.nursery import kept_code
-from sozu_trio.nursery.kept_code import KeptCode, zipped_code
+from sozu_trio.nursery.kept_code import KeptCode, seal, zipped_code
 
 TELL = """
 import sys
@@ -43,6 +44,18 @@ async def test_a_process_can_run_from_it() -> None:
     code.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+async def test_no_worker_can_change_it() -> None:
+    code = KeptCode("json")
+    await code.keep()
+    assert code.descriptor is not None
+    with pytest.raises(PermissionError):
+        os.pwrite(code.descriptor, b"x", 0)
+    for change in (partial(os.ftruncate, code.descriptor, 0), partial(seal, code.descriptor)):
+        with pytest.raises(PermissionError):
+            change()
+    code.close()
 
 
 async def test_one_that_this_process_runs_from_is_neither_made_anew_nor_closed(tmp_path: Path) -> None:
