@@ -5,6 +5,7 @@ on such a session cannot move to the worker that comes next, because its keys ar
 here, and ends after its next response. Whoever waits for none has a last call first, since a request may be on its way.
 """
 
+import contextlib
 import math
 
 import trio
@@ -17,7 +18,7 @@ from sozu_trio.nursery.departure import Departure
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.first_word import hears_first_word
-from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.http1 import HttpConnection, linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
 from sozu_trio.proxy.secured import Routes, Secured
@@ -134,8 +135,12 @@ class HttpsConnection(HttpConnection):
         return LAST_CALL if self.node.listener.departure is not None else super()._idle_timeout()
 
     async def _go_on(self, exchange: Exchange) -> bool:
-        again = await super()._go_on(exchange)
-        if not again:
-            with trio.move_on_after(GOODBYE):
-                await self.stream.finish()
-        return again
+        if not exchange.close:
+            return await super()._go_on(exchange)
+        if not self.stream.is_closed:
+            # Any client may have sent its close_notify, and closing with that unread would reset the connection.
+            with contextlib.suppress(ConnectionError):
+                await linger(self.stream)
+        with trio.move_on_after(GOODBYE):
+            await self.stream.finish()
+        return False

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import trio
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
+from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.proxy.parts import GET, OK, access_log, request, values
@@ -226,6 +228,27 @@ async def test_a_drain_ends_idle_ones_with_a_close_notify(house: House) -> None:
     await house.proxy.supervisor.stop(60)
     assert await client.receive_all() == b""  # Without one it would be an error.
     assert trio.current_time() - before < 1
+
+
+async def test_a_close_notify_that_nobody_reads_costs_nothing_of_the_response(house: House) -> None:
+    await house.start(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG) + BIG)
+    client = await house.client()
+    await client.send(request("GET /", "Connection: close"))
+    tls = tls_of(client)._tls
+    socket.socket.send(tls, make_close_notify(tls))
+    await trio.sleep(60)
+    assert (await client.receive_all()).endswith(BIG)
+    assert not house.sessions
+
+
+async def test_who_is_told_of_the_end_and_just_goes_leaves_no_line(house: House) -> None:
+    await house.start()
+    client = await house.client()
+    await client.send(request("GET /", "Connection: close"))
+    assert (await client.receive_all()).endswith(b"ok")
+    vanish(client)
+    await trio.sleep(60)
+    assert not house.sessions
 
 
 async def test_the_end_asked_for_is_a_close_notify(house: House) -> None:
