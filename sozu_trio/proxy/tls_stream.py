@@ -100,8 +100,12 @@ class TlsStream(Stream):
             except ssl.SSLWantReadError:
                 await self._wait_to_read(patience)
                 continue
+            try:
+                await self.count()
+            except trio.Cancelled:
+                self._kept = data + self._kept
+                raise
             self.bytes_in += len(data)
-            await self.count()
             return data
 
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:

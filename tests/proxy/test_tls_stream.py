@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import check_half_closeable_stream, check_one_way_stream, wait_all_tasks_blocked
 
+from sozu_trio.config.limits import IMMEDIATE_OPERATIONS
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy import close_notify
@@ -320,6 +321,20 @@ async def test_a_cancelled_receive_loses_nothing(contexts: ServerContexts) -> No
         assert scope.cancelled_caught
         await client.send(b"hello")
         assert await server.receive(100) == b"hello"
+
+
+async def test_a_cancellation_after_the_read_loses_nothing(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        await client.send(b"hello")
+        assert await server.receive(2) == b"he"
+        server._immediate = IMMEDIATE_OPERATIONS
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await server.receive(2)
+        assert scope.cancelled_caught
+        assert server.bytes_in == 2
+        assert await server.receive(100) + await server.receive(100) == b"llo"
+        assert server.bytes_in == 5
 
 
 async def test_who_is_waited_for_and_how_long(contexts: ServerContexts) -> None:
