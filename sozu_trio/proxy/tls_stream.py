@@ -272,8 +272,9 @@ class TlsStream(Stream):
             pass
         except OSError as error:
             self._unsent = b""
-            if error.errno not in UNCONNECTED and not isinstance(error, ConnectionError):
-                raise
+            # Others would be lost: the kernel tells them once. They are for who reads, not for who says goodbye.
+            if error.errno not in UNCONNECTED and not isinstance(error, ConnectionError) and not self._ended:
+                self._failure = self._failure or error
 
     async def _wait_to_read(self, patience: Patience | None) -> None:
         if self._unsent:

@@ -242,6 +242,33 @@ async def test_what_had_no_room_is_tried_once_more_at_the_end(contexts: ServerCo
         assert len(got) == size
 
 
+async def test_a_peer_lost_while_it_is_told_of_the_end_is_an_error_for_who_reads(
+    contexts: ServerContexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no group of errors."""
+    async with connected(contexts) as (client, server):
+        fill(server)
+        server.shutdown()
+
+        def lost(*_: object) -> int:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+        async def receive() -> None:
+            with pytest.raises(TimeoutError):
+                await server.receive(100)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            with monkeypatch.context() as patch:
+                patch.setattr(socket.socket, "send", lost)
+                with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+                    while client._tls.recv(65536):
+                        pass
+                await wait_all_tasks_blocked()
+        await server.finish()
+
+
 def fill(server: TlsStream) -> int:
     """Leave the kernel no room for a single byte, and OpenSSL nothing to repeat: whole records, by hand."""
     size = 0
