@@ -1,5 +1,6 @@
 """What clients get to see: the certificate for the name they ask for, of a kind they can check, as it is now."""
 
+import errno
 import logging
 import os
 import socket
@@ -232,6 +233,23 @@ def test_what_openssl_does_not_take_is_said_once(caplog: pytest.LogCaptureFixtur
     assert caplog.records[0].levelno == logging.ERROR
     assert f"OpenSSL does not take the certificate {ECDSA.fingerprint}: " in caplog.text
     assert "PRIVATE" not in caplog.text
+
+
+def test_a_want_of_descriptors_is_warned_of_once_and_passes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    made = contexts(ECDSA)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "memfd_create", full)
+        for _ in range(3):
+            with pytest.raises(ssl.SSLError, match="callback failed"):
+                connect(made, "a.example")
+    assert [(each.levelno, each.exc_info) for each in caplog.records] == [(logging.WARNING, None)]
+    assert "Too many open files" in caplog.text
+    assert fingerprint_shown(made, "a.example") == ECDSA.fingerprint
 
 
 def test_a_fault_of_ours_ends_the_handshake_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
