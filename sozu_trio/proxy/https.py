@@ -1,8 +1,9 @@
 """A connection of an https listener: PROXY header where one is expected, TLS, then HTTP/1 within it.
 
-All of the handshake is done by the connection's own task, within the listener's `request_timeout`. From its first byte
-on such a session cannot move to the worker that comes next, because its keys are known to OpenSSL alone: it is served
-here, and ends after its next response. Whoever waits for none has a last call first, since a request may be on its way.
+All of the handshake is done by the connection's own task, within the shorter one of the listener's `request_timeout`
+and `front_timeout`, and within HANDSHAKE. From its first byte on such a session cannot move to the worker that comes
+next, because its keys are known to OpenSSL alone: it is served here, and ends after its next response. Whoever waits
+for none has a last call first, since a request may be on its way.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import math
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.limits import GOODBYE, LAST_CALL
+from sozu_trio.config.limits import GOODBYE, HANDSHAKE, LAST_CALL
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 from sozu_trio.nursery.departure import Departure
@@ -34,7 +35,8 @@ from sozu_trio.wire.proxy_protocol import ProxyHeader
 
 async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> None:
     """Serve the connection of `node` to its end. Raises HandshakeFailed, ProxyHeaderError, OSError."""
-    limit = listener.timeouts.request or math.inf
+    timeouts = (listener.timeouts.front, listener.timeouts.request)
+    limit = min((seconds for seconds in timeouts if seconds), default=math.inf)
     plain = Stream(node.sock, listener.timeouts.front)
     if not await hears_first_word(plain, limit, node):
         return
@@ -42,7 +44,7 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     # It may have changed while the client had nothing to say.
     now = proxy.table.listeners.get(node.listener.key)
     listener = now if isinstance(now, HttpsListener) else listener
-    deadline = node.started + limit
+    deadline = min(node.started + limit, trio.current_time() + HANDSHAKE)
     header = None
     if listener.expect_proxy:
         header = await _proxy_header(plain, deadline)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from sozu_trio.config.limits import HANDSHAKE
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
@@ -197,6 +198,27 @@ async def test_who_never_finishes_the_handshake_delays_nobody_and_is_gone_in_tim
         assert sock.recv(1) == b""
         sock.close()
     assert len([line for line in house.sessions if "it took too long" in line]) == (50 if begin else 0)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "begin", "longest"),
+    [
+        ("request_timeout = 0\nfront_timeout = 20", b"", 20),
+        ("request_timeout = 0\nfront_timeout = 20", b"\x16", 20),
+        ("request_timeout = 30\nfront_timeout = 20", b"\x16", 20),
+        ("request_timeout = 0\nfront_timeout = 0", b"\x16", HANDSHAKE),
+        ("request_timeout = 600\nfront_timeout = 0", b"\x16", HANDSHAKE),
+    ],
+)
+async def test_nobody_takes_for_ever(house: House, timeouts: str, begin: bytes, longest: float) -> None:
+    await house.start(listener=timeouts)
+    with connect_raw(house.address) as sock:
+        sock.send(begin)
+        await trio.sleep(longest - 1)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        await trio.sleep(2)
+        assert sock.recv(1) == b""
 
 
 async def test_who_closes_without_a_word_leaves_no_line(house: House) -> None:
