@@ -58,9 +58,7 @@ class ServerContexts:
         self._wrapping = _wrapping_context(settings, self._switch)
 
     def change(self, settings: TlsSettings) -> None:
-        """Speak otherwise to those who connect from now on. Sessions can be resumed if no more than ciphers and ALPN
-        change.
-        """
+        """Speak otherwise to those who connect from now on. Sessions can be resumed if no more than ALPN changes."""
         before, self.settings = self.settings, settings
         self._contexts.clear()
         if _of_wrapping(before) != _of_wrapping(settings):
@@ -169,7 +167,8 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
 
 
 def _of_wrapping(settings: TlsSettings) -> object:
-    return settings.versions, settings.groups, settings.tickets
+    # A session of TLS 1.2 is resumed with its cipher, before any switch: one that was removed would live on.
+    return settings.versions, settings.groups, settings.tickets, settings.ciphers
 
 
 def _wrapping_context(settings: TlsSettings, switch: Callable[..., int | None]) -> ssl.SSLContext:

@@ -143,7 +143,7 @@ def test_tickets(tickets: int) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_sessions_are_resumed_over_changes_of_certificates_ciphers_and_alpn(version: ssl.TLSVersion) -> None:
+def test_sessions_are_resumed_over_changes_of_certificates_and_alpn(version: ssl.TLSVersion) -> None:
     made = contexts(ECDSA)
     context = client_context()
     context.maximum_version = version
@@ -162,6 +162,26 @@ def test_sessions_are_resumed_over_changes_of_certificates_ciphers_and_alpn(vers
     client, server = connect(made, "a.example", context=context, session=session)
     with client, server:
         assert not server.session_reused
+
+
+def test_a_cipher_that_was_removed_is_resumed_by_nobody() -> None:
+    made = contexts(ECDSA)
+    context = client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client, server = connect(made, "a.example", context=context)
+    with client, server:
+        server.send(b"hello")
+        assert client.recv(100) == b"hello"
+        session, before = client.session, server.cipher()
+    ciphers = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384")
+    kept = next(cipher for cipher in ciphers if before is not None and cipher != before[0])
+    made.change(TlsSettings(ciphers=(kept,)))
+    client, server = connect(made, "a.example", context=context, session=session)
+    with client, server:
+        after = server.cipher()
+        assert not server.session_reused
+        assert after is not None
+        assert after[0] == kept
 
 
 def test_settings_change_for_those_who_come_later() -> None:
