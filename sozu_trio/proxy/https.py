@@ -18,7 +18,7 @@ from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 from sozu_trio.nursery.departure import Departure
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.exchange import Exchange
-from sozu_trio.proxy.first_word import hears_first_word
+from sozu_trio.proxy.first_word import hears_first_word, is_speaking
 from sozu_trio.proxy.http1 import HttpConnection, linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
@@ -48,7 +48,7 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     header = None
     if listener.expect_proxy:
         header = await _proxy_header(plain, deadline)
-        if header is None:
+        if header is None or not await _goes_on(plain, deadline):
             return
     client, destination = who_and_where(node, header)
     node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
@@ -68,6 +68,13 @@ async def _proxy_header(stream: Stream, deadline: float) -> ProxyHeader | None:
     with trio.move_on_at(deadline):
         return await take_proxy_header(stream)
     raise ProxyHeaderError("the PROXY header took too long")
+
+
+async def _goes_on(stream: Stream, deadline: float) -> bool:
+    """Whether the client has not closed after its header, as load balancers do that only look whether we are there."""
+    with trio.move_on_at(deadline):
+        return await is_speaking(stream)
+    return True  # The handshake then took too long, and is told of.
 
 
 async def _shake_hands(stream: TlsStream, deadline: float) -> None:

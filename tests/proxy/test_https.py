@@ -18,6 +18,7 @@ from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from sozu_trio.wire.proxy_protocol import V2_SIGNATURE
 from tests.proxy.parts import GET, OK, access_log, request, values
 from tests.proxy.secure import NAME, connect_raw, open_client, secure_text, tls_of, vanish
 from tests.proxy.test_upgrade import ASK, echo
@@ -93,6 +94,25 @@ async def test_a_proxy_header_comes_before_tls(house: House) -> None:
     with pytest.raises(HandshakeFailed):
         await house.client()
     assert any("no PROXY protocol header" in line for line in house.sessions)
+
+
+@pytest.mark.parametrize("header", [V1, V2_SIGNATURE + b"\x20\x00\x00\x00"], ids=["v1", "local"])
+async def test_who_closes_after_the_proxy_header_leaves_no_line(house: House, header: bytes) -> None:
+    await house.start(listener="expect_proxy = true")
+    with connect_raw(house.address) as sock:
+        sock.send(header)
+        await trio.sleep(1)
+    await trio.sleep(1)
+    assert house.sessions == []
+
+
+async def test_who_says_nothing_after_the_proxy_header_was_too_slow(house: House) -> None:
+    await house.start(listener="expect_proxy = true\nrequest_timeout = 5")
+    with connect_raw(house.address) as sock:
+        sock.send(V1)
+        await trio.sleep(6)
+        assert sock.recv(1) == b""
+    assert any("it took too long" in line for line in house.sessions)
 
 
 @pytest.mark.parametrize("begin", [b"", V1[:9]], ids=["silent", "in the middle"])
