@@ -22,6 +22,7 @@ def read_fingerprint(value: object) -> str:
 
 Fingerprint = Annotated[str, read_fingerprint]
 Pem = Annotated[str, name("the text of a PEM file")]
+"""Any may hold a key: in one file for all there is one beside the certificate. So none is in a repr."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,9 @@ class CertificateAdd:
     """Of `certificate add`: texts of PEM files. The chain may be in the certificate's, in any order."""
 
     address: Address
-    certificate: Pem
+    certificate: Pem = field(repr=False)
     key: Pem = field(repr=False)
-    certificate_chain: Pem | None = None
+    certificate_chain: Pem | None = field(default=None, repr=False)
     tls_versions: tuple[TlsVersion, ...] | None = None
     """Sōzu's; refused, as in the file."""
     default: bool = False
@@ -79,11 +80,11 @@ class CertificateReplace:
     """Of `certificate replace`; one of `fingerprint` and `old_certificate` says which."""
 
     address: Address
-    new_certificate: Pem
+    new_certificate: Pem = field(repr=False)
     new_key: Pem = field(repr=False)
-    new_certificate_chain: Pem | None = None
+    new_certificate_chain: Pem | None = field(default=None, repr=False)
     fingerprint: Fingerprint | None = None
-    old_certificate: Pem | None = None
+    old_certificate: Pem | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,4 +93,4 @@ class CertificateRemove:
 
     address: Address
     fingerprint: Fingerprint | None = None
-    certificate: Pem | None = None
+    certificate: Pem | None = field(default=None, repr=False)

@@ -78,6 +78,10 @@ GOODBYE = 1.0
 """Seconds a shielded clean-up may take."""
 TLS_CONTEXTS = 1024
 """OpenSSL contexts of a listener kept for certificates in use, 22 KiB each; another one takes 0.7 ms to make."""
+TLS_WARNING_PAUSE = 10.0
+"""Seconds between two warnings of a listener that descriptors or memory are missing for its certificates."""
+HANDSHAKE = 60.0
+"""Seconds from a client's first byte to the end of its TLS handshake, whatever the timeouts of the listener."""
 IMMEDIATE_OPERATIONS = 32
 """Reads or writes that succeed at once before a session lets others run."""
 EXHAUSTED_PAUSE = 0.1

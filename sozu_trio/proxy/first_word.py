@@ -28,17 +28,20 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
         with trio.move_on_at(deadline) as scope:
             drain.enter_idle(scope)
             try:
-                return await _is_speaking(stream)
+                return await is_speaking(stream)
             finally:
                 released = drain.leave_idle(scope)
         if released or node.listener.departure is None or trio.current_time() >= deadline:
             break
     with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
-        return await _is_speaking(stream)
+        return await is_speaking(stream)
     return False
 
 
-async def _is_speaking(stream: Stream) -> bool:
+async def is_speaking(stream: Stream) -> bool:
+    """Waits until there is something to be read; False when the peer closes instead. Raises OSError when the connection
+    is broken.
+    """
     while True:
         try:
             return bool(stream.sock.recv(1, socket.MSG_PEEK))

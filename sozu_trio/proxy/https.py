@@ -1,23 +1,25 @@
 """A connection of an https listener: PROXY header where one is expected, TLS, then HTTP/1 within it.
 
-All of the handshake is done by the connection's own task, within the listener's `request_timeout`. From its first byte
-on such a session cannot move to the worker that comes next, because its keys are known to OpenSSL alone: it is served
-here, and ends after its next response. Whoever waits for none has a last call first, since a request may be on its way.
+All of the handshake is done by the connection's own task, within the shorter one of the listener's `request_timeout`
+and `front_timeout`, and within HANDSHAKE. From its first byte on such a session cannot move to the worker that comes
+next, because its keys are known to OpenSSL alone: it is served here, and ends after its next response. Whoever waits
+for none has a last call first, since a request may be on its way.
 """
 
+import contextlib
 import math
 
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.limits import GOODBYE, LAST_CALL
+from sozu_trio.config.limits import GOODBYE, HANDSHAKE, LAST_CALL
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 from sozu_trio.nursery.departure import Departure
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.exchange import Exchange
-from sozu_trio.proxy.first_word import hears_first_word
-from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.first_word import hears_first_word, is_speaking
+from sozu_trio.proxy.http1 import HttpConnection, linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
 from sozu_trio.proxy.secured import Routes, Secured
@@ -33,7 +35,8 @@ from sozu_trio.wire.proxy_protocol import ProxyHeader
 
 async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> None:
     """Serve the connection of `node` to its end. Raises HandshakeFailed, ProxyHeaderError, OSError."""
-    limit = listener.timeouts.request or math.inf
+    timeouts = (listener.timeouts.front, listener.timeouts.request)
+    limit = min((seconds for seconds in timeouts if seconds), default=math.inf)
     plain = Stream(node.sock, listener.timeouts.front)
     if not await hears_first_word(plain, limit, node):
         return
@@ -41,11 +44,11 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     # It may have changed while the client had nothing to say.
     now = proxy.table.listeners.get(node.listener.key)
     listener = now if isinstance(now, HttpsListener) else listener
-    deadline = node.started + limit
+    deadline = min(node.started + limit, trio.current_time() + HANDSHAKE)
     header = None
     if listener.expect_proxy:
         header = await _proxy_header(plain, deadline)
-        if header is None:
+        if header is None or not await _goes_on(plain, deadline):
             return
     client, destination = who_and_where(node, header)
     node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
@@ -65,6 +68,13 @@ async def _proxy_header(stream: Stream, deadline: float) -> ProxyHeader | None:
     with trio.move_on_at(deadline):
         return await take_proxy_header(stream)
     raise ProxyHeaderError("the PROXY header took too long")
+
+
+async def _goes_on(stream: Stream, deadline: float) -> bool:
+    """Whether the client has not closed after its header, as load balancers do that only look whether we are there."""
+    with trio.move_on_at(deadline):
+        return await is_speaking(stream)
+    return True  # The handshake then took too long, and is told of.
 
 
 async def _shake_hands(stream: TlsStream, deadline: float) -> None:
@@ -134,8 +144,12 @@ class HttpsConnection(HttpConnection):
         return LAST_CALL if self.node.listener.departure is not None else super()._idle_timeout()
 
     async def _go_on(self, exchange: Exchange) -> bool:
-        again = await super()._go_on(exchange)
-        if not again:
-            with trio.move_on_after(GOODBYE):
-                await self.stream.finish()
-        return again
+        if not exchange.close:
+            return await super()._go_on(exchange)
+        if not self.stream.is_closed:
+            # Any client may have sent its close_notify, and closing with that unread would reset the connection.
+            with contextlib.suppress(ConnectionError):
+                await linger(self.stream)
+        with trio.move_on_after(GOODBYE):
+            await self.stream.finish()
+        return False

@@ -100,8 +100,12 @@ class TlsStream(Stream):
             except ssl.SSLWantReadError:
                 await self._wait_to_read(patience)
                 continue
+            try:
+                await self.count()
+            except trio.Cancelled:
+                self._kept = data + self._kept
+                raise
             self.bytes_in += len(data)
-            await self.count()
             return data
 
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
@@ -268,8 +272,9 @@ class TlsStream(Stream):
             pass
         except OSError as error:
             self._unsent = b""
-            if error.errno not in UNCONNECTED and not isinstance(error, ConnectionError):
-                raise
+            # Others would be lost: the kernel tells them once. They are for who reads, not for who says goodbye.
+            if error.errno not in UNCONNECTED and not isinstance(error, ConnectionError) and not self._ended:
+                self._failure = self._failure or error
 
     async def _wait_to_read(self, patience: Patience | None) -> None:
         if self._unsent:

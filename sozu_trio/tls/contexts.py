@@ -13,12 +13,13 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from sozu_trio.config.certificates import Certificate
-from sozu_trio.config.limits import TLS_CONTEXTS
+from sozu_trio.config.limits import TLS_CONTEXTS, TLS_WARNING_PAUSE
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.routing.resolver import Resolver, Shown
 
@@ -50,14 +51,14 @@ class ServerContexts:
         self.made = 0
         """Contexts of certificates made so far."""
         self._most = most
+        self._silent_until = 0.0
+        """By the monotonic clock: no warning of what is missing before that."""
         self._contexts: OrderedDict[tuple[str, ...], ssl.SSLContext | None] = OrderedDict()
         """By fingerprints; None for what OpenSSL would not take, so that it is tried and said once."""
         self._wrapping = _wrapping_context(settings, self._switch)
 
     def change(self, settings: TlsSettings) -> None:
-        """Speak otherwise to those who connect from now on. Sessions can be resumed if no more than ciphers and ALPN
-        change.
-        """
+        """Speak otherwise to those who connect from now on. Sessions can be resumed if no more than ALPN changes."""
         before, self.settings = self.settings, settings
         self._contexts.clear()
         if _of_wrapping(before) != _of_wrapping(settings):
@@ -93,9 +94,19 @@ class ServerContexts:
         """
         try:
             return self._show(sock, server_name)
+        except OSError as error:
+            self._warn(error)
+            return ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR
         except Exception:
             log.exception("no certificate could be chosen for %r", server_name)
             return ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR
+
+    def _warn(self, error: OSError) -> None:
+        """Now and then: every client meets the same want, and the next one may be over it."""
+        now = time.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + TLS_WARNING_PAUSE
+            log.warning("no certificate could be shown, handshakes fail: %s", error)
 
     def _show(self, sock: ssl.SSLObject | ssl.SSLSocket, server_name: str | None) -> int | None:
         assert isinstance(sock, ServerSocket)
@@ -156,7 +167,8 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
 
 
 def _of_wrapping(settings: TlsSettings) -> object:
-    return settings.versions, settings.groups, settings.tickets
+    # A session of TLS 1.2 is resumed with its cipher, before any switch: one that was removed would live on.
+    return settings.versions, settings.groups, settings.tickets, settings.ciphers
 
 
 def _wrapping_context(settings: TlsSettings, switch: Callable[..., int | None]) -> ssl.SSLContext:

@@ -20,12 +20,15 @@ def read(verb: str, **body: Any) -> tuple[Any, list[str]]:
 
 
 def test_no_repr_shows_a_key() -> None:
-    added, _ = read("certificate add", **AT, certificate="C", key="SECRET")
-    replaced, _ = read("certificate replace", **NEW, fingerprint=DIGITS)
+    """Nor what may hold one: a PEM file for all."""
+    added, _ = read("certificate add", **AT, certificate="SECRET", key="SECRET", certificate_chain="SECRET")
+    new = {**NEW, "new-certificate": "SECRET", "new-certificate-chain": "SECRET"}
+    replaced, _ = read("certificate replace", **new, old_certificate="SECRET")
+    removed, _ = read("certificate remove", **AT, certificate="SECRET")
     assert isinstance(added, CertificateAdd)
     assert isinstance(replaced, CertificateReplace)
-    assert (added.key, replaced.new_key) == ("SECRET", "SECRET")
-    assert "SECRET" not in repr((added, replaced))
+    assert (added.key, replaced.new_key, removed.certificate) == ("SECRET", "SECRET", "SECRET")
+    assert "SECRET" not in repr((added, replaced, removed))
 
 
 def test_a_fingerprint_as_tools_write_it() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from sozu_trio.config.limits import HANDSHAKE
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
+from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from sozu_trio.wire.proxy_protocol import V2_SIGNATURE
 from tests.proxy.parts import GET, OK, access_log, request, values
 from tests.proxy.secure import NAME, connect_raw, open_client, secure_text, tls_of, vanish
 from tests.proxy.test_upgrade import ASK, echo
@@ -90,6 +94,25 @@ async def test_a_proxy_header_comes_before_tls(house: House) -> None:
     with pytest.raises(HandshakeFailed):
         await house.client()
     assert any("no PROXY protocol header" in line for line in house.sessions)
+
+
+@pytest.mark.parametrize("header", [V1, V2_SIGNATURE + b"\x20\x00\x00\x00"], ids=["v1", "local"])
+async def test_who_closes_after_the_proxy_header_leaves_no_line(house: House, header: bytes) -> None:
+    await house.start(listener="expect_proxy = true")
+    with connect_raw(house.address) as sock:
+        sock.send(header)
+        await trio.sleep(1)
+    await trio.sleep(1)
+    assert house.sessions == []
+
+
+async def test_who_says_nothing_after_the_proxy_header_was_too_slow(house: House) -> None:
+    await house.start(listener="expect_proxy = true\nrequest_timeout = 5")
+    with connect_raw(house.address) as sock:
+        sock.send(V1)
+        await trio.sleep(6)
+        assert sock.recv(1) == b""
+    assert any("it took too long" in line for line in house.sessions)
 
 
 @pytest.mark.parametrize("begin", [b"", V1[:9]], ids=["silent", "in the middle"])
@@ -197,6 +220,27 @@ async def test_who_never_finishes_the_handshake_delays_nobody_and_is_gone_in_tim
     assert len([line for line in house.sessions if "it took too long" in line]) == (50 if begin else 0)
 
 
+@pytest.mark.parametrize(
+    ("timeouts", "begin", "longest"),
+    [
+        ("request_timeout = 0\nfront_timeout = 20", b"", 20),
+        ("request_timeout = 0\nfront_timeout = 20", b"\x16", 20),
+        ("request_timeout = 30\nfront_timeout = 20", b"\x16", 20),
+        ("request_timeout = 0\nfront_timeout = 0", b"\x16", HANDSHAKE),
+        ("request_timeout = 600\nfront_timeout = 0", b"\x16", HANDSHAKE),
+    ],
+)
+async def test_nobody_takes_for_ever(house: House, timeouts: str, begin: bytes, longest: float) -> None:
+    await house.start(listener=timeouts)
+    with connect_raw(house.address) as sock:
+        sock.send(begin)
+        await trio.sleep(longest - 1)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        await trio.sleep(2)
+        assert sock.recv(1) == b""
+
+
 async def test_who_closes_without_a_word_leaves_no_line(house: House) -> None:
     await house.start()
     connect_raw(house.address).close()
@@ -226,6 +270,27 @@ async def test_a_drain_ends_idle_ones_with_a_close_notify(house: House) -> None:
     await house.proxy.supervisor.stop(60)
     assert await client.receive_all() == b""  # Without one it would be an error.
     assert trio.current_time() - before < 1
+
+
+async def test_a_close_notify_that_nobody_reads_costs_nothing_of_the_response(house: House) -> None:
+    await house.start(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG) + BIG)
+    client = await house.client()
+    await client.send(request("GET /", "Connection: close"))
+    tls = tls_of(client)._tls
+    socket.socket.send(tls, make_close_notify(tls))
+    await trio.sleep(60)
+    assert (await client.receive_all()).endswith(BIG)
+    assert not house.sessions
+
+
+async def test_who_is_told_of_the_end_and_just_goes_leaves_no_line(house: House) -> None:
+    await house.start()
+    client = await house.client()
+    await client.send(request("GET /", "Connection: close"))
+    assert (await client.receive_all()).endswith(b"ok")
+    vanish(client)
+    await trio.sleep(60)
+    assert not house.sessions
 
 
 async def test_the_end_asked_for_is_a_close_notify(house: House) -> None:

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import check_half_closeable_stream, check_one_way_stream, wait_all_tasks_blocked
 
+from sozu_trio.config.limits import IMMEDIATE_OPERATIONS
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy import close_notify
@@ -241,6 +242,33 @@ async def test_what_had_no_room_is_tried_once_more_at_the_end(contexts: ServerCo
         assert len(got) == size
 
 
+async def test_a_peer_lost_while_it_is_told_of_the_end_is_an_error_for_who_reads(
+    contexts: ServerContexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no group of errors."""
+    async with connected(contexts) as (client, server):
+        fill(server)
+        server.shutdown()
+
+        def lost(*_: object) -> int:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+
+        async def receive() -> None:
+            with pytest.raises(TimeoutError):
+                await server.receive(100)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            with monkeypatch.context() as patch:
+                patch.setattr(socket.socket, "send", lost)
+                with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+                    while client._tls.recv(65536):
+                        pass
+                await wait_all_tasks_blocked()
+        await server.finish()
+
+
 def fill(server: TlsStream) -> int:
     """Leave the kernel no room for a single byte, and OpenSSL nothing to repeat: whole records, by hand."""
     size = 0
@@ -320,6 +348,20 @@ async def test_a_cancelled_receive_loses_nothing(contexts: ServerContexts) -> No
         assert scope.cancelled_caught
         await client.send(b"hello")
         assert await server.receive(100) == b"hello"
+
+
+async def test_a_cancellation_after_the_read_loses_nothing(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        await client.send(b"hello")
+        assert await server.receive(2) == b"he"
+        server._immediate = IMMEDIATE_OPERATIONS
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await server.receive(2)
+        assert scope.cancelled_caught
+        assert server.bytes_in == 2
+        assert await server.receive(100) + await server.receive(100) == b"llo"
+        assert server.bytes_in == 5
 
 
 async def test_who_is_waited_for_and_how_long(contexts: ServerContexts) -> None:

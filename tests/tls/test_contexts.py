@@ -1,5 +1,6 @@
 """What clients get to see: the certificate for the name they ask for, of a kind they can check, as it is now."""
 
+import errno
 import logging
 import os
 import socket
@@ -124,9 +125,10 @@ def test_alpn() -> None:
     made = contexts(ECDSA)
     text, _ = ask_openssl(made, "-servername", "a.example", "-alpn", "h2,http/1.1")
     assert "ALPN protocol: http/1.1" in text
-    text, served = ask_openssl(made, "-servername", "a.example", "-alpn", "gopher")
-    assert "No ALPN negotiated" in text
-    assert served is not None
+    for unknown in ("h2", "gopher"):
+        text, served = ask_openssl(made, "-servername", "a.example", "-alpn", unknown)
+        assert "No ALPN negotiated" in text
+        assert served is not None
 
 
 @pytest.mark.parametrize("tickets", [0, 1, 4])
@@ -142,7 +144,7 @@ def test_tickets(tickets: int) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_sessions_are_resumed_over_changes_of_certificates_ciphers_and_alpn(version: ssl.TLSVersion) -> None:
+def test_sessions_are_resumed_over_changes_of_certificates_and_alpn(version: ssl.TLSVersion) -> None:
     made = contexts(ECDSA)
     context = client_context()
     context.maximum_version = version
@@ -161,6 +163,26 @@ def test_sessions_are_resumed_over_changes_of_certificates_ciphers_and_alpn(vers
     client, server = connect(made, "a.example", context=context, session=session)
     with client, server:
         assert not server.session_reused
+
+
+def test_a_cipher_that_was_removed_is_resumed_by_nobody() -> None:
+    made = contexts(ECDSA)
+    context = client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client, server = connect(made, "a.example", context=context)
+    with client, server:
+        server.send(b"hello")
+        assert client.recv(100) == b"hello"
+        session, before = client.session, server.cipher()
+    ciphers = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384")
+    kept = next(cipher for cipher in ciphers if before is not None and cipher != before[0])
+    made.change(TlsSettings(ciphers=(kept,)))
+    client, server = connect(made, "a.example", context=context, session=session)
+    with client, server:
+        after = server.cipher()
+        assert not server.session_reused
+        assert after is not None
+        assert after[0] == kept
 
 
 def test_settings_change_for_those_who_come_later() -> None:
@@ -232,6 +254,23 @@ def test_what_openssl_does_not_take_is_said_once(caplog: pytest.LogCaptureFixtur
     assert caplog.records[0].levelno == logging.ERROR
     assert f"OpenSSL does not take the certificate {ECDSA.fingerprint}: " in caplog.text
     assert "PRIVATE" not in caplog.text
+
+
+def test_a_want_of_descriptors_is_warned_of_once_and_passes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    made = contexts(ECDSA)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "memfd_create", full)
+        for _ in range(3):
+            with pytest.raises(ssl.SSLError, match="callback failed"):
+                connect(made, "a.example")
+    assert [(each.levelno, each.exc_info) for each in caplog.records] == [(logging.WARNING, None)]
+    assert "Too many open files" in caplog.text
+    assert fingerprint_shown(made, "a.example") == ECDSA.fingerprint
 
 
 def test_a_fault_of_ours_ends_the_handshake_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
