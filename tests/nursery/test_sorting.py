@@ -1,0 +1,34 @@
+"""Who goes on of those that were found."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sozu_trio.nursery.sorting import sort_out
+
+
+def orphan(worker_id: int, pid: int, dismissed: list[int], *, leaving: bool = False) -> Any:
+    async def dismiss(_: float | None) -> None:
+        dismissed.append(pid)
+
+    return SimpleNamespace(worker_id=worker_id, pid=pid, leaving=leaving, dismiss=dismiss, is_spared=True)
+
+
+async def test_the_first_of_each_id_goes_on_and_its_doubles_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    dismissed: list[int] = []
+    first, double, other = (orphan(each, pid, dismissed) for each, pid in ((0, 1), (0, 2), (1, 3)))
+    leaving = orphan(0, 4, dismissed, leaving=True)
+    found = sort_out([leaving, first, double, other])
+    assert (found.adopted, found.doubles, found.leaving) == ({0: first, 1: other}, [double], [leaving])
+    for _ in range(2):
+        await found.dismiss_doubles(5)
+    assert dismissed == [2]
+    assert caplog.messages == ["worker 0 (pid 2) is one too many of its id: it stops"]
+
+
+def test_nobody_is_spared_once_there_is_no_way_back() -> None:
+    found = sort_out([orphan(0, 1, []), orphan(0, 2, [], leaving=True)])
+    found.spare_nobody()
+    assert not found.adopted[0].is_spared
+    assert not found.leaving[0].is_spared
