@@ -114,12 +114,12 @@ def use_saved(ports: Mapping[int, int]) -> None:
 
 
 def load_another(proxy: Proxy) -> None:
-    """While it serves; one of its requests asks for what is not built."""
+    """While it serves; one of its requests makes no sense."""
     requests = [{"id": f"SAVE-{index}", "content": {"request_type": each}} for index, each in enumerate(LATER)]
     proxy.folder.joinpath("later.state").write_text("".join(f"{json.dumps(each)}\n\0" for each in requests))
     run = ctl(proxy, "state", "load", "-f", "later.state")
     assert run.code == 1
-    assert "records[2]: ADD_CERTIFICATE: not built yet" in run.err
+    assert "records[2]: ADD_CERTIFICATE: certificate: want an object with certificate and key, both PEM" in run.err
     assert ctl_json(proxy, "status")["main"]["generation"] == 1
     loaded = ctl_json(proxy, "state", "load", "-f", "later.state", "--skip-unknown")
     assert (loaded["generation"], loaded["objects"]) == (2, 2)
