@@ -223,7 +223,9 @@ class Departure:
         self._again.set()
 
     async def _offer_batch(self) -> None:
-        self._settled = trio.Event()
+        if self._settled.is_set():
+            # Not one that is waited for: a session may have come into the queue a moment ago.
+            self._settled = trio.Event()
         # The others that were woken at the same time get here meanwhile.
         await _let_them_run()
         async with self._asking:
