@@ -17,7 +17,6 @@ from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.asking import ask_all
 from sozu_trio.nursery.post import Found, Post, Spawn, Spawned, why_not_begun
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
-from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.plural import count
 
@@ -66,19 +65,24 @@ class Crew:
         return [self._workers[worker_id] for worker_id in sorted(self._workers)]
 
     @property
+    def serving(self) -> list[WorkerHandle]:
+        """Those that live and are in their place, by id."""
+        return [worker for worker in self.workers if not worker.over]
+
+    @property
     def leaving(self) -> list[WorkerHandle]:
-        """Those that only drain, because a successor of the same id serves, by id."""
-        return sorted(self._leaving.values(), key=lambda worker: worker.worker_id)
+        """Those that live and only drain, because a successor of the same id serves, by id."""
+        return sorted((each for each in self._leaving.values() if not each.over), key=lambda each: each.worker_id)
+
+    @property
+    def counted(self) -> list[WorkerHandle]:
+        """All whose counters are not in `past` yet, those among them that have ended."""
+        return [*self.workers, *self._leaving.values()]
 
     @property
     def living(self) -> list[WorkerHandle]:
         """Those that leave are the last."""
-        return [worker for worker in (*self.workers, *self.leaving) if not worker.over]
-
-    @property
-    def listening(self) -> dict[int, set[ListenerKey]]:
-        """Where each of those accepts that are to, by id."""
-        return {worker.worker_id: worker.listening for worker in self.workers if not worker.over}
+        return [*self.serving, *self.leaving]
 
     @property
     def pids(self) -> set[int]:
@@ -179,7 +183,7 @@ class Crew:
 
     def is_leaving(self, worker_id: int) -> bool:
         """Whether somebody of that id leaves."""
-        return any(worker.worker_id == worker_id and not worker.over for worker in self.leaving)
+        return worker_id in (worker.worker_id for worker in self.leaving)
 
     async def until_left(self, worker_id: int) -> None:
         """Wait until nobody of that id leaves any more."""
@@ -203,9 +207,8 @@ class Crew:
 
     async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle | OSError:
         """One worker, from its start to its end, or why it could not be started."""
-        found = post.found
         try:
-            ours, run = self._spawning(worker_id) if found is None else (found.channel, found.stay)
+            ours, run = self._new(worker_id) if (found := post.found) is None else (found.channel, found.stay)
         except OSError as error:
             post.failure = str(error)
             return error
@@ -222,17 +225,17 @@ class Crew:
                 worker.on_stranded = self._on_move
                 if found is not None:
                     worker.listening, worker.generation = set(found.listening), found.generation
-                # It ends by itself after its last word; whoever says none is of no use any more.
                 said_all = await self._hear(worker, spawned, post, task_status)
                 if found is not None:
                     found.given_up = True
+                # It ends by itself after its last word; whoever says none is of no use any more.
                 spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
         finally:
             post.pid = None
             ours.close()
         return worker
 
-    def _spawning(self, worker_id: int) -> tuple[Channel[Report], Callable[..., Awaitable[None]]]:
+    def _new(self, worker_id: int) -> tuple[Channel[Report], Callable[..., Awaitable[None]]]:
         """Main's end of a new worker's channel, and what runs that worker."""
         ours, theirs = channel_pair()
         return ours, partial(self._spawn, worker_id, theirs)
@@ -306,9 +309,8 @@ class Crew:
     def counters(self) -> Counters:
         """The sum over all workers, of those that have ended what they said last."""
         total = Counters()
-        total.add(self.past)
-        for worker in (*self.workers, *self.leaving):
-            total.add(worker.counters)
+        for counters in (self.past, *(worker.counters for worker in self.counted)):
+            total.add(counters)
         return total
 
     def free_ids(self, many: int) -> list[int]:
@@ -329,7 +331,7 @@ class Crew:
             self._posts[worker_id].dismiss()
             worker.stopping = True
             worker.listening.clear()
-        leaving = [worker for worker in self.workers if worker.worker_id in worker_ids and not worker.over]
+        leaving = [worker for worker in self.serving if worker.worker_id in worker_ids]
         refusals = await ask_all(leaving, lambda worker: worker.ask_in_time(partial(Stop, grace=grace)))
         for refused in refusals.values():
             log.error("%s: it is killed", refused)
@@ -372,8 +374,8 @@ class Crew:
 
     def _see_off(self, post: Post) -> None:
         """As `_part_with`; a stop counts those whom it has cut."""
-        if (worker := self._leaving.get(post)) is not None and not self._stopping.is_set():
-            del self._leaving[post]
+        if post in self._leaving and not self._stopping.is_set():
+            worker = self._leaving.pop(post)
             self.past.add(worker.counters)
             cut = count(worker.cut, "session")
             log.info("worker %d (pid %d), which had a successor, has left: %s cut", *worker.who[1:], cut)
@@ -394,6 +396,5 @@ class Crew:
         for worker in stopping:
             worker.stopping = True
             worker.listening.clear()
-        refusals = await ask_all(stopping, lambda worker: worker.ask(partial(Stop, grace=grace)))
-        for refused in refusals.values():
+        for refused in (await ask_all(stopping, lambda worker: worker.ask(partial(Stop, grace=grace)))).values():
             raise refused

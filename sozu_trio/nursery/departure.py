@@ -103,7 +103,7 @@ class Departure:
         self._something = trio.Event()
         """There is something in the queue."""
         self._settled = trio.Event()
-        """There was nothing on its way."""
+        """A batch has been decided, and whatever came meanwhile waits for the next one."""
         self._again = trio.Event()
         """There was one who could have moved, had there been room."""
 
@@ -223,9 +223,6 @@ class Departure:
         self._again.set()
 
     async def _offer_batch(self) -> None:
-        if self._settled.is_set():
-            # Not one that is waited for: a session may have come into the queue a moment ago.
-            self._settled = trio.Event()
         # The others that were woken at the same time get here meanwhile.
         await _let_them_run()
         async with self._asking:
@@ -236,6 +233,7 @@ class Departure:
                     list(chain.from_iterable(each.descriptors for each in self._offered)),
                 )
         self._settled.set()
+        self._settled = trio.Event()
 
     def _next_batch(self) -> list[_Offering]:
         """Taken out of the queue, from now on shielded. Whoever has no room goes on here."""

@@ -76,7 +76,7 @@ class Hands:
         async with trio.open_nursery() as starting:
             for worker_id in ids:
                 starting.start_soon(self.start, worker_id)
-        workers = [worker for worker in self._crew.workers if worker.worker_id in ids and not worker.over]
+        workers = [worker for worker in self._crew.serving if worker.worker_id in ids]
         for refused in (await ask_all(workers, partial(prepare, target=target))).values():
             raise refused
         for failure in await self._follow(workers, target):

@@ -34,7 +34,7 @@ class Loans:
         async with self._settling:
             self._forget()
             for (owner, key), borrower in list(self._lent.items()):
-                if key in self._crew.listening.get(owner, ()):
+                if key in self._listening.get(owner, ()):
                     await self._give_back(owner, key, borrower)
             for owner, key in self._lonely():
                 await self._lend(owner, key)
@@ -60,19 +60,20 @@ class Loans:
             if not borrower.over and not borrower.leaving and key in self._sockets.of.get(owner, ())
         }
 
+    @property
+    def _listening(self) -> dict[int, set[ListenerKey]]:
+        """Where each worker accepts that is to, by id."""
+        return {worker.worker_id: worker.listening for worker in self._crew.serving}
+
     def _lonely(self) -> Iterable[tuple[int, ListenerKey]]:
-        listening = self._crew.listening
+        listening = self._listening
         for owner, sockets in list(self._sockets.of.items()):
             for key in sorted(sockets):
                 if key not in listening.get(owner, ()) and (owner, key) not in self._lent:
                     yield owner, key
 
     async def _lend(self, owner: int, key: ListenerKey) -> None:
-        candidates = [
-            worker
-            for worker in self._crew.living
-            if key in worker.listening and not worker.stopping and not worker.leaving
-        ]
+        candidates = [worker for worker in self._crew.serving if key in worker.listening and not worker.stopping]
         sock = self._sockets.of.get(owner, {}).get(key)
         if not candidates or sock is None:
             return

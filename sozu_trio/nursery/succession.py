@@ -93,7 +93,7 @@ class Succession:
     async def until_left(self, worker_id: int, tell: Progress) -> None:
         """Wait until nobody of that id drains any more; `tell` hears of who does."""
         for worker in self._crew.leaving:
-            if worker.worker_id == worker_id and not worker.over:
+            if worker.worker_id == worker_id:
                 sessions = count(worker.counters.sessions, "session")
                 await tell(f"worker {worker_id}: waiting for {sessions} of the one before (pid {worker.pid})", {})
                 await self._crew.until_left(worker_id)
@@ -168,7 +168,7 @@ class Succession:
 
         Returns who still cannot.
         """
-        serving = {worker.worker_id: worker for worker in self._crew.workers if not worker.over and not worker.stopping}
+        serving = {worker.worker_id: worker for worker in self._crew.serving if not worker.stopping}
         failures = []
         for worker in self._crew.leaving:
             successor = serving.get(worker.worker_id)

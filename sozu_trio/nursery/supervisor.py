@@ -103,7 +103,7 @@ class Supervisor:
 
     def estate(self) -> Estate:
         """What the next image of main needs to go on in our place; nothing may change from now on."""
-        workers, past = left_by([*self._crew.workers, *self._crew.leaving], self._crew.past, self.generation)
+        workers, past = left_by(self._crew.counted, self._crew.past, self.generation)
         return Estate(
             generation=self.generation,
             worker_count=self.worker_count,
@@ -352,7 +352,7 @@ class Supervisor:
     @property
     def leaving(self) -> list[WorkerStatus]:
         """Those that only drain, because they have a successor."""
-        return [worker.status(self.generation) for worker in self._crew.leaving if not worker.over]
+        return [worker.status(self.generation) for worker in self._crew.leaving]
 
     def counters(self) -> Counters:
         """The sum over all workers, at most a second old; exact after `look("counters")`."""
@@ -380,8 +380,7 @@ class Supervisor:
     @property
     def cut(self) -> int:
         """How many sessions the stop has cut."""
-        workers = [*self._crew.workers, *self._crew.leaving]
-        return sum(worker.stopped.cut for worker in workers if worker.stopped)
+        return sum(worker.stopped.cut for worker in self._crew.counted if worker.stopped)
 
 
 def _active(state: State) -> set[ListenerKey]:

@@ -246,7 +246,7 @@ class HttpConnection:
     def _idle_timeout(self) -> float:
         """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take."""
         timeouts = self.listener.timeouts
-        if self._exchange is not None or self._has_served:
+        if self._is_used:
             return timeouts.front
         if self.draining:
             return LAST_CALL

@@ -34,6 +34,7 @@ class Relay:
         "_pipes",
         "_sink",
         "_source",
+        "_splices",
         "_waiting",
         "ended",
         "failed",
@@ -57,6 +58,8 @@ class Relay:
         self._sink = sink
         self._pipes = pipes
         self._pipe: Pipe | None = None
+        # What TLS has to say is not what the kernel could move.
+        self._splices = source.splices and sink.splices
         self._bulk = left is not None and left >= SPLICE_FROM
         self._waiting = waiting
         self._moved = moved
@@ -91,7 +94,7 @@ class Relay:
 
     async def _fill(self) -> None:
         source = self._source
-        if self._bulk and self._pipe is None:
+        if self._bulk and self._splices and self._pipe is None:
             self._pipe = self._pipes.borrow()
         try:
             count = self._splice_in() if self._pipe else self._read()
@@ -109,7 +112,7 @@ class Relay:
             self.left -= count
 
     def _read(self) -> int:
-        data = self._source.sock.recv(RELAY_SIZE if self.left is None else min(self.left, RELAY_SIZE))
+        data = self._source.receive_now(RELAY_SIZE if self.left is None else min(self.left, RELAY_SIZE))
         self.held = memoryview(data)
         if self.left is None:
             self._bulk = len(data) >= SPLICE_FROM
@@ -141,7 +144,7 @@ class Relay:
         await sink.count()
 
     def _write(self) -> int:
-        count = self._sink.sock.send(self.held)
+        count = self._sink.send_now(self.held)
         self.held = self.held[count:]
         return count
 
@@ -161,31 +164,6 @@ class Relay:
         if self._pipe is not None:
             self._pipes.give_back(self._pipe, empty=not self.piped)
             self._pipe = None
-
-
-class CopyingRelay(Relay):
-    """The same where one of the two speaks TLS: what the kernel could move is not what was said."""
-
-    __slots__ = ()
-
-    async def _fill(self) -> None:
-        self._bulk = False
-        await super()._fill()
-
-    def _read(self) -> int:
-        data = self._source.receive_now(RELAY_SIZE if self.left is None else min(self.left, RELAY_SIZE))
-        self.held = memoryview(data)
-        return len(data)
-
-    def _write(self) -> int:
-        count = self._sink.send_now(self.held)
-        self.held = self.held[count:]
-        return count
-
-
-def relay_kind(source: Stream, sink: Stream) -> type[Relay]:
-    """The Relay that can move bytes from the one to the other."""
-    return Relay if source.splices and sink.splices else CopyingRelay
 
 
 class Tunnel:
@@ -220,7 +198,7 @@ class Tunnel:
         self._idle_left = idle_timeout if idle_left is None else idle_left
         self._scope = trio.CancelScope()
         self._directions = [
-            relay_kind(source, sink)(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
+            Relay(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
             for source, sink in ((client, backend), (backend, client))
         ]
         for relay, first, is_over in zip(self._directions, (to_backend, to_client), ended, strict=True):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sozu_trio.proxy.body import Body, Piece
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.proxy.relay import relay_kind
+from sozu_trio.proxy.relay import Relay
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.wire.chunked import encode_chunk, last_chunk
 from sozu_trio.wire.heads import Framing
@@ -54,8 +54,7 @@ async def transfer(
 
 async def _relay(body: Body, sink: Stream, pipes: PipeStock, patience: Patience) -> None:
     body.started = True
-    kind = relay_kind(body.stream, sink)
-    relay = kind(body.stream, sink, pipes, left=body.left, waiting=patience.expect, moved=patience.relax)
+    relay = Relay(body.stream, sink, pipes, left=body.left, waiting=patience.expect, moved=patience.relax)
     try:
         await relay.run()
     except OSError as error:

@@ -14,39 +14,19 @@ import pytest
 
 from benchmarks.processes import family, free_port
 from tests.e2e.clients import PATIENCE, connect, get, read_wrk, receive_all, receive_until, start_wrk
-from tests.e2e.configurations import http_proxy
+from tests.e2e.configurations import both_proxies, http_proxy
 from tests.e2e.control import ctl, ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until
-from tests.e2e.servers import Handle, SlowAnswer, serving, show_head
+from tests.e2e.servers import SlowAnswer, serving, show_head
 from tests.e2e.test_adoption import is_there, lives
 from tests.e2e.test_worker_count import load, requests, serve_more
 from tests.e2e.websocket import WebSocket, open_websocket, serve_echo
 
-CONFIG = """
-worker_count = 2
-[[listeners]]
-protocol = "http"
-address = "127.0.0.1:{http}"
-request_timeout = 300
-[[listeners]]
-protocol = "tcp"
-address = "127.0.0.1:{tcp}"
-[clusters.pages]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*" }}]
-backends = [{{ address = "127.0.0.1:{pages}" }}]
+SLOW = """
 [clusters.slow]
 protocol = "http"
 frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/slow" }}]
 backends = [{{ address = "127.0.0.1:{slow}" }}]
-[clusters.echo]
-protocol = "http"
-frontends = [{{ address = "127.0.0.1:{http}", hostname = "*", path = "/echo" }}]
-backends = [{{ address = "127.0.0.1:{echo}" }}]
-[clusters.relay]
-protocol = "tcp"
-frontends = [{{ address = "127.0.0.1:{tcp}" }}]
-backends = [{{ address = "127.0.0.1:{relay}" }}]
 """
 
 
@@ -82,10 +62,18 @@ def send_back(sock: socket.socket) -> None:
 @pytest.fixture
 def site(start_proxy: StartProxy) -> Iterator[Site]:
     slow = SlowAnswer()
-    handlers: dict[str, Handle] = {"pages": show_head, "slow": slow, "echo": serve_echo, "relay": send_back}
-    with contextlib.ExitStack() as stack:
-        ports = {name: stack.enter_context(serving(handle)) for name, handle in handlers.items()}
-        yield Site(start_proxy(CONFIG.format(http=free_port(), tcp=free_port(), **ports)), slow)
+    http = free_port()
+    with serving(show_head) as web, serving(serve_echo) as echo, serving(send_back) as relay, serving(slow) as later:
+        config = both_proxies(
+            http,
+            free_port(),
+            web=web,
+            echo=echo,
+            relay=relay,
+            before="worker_count = 2\nrequest_timeout = 300",
+            after=SLOW.format(http=http, slow=later),
+        )
+        yield Site(start_proxy(config), slow)
         slow.answer.set()
 
 

@@ -145,11 +145,11 @@ async def test_who_was_told_to_stop_is_stopping_then_stopped() -> None:
             client.sendall(b"busy")
             await wait_all_tasks_blocked()
             crew.living[1].listening.add(("tcp", ADDRESS))
-            assert crew.listening == {0: set(), 1: {("tcp", ADDRESS)}, 2: set()}
+            assert [worker.listening for worker in crew.serving] == [set(), {("tcp", ADDRESS)}, set()]
             await crew.stop(None)
             await wait_all_tasks_blocked()
             assert [worker.status(0).state for worker in crew.workers] == ["stopped", "stopping", "stopped"]
-            assert crew.listening == {1: set()}
+            assert [(worker.worker_id, worker.listening) for worker in crew.serving] == [(1, set())]
 
 
 async def test_a_stop_that_cannot_be_told_is_an_error() -> None:
