@@ -7,14 +7,14 @@ beside Listen.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.routing.delta import Delta
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Of these messages; another one with each change that a worker of an earlier version would not understand."""
 
 
@@ -25,6 +25,10 @@ class Begin:
     serial: int
     worker_id: int
     program: Program
+    authorities: str = field(default="", repr=False)
+    """Those that the system trusts, in PEM: certificates of backends are held against them where nobody says
+    otherwise.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

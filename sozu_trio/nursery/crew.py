@@ -12,7 +12,7 @@ import trio
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report, Stop
+from sozu_trio.control.messages import Beat, Happened, Lines, Logged, Report, Stop
 from sozu_trio.errors import ChannelError, OperatorError
 from sozu_trio.nursery.asking import ask_all
 from sozu_trio.nursery.post import Found, Post, Spawn, Spawned, why_not_begun
@@ -273,8 +273,7 @@ class Crew:
     async def _begin(self, worker: WorkerHandle, post: Post, task_status: trio.TaskStatus[Any]) -> None:
         try:
             if post.found is None:
-                begin = partial(Begin, worker_id=worker.worker_id, program=self._program)
-                await worker.ask_in_time(begin, at_least=STARTING)
+                await worker.begin(self._program, STARTING)
         except WorkerRefused as refused:
             raise ChannelError(str(refused)) from refused
         post.worker = worker

@@ -88,6 +88,7 @@ async def serve_worker(
         raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
     warm(KINDS)
     handler = make_handler(begin.program, begin.worker_id)
+    handler.trust(begin.authorities)
     if process is not None:
         process.begin(begin.program)
     link = Link(channel)

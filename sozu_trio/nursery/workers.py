@@ -7,13 +7,16 @@ import math
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import trio
 
+from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.messages import (
     Ask,
+    Begin,
     Counted,
     HandedOver,
     Happened,
@@ -29,6 +32,7 @@ from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.cuts import Removed
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters, read_counters
+from sozu_trio.tls.authorities import read_system_authorities
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +199,11 @@ class WorkerHandle:
         self.answering = False
         what = type(make(serial=0)).__name__
         raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {patience:g} s")
+
+    async def begin(self, program: Program, at_least: float) -> None:
+        """The first message. Raises as `ask_in_time` does."""
+        begin = partial(Begin, worker_id=self.worker_id, program=program, authorities=read_system_authorities())
+        await self.ask_in_time(begin, at_least=at_least)
 
     async def _send(self, ask: Ask, sockets: Iterable[socket.socket]) -> None:
         with contextlib.ExitStack() as stack, contextlib.suppress(BrokenPipeError):

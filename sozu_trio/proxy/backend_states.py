@@ -18,6 +18,7 @@ from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer, make_balancer
 from sozu_trio.routing.slices import Sliced, batches
 from sozu_trio.routing.table import ClusterEntry
+from sozu_trio.tls.client_contexts import ClientContexts, ClientTls
 
 BackendKey = tuple[str, str, Address]
 
@@ -36,6 +37,8 @@ class BackendStates:
         self.clusters: dict[str, ClusterState] = {}
         """As far as they have followed; `find` is for those who want to know."""
         self._swaps = Swaps(self._follow)
+        self.contexts = ClientContexts()
+        """For TLS to all of them."""
         self._random = random
         self._tell = tell
         self._shared = Shared()
@@ -77,14 +80,25 @@ class BackendStates:
         self, entry: ClusterEntry, before: ClusterState | None, known: dict[str, BackendState]
     ) -> ClusterState:
         """What becomes of `before`; states that stay are taken out of `known`."""
+        tls = self._tls(entry.cluster, before)
         members = [self._member(entry.cluster, backend, known) for backend in entry.backends]
+        for member in members:
+            member.speak(tls)
         return ClusterState(
             entry.cluster,
             [member for member in members if not member.backend.backup],
             [member for member in members if member.backend.backup],
             self._balancer(entry.cluster, before),
             Availability(self._tell) if before is None else before.availability,
+            tls,
         )
+
+    def _tls(self, cluster: Cluster, before: ClusterState | None) -> ClientTls | None:
+        """The same as before where the cluster says the same."""
+        if cluster.tls is None:
+            return None
+        known = None if before is None else before.tls
+        return known if known is not None and known.settings == cluster.tls else ClientTls(cluster.tls, self.contexts)
 
     def _member(self, cluster: Cluster, backend: Backend, known: dict[str, BackendState]) -> BackendState:
         """The state of `backend`, which is taken out of `known`."""

@@ -26,6 +26,9 @@ from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
 from sozu_trio.telemetry.access_log import TlsFacts
+from sozu_trio.errors import HandshakeFailed
+from sozu_trio.tls.client_contexts import Session
+from sozu_trio.tls.client_failures import backend_failure
 from sozu_trio.tls.contexts import ServerSocket
 from sozu_trio.tls.failures import handshake_failed, reason_of
 
@@ -73,11 +76,23 @@ class TlsStream(Stream):
             except ssl.SSLWantWriteError:
                 await self.wait_writable(patience)
             except OSError as error:
-                server = self._tls if isinstance(self._tls, ServerSocket) else None
-                name, unknown = (server.server_name, server.unknown) if server else (None, False)
-                raise handshake_failed(error, name=name, unknown=unknown) from error
+                raise self._failed(error) from error
             else:
                 return
+
+    def _failed(self, error: OSError) -> HandshakeFailed:
+        server = self._tls
+        if not isinstance(server, ServerSocket):
+            return backend_failure(error)
+        return handshake_failed(error, name=server.server_name, unknown=server.unknown)
+
+    @property
+    def session(self) -> Session | None:
+        """What another connection may resume: that of the ticket which came last. None while there is none, and after
+        the end.
+        """
+        session = None if self.is_closed else self._tls.session
+        return None if session is None else Session(self._tls.context, session)
 
     def facts(self) -> TlsFacts:
         """After the handshake, and before the end."""
