@@ -36,9 +36,9 @@ from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Report
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.main.audit import Audit
+from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
-from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by

@@ -10,8 +10,8 @@ from sozu_trio.config.load import Config
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
-from sozu_trio.main.bodies import ReloadBody
 from sozu_trio.main.backend_tls_files import with_backend_tls_read
+from sozu_trio.main.bodies import ReloadBody
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.declared import declared_by, read_file, waiting_for_a_start
 from sozu_trio.main.events import Event

@@ -200,6 +200,8 @@ class Connector:
 
     def lost(self, connection: Connection) -> None:
         """`connection` ended before a response: the next one, if any, is new; a new one that ended so is a failure."""
+        if isinstance(connection.stream, TlsStream) and connection.stream.lacks_certificate:
+            self._counters.backend_handshake_failed("client_certificate")
         discard(connection)
         self._fresh = True
         if not connection.reused:

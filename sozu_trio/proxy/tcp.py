@@ -89,8 +89,8 @@ class TcpSession:
         return self._cluster is not None and self._cluster.cluster.send_proxy
 
     async def run(self, opening: bytes, early: bytes) -> bool:
-        """Connect and relay; `opening` goes to the backend before anything else, also before TLS, and then `early`. Whether it has moved to the worker that
-        comes next. Raises NoBackend.
+        """Connect and relay; `opening` goes to the backend before anything else, also before TLS, and then `early`.
+        Whether it has moved to the worker that comes next. Raises NoBackend.
         """
         if self._cluster_id is None:
             raise NoBackend("the listener has no frontend")

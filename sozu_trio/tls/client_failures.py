@@ -18,7 +18,7 @@ WORDS: Final = {
     "client_certificate": "the backend does not take our certificate, or wants one",
     "not_tls": "the backend does not speak TLS",
     "version": "no version of TLS in common with the backend",
-    "nothing_in_common": "no cipher, group or kind of certificate in common with the backend",
+    "nothing_in_common": "nothing in common with the backend, be it cipher or group, or it wants a certificate of ours",
     "refused": "the backend refused the TLS handshake",
     CLOSED: "the backend ended the connection in the TLS handshake",
     "timeout": "the TLS handshake with the backend took too long",
