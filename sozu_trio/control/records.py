@@ -82,9 +82,9 @@ def _plain(value: object) -> object:
 
 
 def _plain_tls(tls: BackendTls) -> dict[str, Any]:
-    """As the table of the file, with PEM in place of paths; `key` is a secret."""
+    """As the table of the file, with PEM in place of paths, and without what is not said; `key` is a secret."""
     certificate = tls.certificate
-    return {
+    members = {
         "server_name": tls.server_name,
         "ca": tls.ca,
         "fingerprint": tls.fingerprint,
@@ -93,6 +93,7 @@ def _plain_tls(tls: BackendTls) -> dict[str, Any]:
         "verify": tls.verify,
         "tls_versions": list(tls.versions),
     }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def without_pem(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,17 +103,16 @@ def without_pem(document: Mapping[str, Any]) -> dict[str, Any]:
     shown = {name: value for name, value in document.items() if name not in ("certificate", "key")}
     if isinstance(tls := shown.get("tls"), Mapping):
         rest = {name: value for name, value in tls.items() if name != "key"}
-        shown["tls"] = rest | {"ca": _digest(tls["ca"]), "certificate": _fingerprint(tls["certificate"])}
+        digests = {"ca": _digest, "certificate": _fingerprint}
+        shown["tls"] = rest | {name: make(tls[name]) for name, make in digests.items() if name in tls}
     return shown
 
 
-def _digest(pem: str | None) -> str | None:
-    return None if pem is None else f"SHA-256 {hashlib.sha256(pem.encode()).hexdigest()}"
+def _digest(pem: str) -> str:
+    return f"SHA-256 {hashlib.sha256(pem.encode()).hexdigest()}"
 
 
-def _fingerprint(chain: str | None) -> str | None:
-    if chain is None:
-        return None
+def _fingerprint(chain: str) -> str:
     leaf = chain[: chain.index(_END) + len(_END)]
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).hexdigest()
 

@@ -30,7 +30,7 @@ _VERIFY_CODES: Final = {
     9: "not_yet_valid",
     10: "expired",
     **dict.fromkeys((62, 64), "name"),  # of a host, of an IP address
-    **dict.fromkeys((2, 18, 19, 20, 21, 24, 27, 33), "authority"),
+    **dict.fromkeys((2, 7, 18, 19, 20, 21, 24, 27, 33), "authority"),
 }
 """OpenSSL's X509_V_ERR_* (x509_vfy.h)."""
 _REASONS: Final = {
