@@ -336,7 +336,6 @@ class Kind(NamedTuple):
 
 
 _KINDS: Mapping[str, Kind] = {
-    "listeners": Kind(SavedListenerTable, read_listener, listener_key, "address"),
     "http_frontends": Kind(SavedHttpFrontendTable, read_http_frontend, frontend_key, "rule"),
     "tcp_frontends": Kind(SavedTcpFrontendTable, read_tcp_frontend, lambda frontend: frontend.address, "address"),
     "backends": Kind(
@@ -349,7 +348,8 @@ def kinds_of(reads: ReadsPem) -> Mapping[str, Kind]:
     """By the names of the lists."""
     certificates, clusters = partial(read_listener_certificate, reads), partial(read_cluster, reads)
     return {
-        **_KINDS,
+        "listeners": Kind(SavedListenerTable, read_listener, listener_key, "address"),
         "clusters": Kind(SavedClusterTable, clusters, lambda cluster: cluster.cluster_id, "cluster_id"),
+        **_KINDS,
         "certificates": Kind(SavedCertificateTable, certificates, certificate_key, "fingerprint"),
     }

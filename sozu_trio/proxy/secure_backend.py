@@ -2,6 +2,8 @@
 
 import ssl
 
+import trio
+
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy.backends import BackendState
 from sozu_trio.proxy.stream import Stream
@@ -18,6 +20,8 @@ async def secure(plain: Stream, state: BackendState, tls: ClientTls, opening: by
     try:
         if opening:
             await plain.send(opening)
+        for _ in tls.prepare(http=http):
+            await trio.lowlevel.checkpoint()
         sock = tls.wrap(plain.sock, state.backend.address.host, http=http, session=state.session)
     except BaseException as error:
         plain.abort()

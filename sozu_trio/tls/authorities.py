@@ -9,7 +9,7 @@ from typing import Final
 
 from sozu_trio.config.regular import read_regular
 from sozu_trio.errors import BadCertificate
-from sozu_trio.tls.pem import read_blocks
+from sozu_trio.tls.pem import Blocks, read_blocks
 
 STORES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -33,7 +33,7 @@ def read_authorities(text: bytes) -> str:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=block.decode("ascii"))
         except (ssl.SSLError, ValueError) as error:
             raise BadCertificate(f"certificate {number} cannot be read: its PEM block is damaged") from error
-    return b"".join(blocks.certificates).decode("ascii")
+    return _joined(blocks)
 
 
 def read_system_authorities() -> str:
@@ -45,5 +45,11 @@ def read_system_authorities() -> str:
         except (OSError, BadCertificate):
             continue
         if blocks.certificates:
-            return b"".join(blocks.certificates).decode("ascii", "replace")
+            return _joined(blocks)
     return ""
+
+
+def _joined(blocks: Blocks) -> str:
+    """With the one label that all versions of OpenSSL take."""
+    text = b"".join(blocks.certificates).decode("ascii", "replace")
+    return text.replace(" X509 CERTIFICATE", " CERTIFICATE").replace("\r\n", "\n")
