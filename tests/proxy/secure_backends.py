@@ -97,7 +97,7 @@ class SecureBackend:
         self.failures: list[str] = []
         self.ends: list[str] = []
         """How each connection ended: `close_notify` or `cut`."""
-        context.sni_callback = lambda _sock, name, _context: self.server_names.append(name)  # type: ignore[assignment]
+        context.sni_callback = lambda _sock, name, _context: self.server_names.append(name)
         self._context = context
         self._listener = listener
         self._script = script
