@@ -69,28 +69,27 @@ class BackendStates:
     def _follow(self, cluster_id: str, entry: ClusterEntry | None) -> int:
         before = self.clusters.get(cluster_id)
         known = {} if before is None else {state.backend.backend_id: state for state in before}
+        closed = 0
         if entry is None:
             self.clusters.pop(cluster_id, None)
         else:
-            self.clusters[cluster_id] = self._cluster(entry, before, known)
+            cluster = self.clusters[cluster_id] = self._cluster(entry, before, known)
+            closed = sum(state.speak(cluster.tls) for state in cluster)
         count = len(known) if entry is None else len(known) + len(entry.backends)
-        return CLUSTER_UNITS + BACKEND_UNITS * count + CLOSE_UNITS * self._remove(known.values())
+        return CLUSTER_UNITS + BACKEND_UNITS * count + CLOSE_UNITS * (closed + self._remove(known.values()))
 
     def _cluster(
         self, entry: ClusterEntry, before: ClusterState | None, known: dict[str, BackendState]
     ) -> ClusterState:
         """What becomes of `before`; states that stay are taken out of `known`."""
-        tls = self._tls(entry.cluster, before)
         members = [self._member(entry.cluster, backend, known) for backend in entry.backends]
-        for member in members:
-            member.speak(tls)
         return ClusterState(
             entry.cluster,
             [member for member in members if not member.backend.backup],
             [member for member in members if member.backend.backup],
             self._balancer(entry.cluster, before),
             Availability(self._tell) if before is None else before.availability,
-            tls,
+            self._tls(entry.cluster, before),
         )
 
     def _tls(self, cluster: Cluster, before: ClusterState | None) -> ClientTls | None:

@@ -22,7 +22,9 @@ async def secure(plain: Stream, state: BackendState, tls: ClientTls, opening: by
             await plain.send(opening)
         for _ in tls.prepare(http=http):
             await trio.lowlevel.checkpoint()
-        sock = tls.wrap(plain.sock, state.backend.address.host, http=http, session=state.session)
+        # What resumes a session is not verified again: it must have been by what is asked now.
+        session = state.session if tls is state.tls else None
+        sock = tls.wrap(plain.sock, state.backend.address.host, http=http, session=session)
     except BaseException as error:
         plain.abort()
         if isinstance(error, ssl.SSLError | ConnectionError):
