@@ -13,6 +13,7 @@ from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from tests.tls.parts import Issued, issue
 
 NOW = time.time()
+DAY = 86400
 ROOT = issue(common_name="root", authority=True)
 TWO = """
 [clusters.web]
@@ -27,7 +28,7 @@ protocol = "http"
 
 
 def config(directory: Path, text: str = TWO, *, ours: Issued | None = None) -> Config:
-    issued = ours or issue("proxy.example", begin=NOW - 1000, end=NOW + 1000)
+    issued = ours or issue("proxy.example", begin=NOW - DAY, end=NOW + DAY)
     directory.joinpath("ca.pem").write_bytes(ROOT.pem)
     directory.joinpath("ours.pem").write_bytes(issued.pem)
     directory.joinpath("ours.key").write_bytes(issued.key_pem)
@@ -84,8 +85,8 @@ def test_a_system_without_authorities(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_certificate_that_is_not_valid_now_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for begin, end, fault in ((-1000, -10, "has expired"), (10, 1000, "is not valid yet")):
-        made = config(tmp_path, ours=issue("proxy.example", begin=NOW + begin, end=NOW + end))
+    for begin, end, fault in ((-2, -1, "has expired"), (1, 2, "is not valid yet")):
+        made = config(tmp_path, ours=issue("proxy.example", begin=NOW + begin * DAY, end=NOW + end * DAY))
         with caplog.at_level(logging.WARNING):
             with_backend_tls_read(made)
         assert caplog.messages == [f"clusters.web.tls.certificate: {tmp_path}/ours.pem {fault}"]
