@@ -88,6 +88,7 @@ def _count(counters: Counters, facts: TlsFacts, shown: Shown | None) -> None:
     counters.tls_handshakes += 1
     counters.tls_1_2 += facts.version == "TLSv1.2"
     counters.tls_1_3 += facts.version == "TLSv1.3"
+    counters.agreed_on(facts.cipher)
     counters.tls_resumed += facts.resumed
     counters.tls_default += shown is not None and _is_stopgap(shown, facts.server_name or "")
 
