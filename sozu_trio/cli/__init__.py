@@ -13,7 +13,7 @@ from sozu_trio import __version__
 from sozu_trio.errors import OperatorError
 
 EXAMPLE = """example:
-  python -m sozu_trio serve                       two demo backends behind http://127.0.0.1:8080
+  python -m sozu_trio serve                       two demo backends behind 127.0.0.1:8080, https: 8443
   python -m sozu_trio serve -c proxy.toml         what the file says
   python -m sozu_trio serve -c proxy.toml --check say what is wrong with the file, or nothing
   python -m sozu_trio ctl -c proxy.toml status    how the running proxy is

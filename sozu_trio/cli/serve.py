@@ -97,15 +97,15 @@ def _raise_descriptor_limit() -> None:
 
 async def _serve(config: Config | None, make_start: Callable[..., app.Start]) -> int:
     async with AsyncExitStack() as stack:
-        greeting = ""
+        greet = None
         if config is None:
-            from sozu_trio.cli.demo import demo_config, open_demo_backends, welcome
+            from sozu_trio.cli.demo import open_demonstration
 
-            config = demo_config(await stack.enter_async_context(open_demo_backends()))
-            greeting = welcome()
+            demonstration = await stack.enter_async_context(open_demonstration())
+            config, greet = demonstration.config, demonstration.greet
         start = make_start(config=config)
         succeeds = start.succession is not None
-        on_ready = partial(_hold_pid_file, succeeds=True) if succeeds else partial(_say_ready, greeting)
+        on_ready = partial(_hold_pid_file, succeeds=True) if succeeds else partial(_say_ready, greet)
         return await app.serve(start, partial(on_ready, config, stack))
 
 
@@ -113,8 +113,11 @@ def _hold_pid_file(config: Config, stack: AsyncExitStack, _supervisor: Superviso
     stack.enter_context(pid_file(config.program.pid_file_path, succeeds=succeeds))
 
 
-def _say_ready(greeting: str, config: Config, stack: AsyncExitStack, supervisor: Supervisor) -> None:
+def _say_ready(
+    greet: Callable[[AsyncExitStack], str] | None, config: Config, stack: AsyncExitStack, supervisor: Supervisor
+) -> None:
     _hold_pid_file(config, stack, supervisor)
+    greeting = "" if greet is None else greet(stack)
     where = ", ".join(map(str, supervisor.listening)) or "nowhere"
     ready = f"sozu_trio ready: listening on {where} (generation {supervisor.generation})"
     print(greeting + ready, flush=True)
