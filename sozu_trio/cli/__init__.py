@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.check:
         check(options.config)
     else:
-        serve(options.config, options.state_from)
+        serve(options.config, options.state_from, options.tls_key_log)
     return 0
 
 
@@ -86,6 +86,13 @@ def parser(*, whole: bool = True) -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="begin with this saved state instead of the journal, where that is damaged; `none`: with no state",
+    )
+    serving.add_argument(
+        "--tls-key-log",
+        type=Path,
+        metavar="FILE",
+        help="append the secrets of clients' TLS sessions to this file, for Wireshark: whoever reads it can decrypt "
+        "everything they say and are told (the variable SSLKEYLOGFILE is ignored)",
     )
     if whole:
         from sozu_trio.cli.ctl_parser import add_ctl

@@ -58,6 +58,9 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     except HandshakeFailed as error:
         proxy.counters.handshake_failed(error.kind)
         raise
+    finally:
+        if proxy.tls.key_log is not None:
+            proxy.tls.key_log.pass_on()
     facts = stream.facts()
     _count(proxy.counters, facts, sock.shown)
     secured = Secured(listener, facts, sock.shown)
