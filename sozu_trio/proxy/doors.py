@@ -27,6 +27,7 @@ from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.tls.key_log import KeyLog
 
 CLUSTERS_PER_SLICE = 100
 """Clusters whose backends are described at a time: about 2 ms."""
@@ -35,8 +36,9 @@ CLUSTERS_PER_SLICE = 100
 class ProxyHandler:
     """Everything of `proxy` that a worker needs to know."""
 
-    def __init__(self, program: Program, worker_id: int) -> None:
-        self.proxy = Proxy(program, worker_id)
+    def __init__(self, program: Program, worker_id: int, key_log: KeyLog | None = None) -> None:
+        """`key_log`: where the secrets of TLS sessions go; None for nowhere."""
+        self.proxy = Proxy(program, worker_id, key_log)
         self.doors = Doorkeeping(
             serve=self._serve,
             refuse=self._refuse,

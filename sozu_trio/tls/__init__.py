@@ -14,6 +14,7 @@ here, because `cryptography` costs 9 MB and 70 ms in each worker, and opens no p
                 settings     a listener's keys in OpenSSL's words                            config/tls_settings.py
     workers     contexts     one that wraps every connection, one for each certificate used  contexts.py
                 failures     why a handshake failed, in words for counters and people        failures.py
+                key log      secrets of sessions, for who is to read what they say           key_log.py
                 garbage      names in SNI that `ssl` would complain about                    garbage_names.py
 
 The stream that speaks TLS is `proxy/tls_stream.py`.
