@@ -14,17 +14,19 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.routing.delta import Delta
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Of these messages; another one with each change that a worker of an earlier version would not understand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """The first message: what holds for the whole life of the worker."""
+    """The first message: what holds for the whole life of the worker. With it comes the memory all workers count in."""
 
     serial: int
     worker_id: int
     program: Program
+    region: int
+    """Its own part of that memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,10 +251,11 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """Who an adopted worker is. With it comes the file it tells in where it is."""
+    """Who an adopted worker is. With it come the file it tells in where it is, and the memory it counts in."""
 
     worker_id: int
     program: Program
+    region: int
     leaving: bool = False
     """It has handed over to a successor, and only drains."""
     seconds_left: float | None = None

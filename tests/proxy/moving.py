@@ -40,6 +40,7 @@ from sozu_trio.control.moves import OFFERS, Offer, Offered, Parcel, Taken
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.listener import ListenerNode, Resume, SessionNode
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.proxy.proxy import Proxy
@@ -105,8 +106,8 @@ class Moving:
     def proxy(self) -> Proxy:
         return self.handler.proxy
 
-    def _make(self, program: Program, worker_id: int) -> ProxyHandler:
-        handler = ProxyHandler(program, worker_id)
+    def _make(self, program: Program, worker_id: int, tally: Tally) -> ProxyHandler:
+        handler = ProxyHandler(program, worker_id, tally)
         self._handlers.append(handler)
         doors = handler.doors
 
