@@ -75,7 +75,7 @@ class Tenure:
             post.pid = None
             ours.close()
             # One that was found serves on where main ends without having given it up.
-            if worker is not None and (ended or found is None or found.given_up):
+            if worker is not None and worker.region >= 0 and (ended or found is None or found.given_up):
                 self.regions.take_back(worker.region, worker.pid)
         return worker
 
@@ -89,9 +89,7 @@ class Tenure:
         patience = (self._program.worker_timeout or math.inf) if post.patience is None else post.patience
         worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
         worker.on_stranded = self._on_stranded
-        if post.found is None:
-            worker.region = self.regions.give(spawned.pid)
-        else:
+        if post.found is not None:
             worker.region = post.found.region
             worker.listening, worker.generation = set(post.found.listening), post.found.generation
         return worker
@@ -118,6 +116,7 @@ class Tenure:
 
     async def _begin(self, worker: WorkerHandle) -> None:
         """Raises ChannelError when it cannot, or does not say so in time."""
+        worker.region = self.regions.give(worker.pid)
         begin = partial(Begin, worker_id=worker.worker_id, program=self._program, region=worker.region)
         try:
             await worker.ask_in_time(begin, [self.regions], at_least=STARTING)

@@ -151,7 +151,7 @@ class WorkerHandle:
         """It has not let a question wait for longer than `patience` since it answered last."""
         self.patience = patience
         self.region = -1
-        """Where it counts what all count together (`nursery/regions.py`)."""
+        """Where it counts what all count together (`nursery/regions.py`); below 0 before it has been told."""
         self._channel = channel
         self._on_lines = on_lines
         self._on_event = on_event

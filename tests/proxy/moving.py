@@ -47,6 +47,7 @@ from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, State
 from sozu_trio.testing import Client, ScriptedBackend
+from tests.nursery.counting import REGIONS
 
 ROOM = Taken(taken=(), refused=(), room=500)
 TEXT = """
@@ -221,7 +222,7 @@ class Succession:
         self.workers.append(worker)
         self.nursery.start_soon(worker.run)
         self.nursery.start_soon(worker.hear)
-        await worker.ask(Begin, worker_id=0, program=self.config.program)
+        await worker.ask(Begin, REGIONS.fileno(), worker_id=0, program=self.config.program, region=0)
         await worker.change(self.state, 1)
         for name, address in self.addresses.items():
             await worker.ask(Listen, self.sockets[name].fileno(), transport="tcp", address=address)
