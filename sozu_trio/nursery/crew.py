@@ -316,6 +316,10 @@ class Crew:
         self._stopping.set()
         for post in (*self._posts.values(), *self._trials.values(), *self._leaving):
             post.give_up(grace)
+        for post in [self._posts[worker_id] for worker_id in self._workers if worker_id in self._posts]:
+            if post.worker is None or post.worker.over:
+                # It waits to be replaced, or its replacement is about to begin, which nobody could tell to stop.
+                post.discharge()
         for post in list(self._trials.values()):
             if post.worker is None:
                 post.discharge()
