@@ -147,7 +147,7 @@ async def _running(
     """Have `supervisor` serve `first` while the body runs."""
     _log_notices(config)
     state, generation = first
-    if state.settings.log_level != config.program.log_level:
+    if state.settings.log_level != config.program.settings.log_level:
         # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.
         apply_directives(parse_directives(state.settings.log_level))
     async with trio.open_nursery() as main:
@@ -249,7 +249,7 @@ async def _succeeding(
 ) -> AsyncIterator[None]:
     """As `_running`, with what another image of main has left."""
     state, generation = first
-    if state.settings.log_level != supervisor.program.log_level:
+    if state.settings.log_level != supervisor.program.settings.log_level:
         apply_directives(parse_directives(state.settings.log_level))
     supervisor.succeed(estate, orphans)
     async with trio.open_nursery() as main:

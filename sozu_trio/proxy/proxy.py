@@ -41,6 +41,8 @@ class Proxy:
 
     def __init__(self, program: Program, worker_id: int, key_log: KeyLog | None = None) -> None:
         self.program = program
+        self.settings = program.settings
+        """Those in force."""
         self.table: Table = NO_TABLE
         self.counters = Counters()
         self.lines = LineBuffer(LOG_LINES)

@@ -88,8 +88,12 @@ async def test_what_is_no_program_is_told(tmp_path: Path) -> None:
 async def test_what_main_lacks_for_a_trial_is_told(
     tmp_path: Path, where: object, what: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lack(*_args: object, **_options: object) -> None:
+    def lack(what: object, *_args: object, **_options: object) -> int:
+        if what == "tally":
+            return memory
         raise error
+
+    memory = os.memfd_create("tally")
 
     monkeypatch.setattr(where, what, lack)
     assert await refusal(tmp_path, sys.executable) == f"the new code cannot be tried, nothing has changed: {error}"
