@@ -95,7 +95,8 @@ class Start:
     `path`: None for the embedded demonstration. `state_from`: a saved state to begin with instead of the journal,
     `none` for no such thing. `sockets`: handed over by a service manager that holds them, too; to be closed by whoever
     calls. `service_manager`: who is told how it goes. `launch`: how the process was started, None
-    where it is not ours to be replaced. `succession`: what was left to it, None where it was started afresh.
+    where it is not ours to be replaced. `succession`: what was left to it, None where it was started afresh. `key_log`:
+    a descriptor that takes the secrets of TLS sessions, None for nowhere.
     """
 
     config: Config
@@ -105,6 +106,7 @@ class Start:
     service_manager: ServiceManager = field(default_factory=ServiceManager)
     launch: Launch | None = None
     succession: Succession | None = None
+    key_log: int | None = None
 
 
 @asynccontextmanager
@@ -146,7 +148,7 @@ async def _running(
     """Have `supervisor` serve `first` while the body runs."""
     _log_notices(config)
     state, generation = first
-    if state.settings.log_level != config.program.log_level:
+    if state.settings.log_level != config.program.settings.log_level:
         # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.
         apply_directives(parse_directives(state.settings.log_level))
     async with trio.open_nursery() as main:
@@ -169,7 +171,14 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     heirlooms = Heirlooms(None if start.succession is None else start.succession.handoff.heirlooms)
     supervisor = Supervisor(
         program,
-        SpawnProcess(WORKER, program.runtime_directory, str(int(program.log_colored)), ROOM, code=code),
+        SpawnProcess(
+            WORKER,
+            program.runtime_directory,
+            str(int(program.log_colored)),
+            ROOM,
+            code=code,
+            key_log=start.key_log,
+        ),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
@@ -241,7 +250,7 @@ async def _succeeding(
 ) -> AsyncIterator[None]:
     """As `_running`, with what another image of main has left."""
     state, generation = first
-    if state.settings.log_level != supervisor.program.log_level:
+    if state.settings.log_level != supervisor.program.settings.log_level:
         apply_directives(parse_directives(state.settings.log_level))
     supervisor.succeed(estate, orphans)
     async with trio.open_nursery() as main:

@@ -64,7 +64,7 @@ def _listener(table: schema.ListenerTable, where: str, program: Program, report:
             address=table.address,
             public_address=table.public_address,
             expect_proxy=table.expect_proxy,
-            timeouts=_timeouts(table, program.timeouts),
+            timeouts=_timeouts(table, program.settings.timeouts),
             active=program.activate_listeners,
         )
     if table.protocol == "udp" or table.protocol is None:
@@ -73,7 +73,7 @@ def _listener(table: schema.ListenerTable, where: str, program: Program, report:
         address=table.address,
         public_address=table.public_address,
         expect_proxy=table.expect_proxy,
-        timeouts=_timeouts(table, program.timeouts),
+        timeouts=_timeouts(table, program.settings.timeouts),
         limits=_limits(table, where, report),
         sozu_id_header=table.sozu_id_header,
         elide_x_real_ip=table.elide_x_real_ip,

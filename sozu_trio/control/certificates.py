@@ -25,7 +25,7 @@ class ReadsPem(Protocol):
     def fingerprint(self, certificate: bytes) -> str:
         """Of the first certificate."""
 
-    def authorities(self, certificates: bytes) -> str:
+    def trusted(self, certificates: bytes) -> str:
         """The certificates alone, as OpenSSL takes them."""
 
 
@@ -89,7 +89,7 @@ def with_pem_read(
     authorities = shown = None
     if ca is not None:
         try:
-            authorities = reads.authorities(ca.encode())
+            authorities = reads.trusted(ca.encode())
         except BadCertificate as error:
             report.wrong(places["ca"], str(error))
     if certificate is not None:

@@ -184,6 +184,9 @@ class SavedSettingsTable:
     connect_timeout: Seconds | None = None
     request_timeout: Seconds | None = None
     log_level: str | None = None
+    max_connections: Positive | None = None
+    max_connections_total: Count | None = None
+    retry_after: Count | None = None
 
 
 _HTTPS = {*TLS.values(), "strict_sni_binding", "hsts"}

@@ -14,7 +14,7 @@ from sozu_trio.config.report import Report, place
 from sozu_trio.control.certificates import with_pem_read
 from sozu_trio.errors import ConfigError
 from sozu_trio.main.certificates import ANY_TIME
-from sozu_trio.tls.authorities import read_system_authorities
+from sozu_trio.tls.trusted import read_system_trusted
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class _Reading:
 
     def _system_authorities(self) -> str:
         if self._system is None:
-            self._system = read_system_authorities()
+            self._system = read_system_trusted()
         return self._system
 
     def _text(self, files: BackendTlsFiles, name: str, path: Path) -> str | None:

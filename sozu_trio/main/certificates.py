@@ -28,11 +28,11 @@ class Pem:
 
         return fingerprint_of(certificate)
 
-    def authorities(self, certificates: bytes) -> str:
+    def trusted(self, certificates: bytes) -> str:
         """Raises BadCertificate."""
-        from sozu_trio.tls.authorities import read_authorities
+        from sozu_trio.tls.trusted import read_trusted
 
-        return read_authorities(certificates)
+        return read_trusted(certificates)
 
 
 ANY_TIME = Pem(None)

@@ -79,10 +79,15 @@ def _addresses(state: State, said: Address | None) -> Iterator[Address]:
             yield listener.address
 
 
-def shown_document(state: State, address: Address, name: str | None) -> dict[str, Any]:
+def shown_at(state: State, address: Address, name: str | None) -> Shown | None:
     """What a client of the listener at `address` is shown that asks for `name`, None if it names none."""
     host = "" if ipaddress.ip_address(address.host).is_unspecified else address.host
-    shown = resolver_of(state, address).find(name, host)
+    return resolver_of(state, address).find(name, host)
+
+
+def shown_document(state: State, address: Address, name: str | None) -> dict[str, Any]:
+    """As `shown_at`, and why."""
+    shown = shown_at(state, address, name)
     if shown is None:
         why = "refused with the alert unrecognized_name: no certificate is for this name, and there is no default"
         return {"listener": str(address), "certificates": [], "by": None, "why": why}
@@ -93,18 +98,23 @@ def shown_document(state: State, address: Address, name: str | None) -> dict[str
         "listener": str(address),
         "certificates": [certificate_document(state, each, now) for each in records],
         "by": shown.why,
-        "why": _said(shown),
+        "why": _said(shown, now),
     }
 
 
-def _said(shown: Shown) -> str:
-    named = " or ".join(_named(each) for each in shown.certificates)
+def _said(shown: Shown, now: float) -> str:
+    named = " or ".join(_named(each, now) for each in shown.certificates)
     several = ", as the client can check" if len(shown.certificates) > 1 else ""
     return f"{named}{several}: {_WHY[shown.why]}"
 
 
-def _named(certificate: Certificate) -> str:
-    return f"{certificate.key_kind} certificate {certificate.fingerprint[:12]}"
+def _named(certificate: Certificate, now: float) -> str:
+    fault = ""
+    if now > certificate.not_after:
+        fault = " (which has expired)"
+    elif now < certificate.not_before:
+        fault = " (which is not valid yet)"
+    return f"{certificate.key_kind} certificate {certificate.fingerprint[:12]}{fault}"
 
 
 HANDLERS: Handlers = {"certificate list": _list, "certificate query": _query}

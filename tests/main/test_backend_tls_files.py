@@ -74,7 +74,7 @@ def test_a_key_is_no_authority(tmp_path: Path) -> None:
 
 
 def test_a_system_without_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "read_system_authorities", lambda: "")
+    monkeypatch.setattr(module, "read_system_trusted", lambda: "")
     table = "[clusters.{0}]\nprotocol = 'http'\ntls = {1}\n"
     pinned = table.format("pinned", f"{{ fingerprint = '{'ab' * 32}' }}")
     text = table.format("web", "{}") + pinned + table.format("blind", "{ verify = false }")

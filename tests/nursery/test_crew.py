@@ -15,7 +15,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Beat, Kill, Listen, Look, Stop
+from sozu_trio.control.messages import Ask, Beat, Begin, Kill, Listen, Look, Stop
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.asking import ask_all, kill_session_of, look_at
 from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew
@@ -401,3 +401,19 @@ async def test_a_replacement_is_tried_again_until_there_are_descriptors_for_it(
         await trio.sleep(LONGEST_PAUSE)
         assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
     assert "worker 1 cannot be started: [Errno 24] Too many open files" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Begin, None])
+async def test_a_stop_does_not_wait_for_a_replacement_that_has_not_begun(kind: type[Ask] | None) -> None:
+    """It has nothing, and could not be told."""
+    workers = Workers()
+    async with running(workers) as crew:
+        workers.ignored_later |= {kind} if kind else set()
+        workers.kill(1)
+        await wait_all_tasks_blocked()
+        if kind is None:
+            workers.kill(3)
+            await wait_all_tasks_blocked()
+        await crew.stop(None)
+        begun = trio.current_time()
+    assert trio.current_time() == begun

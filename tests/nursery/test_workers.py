@@ -5,21 +5,18 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.program import Program
 from sozu_trio.control.channel import INLINE, INLINE_SIZE, Channel, channel_pair
 from sozu_trio.control.codec import encode
 from sozu_trio.control.messages import (
     ASKS,
     REPORTS,
     Ask,
-    Begin,
     Commit,
     Counted,
     Happened,
@@ -37,7 +34,6 @@ from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.telemetry.counters import Counters
 from tests.nursery.parts import no_descriptor_free, send_large
-from tests.tls.parts import issue
 
 pytestmark = pytest.mark.virtual_time
 
@@ -100,23 +96,6 @@ async def test_who_is_answered_goes_on() -> None:
             await channel.send(Reply(serial=await next_serial(channel)))
         await channel.send(Stopped(cut=4))
     assert worker.stopped == Stopped(cut=4)
-
-
-async def test_the_first_message_brings_the_systems_authorities(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = tmp_path / "bundle.pem"
-    bundle.write_bytes(issue(common_name="root", authority=True).pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    async with handle() as (worker, channel):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(worker.begin, Program(), PATIENCE)
-            received = await channel.receive()
-            assert received is not None
-            begin, _ = received
-            assert begin == Begin(serial=1, worker_id=2, program=Program(), authorities=bundle.read_text())
-            await channel.send(Reply(serial=1))
-        await channel.send(Stopped(cut=0))
 
 
 async def test_one_whose_channel_to_its_successor_has_ended_says_so() -> None:

@@ -37,7 +37,7 @@ class FakePem:
     def fingerprint(self, certificate: bytes) -> str:
         return digits(self._word(certificate))
 
-    def authorities(self, certificates: bytes) -> str:
+    def trusted(self, certificates: bytes) -> str:
         return self._word(certificates)
 
     def _word(self, text: bytes) -> str:

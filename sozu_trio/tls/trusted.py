@@ -20,7 +20,7 @@ STORES: Final = (
 """Where systems keep theirs, if OpenSSL does not know."""
 
 
-def read_authorities(text: bytes) -> str:
+def read_trusted(text: bytes) -> str:
     """The certificates of a PEM bundle, without what stands between them, be it a key. Raises BadCertificate."""
     blocks = read_blocks(text)
     if not blocks.certificates:
@@ -36,7 +36,7 @@ def read_authorities(text: bytes) -> str:
     return _joined(blocks)
 
 
-def read_system_authorities() -> str:
+def read_system_trusted() -> str:
     """Those that this system trusts, in PEM; empty where it has none that can be read. Blocks for a millisecond."""
     known = ssl.get_default_verify_paths().cafile
     for path in (known, *STORES) if known else STORES:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sozu_trio.errors import BadCertificate
-from sozu_trio.tls.authorities import read_authorities, read_system_authorities
+from sozu_trio.tls.trusted import read_system_trusted, read_trusted
 from tests.tls.parts import issue
 
 ONE, OTHER = issue(common_name="one", authority=True), issue(common_name="other", authority=True)
@@ -13,7 +13,7 @@ ONE, OTHER = issue(common_name="one", authority=True), issue(common_name="other"
 
 def test_only_certificates_are_taken() -> None:
     text = b"# one\n" + ONE.pem + ONE.key_pem + b"# other\n" + OTHER.pem.replace(b"\n", b"\r\n")
-    assert read_authorities(text) == (ONE.pem + OTHER.pem).decode()
+    assert read_trusted(text) == (ONE.pem + OTHER.pem).decode()
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def test_only_certificates_are_taken() -> None:
 )
 def test_what_is_none(text: bytes, why: str) -> None:
     with pytest.raises(BadCertificate, match=why):
-        read_authorities(text)
+        read_trusted(text)
 
 
 def test_those_of_the_system_are_where_openssl_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(ONE.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    assert read_system_authorities() == ONE.pem.decode()
+    assert read_system_trusted() == ONE.pem.decode()
 
 
 def test_a_system_may_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
-    monkeypatch.setattr("sozu_trio.tls.authorities.STORES", (str(tmp_path), str(tmp_path / "neither")))
-    assert read_system_authorities() == ""
+    monkeypatch.setattr("sozu_trio.tls.trusted.STORES", (str(tmp_path), str(tmp_path / "neither")))
+    assert read_system_trusted() == ""
