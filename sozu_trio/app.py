@@ -36,6 +36,7 @@ from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Report
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.main.audit import Audit
+from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
 from sozu_trio.main.certificate_files import read_certificate_files
@@ -126,7 +127,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(config, read_certificate_files(config, None))
+    declared = declared_by(with_backend_tls_read(config), read_certificate_files(config, None))
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())

@@ -18,7 +18,8 @@ from sozu_trio.config.verbs import BODIES
 LINES: Mapping[str, tuple[str, str]] = {
     "cluster add": (
         "add a cluster, or replace it: what is not said gets its default",
-        "cluster add --id api --load-balancing-policy least_loaded",
+        "cluster add --id api --load-balancing-policy least_loaded\n"
+        "cluster add --id api --tls-server-name api.internal --tls-ca authority.pem",
     ),
     "cluster update": (
         "change what is said of a cluster, keep the rest",
@@ -129,6 +130,7 @@ LINES: Mapping[str, tuple[str, str]] = {
 PEM = {
     *("certificate", "key", "certificate-chain"),
     *("new-certificate", "new-key", "new-certificate-chain", "old-certificate"),
+    *("tls-ca", "tls-certificate", "tls-key"),
 }
 """Keys whose option is a file, and their member its text."""
 WORDS = {"filter": "FILTER", "limit": "N"}

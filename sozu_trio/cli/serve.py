@@ -93,6 +93,7 @@ def _config_of(left: Succession) -> Config:
         tcp_frontends=(),
         backends=(),
         certificates=(),
+        backend_tls=(),
         notices=(),
     )
 

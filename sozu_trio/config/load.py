@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sozu_trio.config import check, resolve
+from sozu_trio.config.backend_tls import BackendTlsFiles
 from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.globals import resolve_program
@@ -40,6 +41,8 @@ class Config:
     backends: tuple[Backend, ...]
     certificates: tuple[CertificateFiles, ...]
     """Where they are. They are read when they are wanted."""
+    backend_tls: tuple[BackendTlsFiles, ...]
+    """Of every cluster that speaks TLS to its backends; read as those are."""
     notices: tuple[Notice, ...]
 
 
@@ -91,6 +94,7 @@ def build_config(document: dict[str, Any], source: str, directory: Path) -> Conf
         tcp_frontends=tuple(tcp_frontends.values()),
         backends=tuple(backends.values()),
         certificates=certificates,
+        backend_tls=resolve.resolve_backend_tls(file, directory.absolute()),
         notices=tuple(report.notices),
     )
 

@@ -8,7 +8,7 @@ Sōzu 2.1.0; our own keys stand last in each table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, PathType, Position
@@ -16,6 +16,7 @@ from sozu_trio.config.values import (
     Bytes,
     Count,
     FieldName,
+    Fingerprint,
     HeadSize,
     LogTarget,
     Method,
@@ -27,12 +28,12 @@ from sozu_trio.config.values import (
     Pseudonym,
     Seconds,
     Status,
+    TlsVersion,
     Weight,
     Workers,
 )
 
 ListenerProtocol = Literal["http", "https", "tcp", "udp"]
-TlsVersion = Literal["TLS_V12", "TLS_V13"]
 Balancing = Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV"]
 
 
@@ -195,6 +196,17 @@ class UdpTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackendTlsTable:
+    server_name: str | None = None
+    ca: Path | None = None
+    fingerprint: Fingerprint | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+    tls_versions: tuple[TlsVersion, ...] = ("TLS_V12", "TLS_V13")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterTable:
     protocol: Literal["http", "tcp"] | None = None
     frontends: tuple[FrontendTable, ...] = ()
@@ -217,7 +229,7 @@ class ClusterTable:
     # ours
     max_idle_connections: Count = 64
     idle_timeout: Seconds = 30
-    tls: Mapping[str, Any] | None = None
+    tls: BackendTlsTable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ beside Listen.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sozu_trio.config.addresses import Address
@@ -27,6 +27,10 @@ class Begin:
     program: Program
     region: int
     """Its own part of that memory."""
+    authorities: str = field(default="", repr=False)
+    """Those that the system trusts, in PEM: certificates of backends are held against them where nobody says
+    otherwise.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,15 @@
 Seconds, bytes and counts are as in the file. Between processes records travel as `codec.py` has them.
 """
 
+import hashlib
+import ssl
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.certificates import Certificate, ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.hsts import Hsts
@@ -47,6 +50,7 @@ _WITHIN: Final[tuple[tuple[type, Mapping[str, str]], ...]] = (
     (Certificate, CERTIFICATE),
 )
 """Records within records, whose members stand beside the others."""
+_END: Final = "-----END CERTIFICATE-----"
 
 
 def document_of(record: Record | Settings) -> dict[str, Any]:
@@ -70,9 +74,47 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, BackendTls):
+        return _plain_tls(value)
     if isinstance(value, Hsts):
         return {each.name: getattr(value, each.name) for each in fields(value)}
     return list(value) if isinstance(value, tuple) else value
+
+
+def _plain_tls(tls: BackendTls) -> dict[str, Any]:
+    """As the table of the file, with PEM in place of paths, and without what is not said; `key` is a secret."""
+    certificate = tls.certificate
+    members = {
+        "server_name": tls.server_name,
+        "ca": tls.ca,
+        "fingerprint": tls.fingerprint,
+        "certificate": None if certificate is None else certificate.chain,
+        "key": None if certificate is None else certificate.key,
+        "verify": tls.verify,
+        "tls_versions": list(tls.versions),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def without_pem(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy for people, to whom PEM says nothing, and the key is a secret. In the `tls` of a cluster `certificate` is
+    the fingerprint, and `ca` the SHA-256 of the text, so that another one can be told.
+    """
+    shown = {name: value for name, value in document.items() if name not in ("certificate", "key")}
+    if isinstance(tls := shown.get("tls"), Mapping):
+        rest = {name: value for name, value in tls.items() if name != "key"}
+        digests = {"ca": _digest, "certificate": _fingerprint}
+        shown["tls"] = rest | {name: make(tls[name]) for name, make in digests.items() if name in tls}
+    return shown
+
+
+def _digest(pem: str) -> str:
+    return f"SHA-256 {hashlib.sha256(pem.encode()).hexdigest()}"
+
+
+def _fingerprint(chain: str) -> str:
+    leaf = chain[: chain.index(_END) + len(_END)]
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).hexdigest()
 
 
 def origin_of(record: Record, state: State) -> Origin:

@@ -20,6 +20,7 @@ listing        clusters, frontends, backends, listeners
 certifying     certificates, and which of them is shown to whom
 certificates   those that come as PEM
 certificate_files those in the files that the configuration names
+backend_tls_files what the clusters' tables about TLS to backends name in files
 key_log        the file for secrets of TLS sessions, where one is asked for
 expiring       certificates that are about to expire
 looking        status, tree, sessions

@@ -13,7 +13,7 @@ from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.server_names import canonical_name
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
-from sozu_trio.control.records import document_of, origin_of
+from sozu_trio.control.records import document_of, origin_of, without_pem
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.bodies import CertificateListBody, CertificateQueryBody
 from sozu_trio.main.parts import Call, Handlers, Parts
@@ -54,8 +54,8 @@ def _chosen(state: State, body: CertificateListBody) -> Iterator[ListenerCertifi
 
 def certificate_document(state: State, record: ListenerCertificate, now: float) -> dict[str, Any]:
     """A certificate as it is listed, with the whole days it has left; without PEM. `now` in seconds since the epoch."""
-    members = {name: value for name, value in document_of(record).items() if name not in ("certificate", "key")}
-    return {**members, "days_left": days_left(record.certificate, now), "origin": origin_of(record, state)}
+    left = days_left(record.certificate, now)
+    return {**without_pem(document_of(record)), "days_left": left, "origin": origin_of(record, state)}
 
 
 async def _query(parts: Parts, call: Call) -> Answer:

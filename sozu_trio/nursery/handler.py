@@ -37,6 +37,9 @@ class Handler(Protocol):
     def tell_with(self, tell: Callable[[Happened], None]) -> None:
         """Have `tell` called for every event."""
 
+    def trust(self, authorities: str) -> None:
+        """Hold backends against these, in PEM, where nobody says otherwise; before the first Table."""
+
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on; synchronous, between two checkpoints."""
 

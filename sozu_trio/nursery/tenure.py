@@ -16,6 +16,7 @@ from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.post import Post, Spawn, Spawned
 from sozu_trio.nursery.regions import Regions
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
+from sozu_trio.tls.trusted import read_system_trusted
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,13 @@ class Tenure:
     async def _begin(self, worker: WorkerHandle) -> None:
         """Raises ChannelError when it cannot, or does not say so in time."""
         worker.region = self.regions.give(worker.pid)
-        begin = partial(Begin, worker_id=worker.worker_id, program=self._program, region=worker.region)
+        begin = partial(
+            Begin,
+            worker_id=worker.worker_id,
+            program=self._program,
+            region=worker.region,
+            authorities=read_system_trusted(),
+        )
         try:
             await worker.ask_in_time(begin, [self.regions], at_least=STARTING)
         except WorkerRefused as refused:

@@ -85,6 +85,7 @@ async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process
     with memory:
         warm(KINDS)
         handler = make_handler(begin.program, begin.worker_id, Tally(memory.fileno(), begin.region))
+        handler.trust(begin.authorities)
         if process is not None:
             process.begin(begin.program)
         link = Link(channel)

@@ -84,6 +84,10 @@ class ProxyHandler:
 
         self.proxy.on_event = happened
 
+    def trust(self, authorities: str) -> None:
+        """Hold backends against these, in PEM, where nobody says otherwise; before the first Table."""
+        self.proxy.backends.contexts.authorities = authorities
+
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on."""
         self.proxy.swap(table)

@@ -20,7 +20,7 @@ from sozu_trio.nursery.hangup import HangupWatch
 from sozu_trio.nursery.holding import in_slices
 from sozu_trio.proxy.backend_states import BackendStates
 from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
-from sozu_trio.proxy.connect import BackendTimeouts, Connector
+from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.tls_listeners import TlsListeners
@@ -68,6 +68,12 @@ class Proxy:
     def connector(self, cluster: ClusterState, timeouts: BackendTimeouts) -> Connector:
         """What connects one request or session to `cluster`."""
         return Connector(cluster, timeouts, self.counters, self.random, self.relieve)
+
+    def tcp_connector(self, cluster: ClusterState, timeouts: BackendTimeouts, opening: bytes) -> TcpConnector:
+        """The same for a tcp session; where `cluster` speaks TLS, `opening` goes before that."""
+        connector = TcpConnector(cluster, timeouts, self.counters, self.random, self.relieve)
+        connector.opening = opening
+        return connector
 
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on."""

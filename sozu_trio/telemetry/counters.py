@@ -12,6 +12,7 @@ from sozu_trio.config.cipher_names import SOZU_NAMES
 
 _CLASSES: Final = 10
 """Of statuses, by their first digit."""
+_OF_CERTIFICATES: Final = frozenset({"expired", "not_yet_valid", "name", "authority", "fingerprint", "certificate"})
 _CIPHERS: Final = {name: index for index, name in enumerate(SOZU_NAMES)}
 """Where each has its place among the counters; behind them is that of any other."""
 
@@ -97,6 +98,28 @@ class Counters:
     tls_failed_other: int = 0
     """… for any other reason."""
 
+    backend_tls_handshakes: int = 0
+    """TLS handshakes with backends that were completed."""
+    backend_tls_resumed: int = 0
+    """Those that resumed a session."""
+    backend_tls_failed_certificate: int = 0
+    """Handshakes with backends that failed because of the backend's certificate."""
+    backend_tls_failed_client_certificate: int = 0
+    """… because the backend wanted another certificate of ours."""
+    backend_tls_failed_not_tls: int = 0
+    """… because what came was not TLS."""
+    backend_tls_failed_timeout: int = 0
+    """… because they took too long."""
+    backend_tls_failed_other: int = 0
+    """… for any other reason."""
+
+    def backend_handshake_failed(self, kind: str) -> None:
+        """One more, of a kind as `tls.client_failures` has it."""
+        group = "certificate" if kind in _OF_CERTIFICATES else kind
+        attribute = f"backend_tls_failed_{group}"
+        attribute = attribute if attribute in NAMES else "backend_tls_failed_other"
+        setattr(self, attribute, getattr(self, attribute) + 1)
+
     def agreed_on(self, cipher: str) -> None:
         """One more handshake with a cipher, by OpenSSL's name."""
         self.by_cipher[_CIPHERS.get(cipher, -1)] += 1
@@ -181,7 +204,16 @@ NAMES = {
     "tls_failed_nothing_in_common": "tls.handshake.failed.nothing_in_common",
     "tls_failed_timeout": "tls.handshake.failed.timeout",
     "tls_failed_other": "tls.handshake.failed.other",
+    "backend_tls_handshakes": "backend.tls.handshakes",
+    "backend_tls_resumed": "backend.tls.resumed",
+    "backend_tls_failed_certificate": "backend.tls.failed.certificate",
+    "backend_tls_failed_client_certificate": "backend.tls.failed.client_certificate",
+    "backend_tls_failed_not_tls": "backend.tls.failed.not_tls",
+    "backend_tls_failed_timeout": "backend.tls.failed.timeout",
+    "backend_tls_failed_other": "backend.tls.failed.other",
 }
+"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `backend.tls.*`,
+`configuration.*`, `events.*`, `tls.handshakes`, `tls.resumed` and most kinds of failed handshakes."""
 """Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`,
 `tls.handshakes`, `tls.resumed`, `tls.cipher.other` and most kinds of failed handshakes."""
 

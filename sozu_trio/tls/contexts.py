@@ -163,12 +163,15 @@ def certificate_context(settings: TlsSettings, certificates: Sequence[Certificat
     """
     context = _context(settings)
     for certificate in certificates:
-        _load(context, certificate)
+        load_certificate(context, certificate)
     return context
 
 
-def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """`load_cert_chain` takes nothing but a path, and a worker opens none: so the path is that of a piece of memory."""
+def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
+    """Have `context` show it. Raises ssl.SSLError when OpenSSL does not take it.
+
+    `load_cert_chain` takes nothing but a path, and a worker opens none: so the path is that of a piece of memory.
+    """
     memory = os.memfd_create("certificate", os.MFD_CLOEXEC)
     with open(memory, "wb", buffering=0) as file:
         file.write(f"{certificate.chain}{certificate.key}".encode("ascii"))

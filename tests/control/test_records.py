@@ -1,20 +1,24 @@
 """Records as people read them, and what nobody reads."""
 
+import hashlib
 import json
 from dataclasses import fields
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
-from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted
+from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted, without_pem
 from sozu_trio.routing.state import EMPTY, declare, with_declared
 from tests.control.states import BACKENDS, CLUSTERS, HTTP_FRONTENDS, HTTP_LISTENERS, SETTINGS, TCP_LISTENERS
+from tests.tls.parts import issue
 
 WEB, MAIL = Address("127.0.0.1", 80), Address("::1", 25)
 
@@ -47,6 +51,22 @@ def test_a_listener_in_full() -> None:
 def test_every_document_is_json(record: Record | Settings) -> None:
     document = document_of(record)
     assert json.loads(json.dumps(document)) == document
+
+
+def test_of_tls_people_see_no_pem_and_dumps_no_key() -> None:
+    issued = issue("proxy.example")
+    tls = BackendTls(server_name="a.example", ca=issued.pem.decode(), certificate=issued.read())
+    document = document_of(Cluster(cluster_id="api", tls=tls))
+    assert document["tls"]["key"] == issued.key_pem.decode()
+    assert redacted(document)["tls"] == {**document["tls"], "key": "(redacted)"}
+    assert without_pem(document)["tls"] == {
+        "server_name": "a.example",
+        "ca": f"SHA-256 {hashlib.sha256(issued.pem).hexdigest()}",
+        "certificate": issued.certificate.fingerprint(SHA256()).hex(),
+        "verify": True,
+        "tls_versions": ["TLS_V12", "TLS_V13"],
+    }
+    assert without_pem(document_of(Cluster(cluster_id="api"))) == document_of(Cluster(cluster_id="api"))
 
 
 OURS = {"cluster_id", "active"}

@@ -36,7 +36,7 @@ class Authority:
         self.file.write_bytes(self._root.pem)
 
     def issue(self, *names: str, **how: Any) -> Issued:
-        return issue(*names, by=self._root, **_times(), **how)
+        return issue(*names, by=self._root, **{**_times(), **how})
 
     def write(self, stem: str, *names: str, **how: Any) -> "Files":
         """`stem`.pem and `stem`.key."""

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ def script(folder: Path, text: str) -> str:
     return str(path)
 
 
-async def refusal(folder: Path, program: str) -> str:
+async def refusal(folder: Path, program: str, lack: Callable[[], None] = lambda: None) -> str:
+    """`lack` is called when main serves."""
     async with running(write(folder)) as main:
+        lack()
         with pytest.raises(OperatorError) as refused:
             async with preflight(main.parts, LAUNCH, program):
                 pass
@@ -88,15 +91,11 @@ async def test_what_is_no_program_is_told(tmp_path: Path) -> None:
 async def test_what_main_lacks_for_a_trial_is_told(
     tmp_path: Path, where: object, what: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lack(what: object, *_args: object, **_options: object) -> int:
-        if what == "tally":
-            return memory
+    def lack(*_args: object, **_options: object) -> None:
         raise error
 
-    memory = os.memfd_create("tally")
-
-    monkeypatch.setattr(where, what, lack)
-    assert await refusal(tmp_path, sys.executable) == f"the new code cannot be tried, nothing has changed: {error}"
+    said = await refusal(tmp_path, sys.executable, lambda: monkeypatch.setattr(where, what, lack))
+    assert said == f"the new code cannot be tried, nothing has changed: {error}"
 
 
 async def test_code_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,9 @@ class FakeHandler:
     def tell_with(self, tell: Callable[[Happened], None]) -> None:
         self.tell = tell
 
+    def trust(self, authorities: str) -> None:
+        self.authorities = authorities
+
     def swap(self, table: Table) -> None:
         self.table = table
         self.generations.append(table.generation)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -23,6 +24,7 @@ from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
 from tests.nursery.parts import FakeHandler, Workers, connected, no_descriptor_free
+from tests.tls.parts import issue
 
 pytestmark = pytest.mark.virtual_time
 
@@ -48,6 +50,15 @@ async def test_each_has_its_id_and_its_program() -> None:
         assert {handler.program.worker_timeout for handler in workers.handlers} == {TIMEOUT}
     assert crew.living == []
     assert len(crew.workers) == 3
+
+
+async def test_each_gets_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(issue(common_name="root", authority=True).pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    workers = Workers()
+    async with running(workers):
+        assert {handler.authorities for handler in workers.handlers} == {bundle.read_text()}
 
 
 async def test_all_are_asked_at_once_and_those_who_refuse_are_named() -> None:

@@ -137,7 +137,8 @@ async def started(program: Program = Program()) -> AsyncIterator[Main]:  # noqa:
             theirs.close()
 
         nursery.start_soon(run)
-        assert await main.ask(Begin(serial=1, worker_id=3, program=program, region=0), REGIONS.fileno()) is None
+        begin = Begin(serial=1, worker_id=3, program=program, region=0, authorities="PEM")
+        assert await main.ask(begin, REGIONS.fileno()) is None
         yield main
     ours.close()
 
@@ -153,6 +154,7 @@ async def test_what_moves_sessions_is_made_before_anybody_is_let_in(monkeypatch:
 async def test_the_first_message_makes_the_handler() -> None:
     async with started(Program(shutdown_timeout=5)) as main:
         assert (main.handler.worker_id, main.handler.program.shutdown_timeout) == (3, 5)
+        assert main.handler.authorities == "PEM"
         assert await main.ask(Begin(serial=2, worker_id=3, program=Program(), region=0)) == "Begin comes once"
         await main.channel.send(Stop(serial=9, grace=None))
         while not isinstance(await main.says(), Stopped):

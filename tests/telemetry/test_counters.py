@@ -107,6 +107,20 @@ def test_failed_handshakes_are_counted_by_their_kind() -> None:
     }
 
 
+def test_failed_handshakes_with_backends_are_counted_by_their_kind() -> None:
+    counters = Counters()
+    for kind in ("expired", "name", "fingerprint", "client_certificate", "not_tls", "timeout", "version", "closed"):
+        counters.backend_handshake_failed(kind)
+    failed = {name: value for name, value in counters.snapshot().items() if value}
+    assert failed == {
+        "backend.tls.failed.certificate": 3,
+        "backend.tls.failed.client_certificate": 1,
+        "backend.tls.failed.not_tls": 1,
+        "backend.tls.failed.timeout": 1,
+        "backend.tls.failed.other": 2,
+    }
+
+
 def test_of_a_process_that_is_no_more_only_totals_count() -> None:
     counters = read_counters([1] * WIDTH)
     counters.close_gauges()
