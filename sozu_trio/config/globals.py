@@ -37,6 +37,7 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
         shutdown_timeout=file.shutdown_timeout,
         orphan_timeout=file.orphan_timeout,
         upgrade_drain_timeout=file.upgrade_drain_timeout,
+        certificate_check_interval=file.certificate_check_interval,
         max_connections=file.max_connections,
         retry_after=file.retry_after,
         timeouts=_timeouts(file),

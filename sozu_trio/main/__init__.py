@@ -20,6 +20,9 @@ listing        clusters, frontends, backends, listeners
 certifying     certificates, and which of them is shown to whom
 certificates   those that come as PEM
 certificate_files those in the files that the configuration names
+seen_files     what these files were when they were read
+certificate_watch what is remembered of them
+renewing       certificates whose files are renewed
 expiring       certificates that are about to expire
 looking        status, tree, sessions
 measuring      metrics

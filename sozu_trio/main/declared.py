@@ -16,7 +16,7 @@ from sozu_trio.telemetry.directives import fault_in
 
 HOT = {"timeouts", "log_level"}
 """Fields of Program that State carries as Settings, so that a reload changes them at once."""
-COUNTED = {"worker_count"}
+COUNTED = {"worker_count", "certificate_check_interval"}
 """Those that main follows at once by itself."""
 
 

@@ -45,7 +45,8 @@ class Order:
     """One change as it is asked for.
 
     `make` turns the State in force into the one wanted and raises OperatorError where that cannot be; it is pure and
-    may run in a thread. `events` are told beside those of the change itself.
+    may run in a thread. `events` are told beside those of the change itself. `follow` is called as soon as what is
+    wanted is in force, before anybody else has a turn.
     """
 
     actor: Actor
@@ -56,6 +57,7 @@ class Order:
     large: bool = False
     workers: int | None = None
     """How many there are to be; None = as many as there are."""
+    follow: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,7 @@ class Transactions:
         finally:
             # Once it is in the journal it is in force, also where a worker has not confirmed it yet.
             if self.generation == outcome.generation:
+                order.follow()
                 self._follow(outcome, (*told, *order.events))
 
     async def _decide(self, order: Order, after: State, outcome: Outcome) -> None:
