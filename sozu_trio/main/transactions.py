@@ -21,6 +21,7 @@ from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.events import Event, Events
 from sozu_trio.main.told import events_of
+from sozu_trio.nursery.garbage import keep
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
@@ -172,6 +173,7 @@ class Transactions:
         if settings is not None and settings.log_level != outcome.before.settings.log_level:
             apply_directives(parse_directives(settings.log_level))
         self._events.tell(*told)
+        keep(len(outcome.delta) + len(outcome.delta.declared or ()))
 
 
 async def _work_out(order: Order, before: State) -> tuple[State, Delta, list[Event]]:
