@@ -47,7 +47,7 @@ class Program:
     upgrade_drain_timeout: float = 300
     """How long a worker that has a successor keeps what cannot move to it; 0 = for ever."""
     certificate_check_interval: float = 10
-    """Between two looks at the files of certificates; 0 = nobody looks. A look at 15,000 files takes 50 ms of a thread,
+    """Between two looks at the files of certificates; 0 = nobody looks. A look at 10,000 files takes 50 ms of a thread,
     and a renewal comes days before it is needed.
     """
     max_connections: int = 10_000

@@ -23,6 +23,8 @@ FORMAT: Final = "sozu_trio journal"
 VERSION: Final = 1
 PIECE: Final = 50
 """Records written down at once: about 1 ms of work, most of which holds the interpreter's lock."""
+CERTIFICATES_PIECE: Final = 100
+"""Of certificates: they are mostly two long strings, which take 1 ms for so many."""
 ENTRY: Final = b'{"generation":'
 """How the document of a transaction begins, and what no JSON can hold further on within a string."""
 
@@ -82,7 +84,7 @@ def entry_line(entry: Entry, rest: Rest) -> bytearray:
 
 def _pieces(document: dict[str, Any], delta: Delta, rest: Rest) -> Iterator[str]:
     yield f'{_dump(document)[:-1]},"parts":['
-    for number, piece in enumerate(cut(delta, PIECE)):
+    for number, piece in enumerate(cut(delta, PIECE, CERTIFICATES_PIECE)):
         if number:
             rest()
             yield ","
@@ -97,7 +99,7 @@ def _base_pieces(base: State) -> Iterator[tuple[str, Delta]]:
         ("state", diff(declared, replace(base, declared=None))),
     ):
         if delta:
-            yield from ((kind, piece) for piece in cut(delta, PIECE))
+            yield from ((kind, piece) for piece in cut(delta, PIECE, CERTIFICATES_PIECE))
 
 
 def _delta(delta: Delta) -> str:

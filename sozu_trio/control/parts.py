@@ -13,7 +13,7 @@ _TUPLES = [each.name for each in fields(Delta) if each.name not in ("settings", 
 def cut(delta: Delta, size: int, certificates: int | None = None) -> Iterator[Delta]:
     """Deltas of at most `size` records each that do together, one after the other, what `delta` does.
 
-    `certificates`: the most that are put by one of them, since they are larger than other records; None = `size`.
+    `certificates`: how many one of them puts at most, as they are larger than other records; None = `size`.
     """
     most = {"certificates": size if certificates is None else certificates}
     if len(delta) + len(delta.declared or ()) <= size and len(delta.certificates) <= most["certificates"]:
@@ -26,7 +26,7 @@ def cut(delta: Delta, size: int, certificates: int | None = None) -> Iterator[De
     if delta.settings is not None:
         yield Delta(settings=delta.settings)
     if delta.declared is not None:
-        for part in cut(delta.declared, size):
+        for part in cut(delta.declared, size, certificates):
             yield Delta(declared=part)
 
 
