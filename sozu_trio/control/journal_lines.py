@@ -61,8 +61,8 @@ def base_lines(base: State, generation: int, rest: Rest) -> Iterator[bytes]:
 def entry_line(entry: Entry, rest: Rest) -> bytearray:
     """One transaction, however large, is one line: it is there or it is not.
 
-    It grows piece by piece: each copy of 50 MB, which 5,000 certificates may be, would hold the interpreter's lock for
-    10 to 20 ms.
+    It grows piece by piece: each copy of 55 MB, which 5,000 certificates may be, would hold the interpreter's lock for
+    more than 20 ms.
     """
     document = {
         "generation": entry.generation,
