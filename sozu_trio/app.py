@@ -30,7 +30,6 @@ from sozu_trio.config.load import Config
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.heirlooms import Heirlooms
-from sozu_trio.control.journal import Journal
 from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Report
 from sozu_trio.control.permissions import Permissions
@@ -40,6 +39,7 @@ from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
 from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.main.certificate_watch import CertificateWatch
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.events import Event, Events
@@ -48,7 +48,9 @@ from sozu_trio.main.handoff import Succession
 from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.launch import Launch
 from sozu_trio.main.parts import Parts
+from sozu_trio.main.renewing import watch_certificates
 from sozu_trio.main.replacement import Replacement
+from sozu_trio.main.seen_files import taken_over
 from sozu_trio.main.service_manager import ServiceManager
 from sozu_trio.main.signals import SIGNALS, obey
 from sozu_trio.main.transactions import Transactions
@@ -127,7 +129,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(with_backend_tls_read(config), read_certificate_files(config, None))
+    declared = declared_by(with_backend_tls_read(config), read_certificate_files(config, None).records)
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())
@@ -195,13 +197,14 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     ):
         async with (
             logs.serve(),
-            _beginning(start, supervisor, heirlooms, partial(_hear, logs, events)) as journal,
+            _beginning(start, supervisor, heirlooms, partial(_hear, logs, events)) as beginning,
             trio.open_nursery() as nursery,
         ):
-            parts = _parts(start, supervisor, journal, events, logs, replacement)
+            parts = _parts(start, supervisor, beginning, events, logs, replacement)
             nursery.start_soon(parts.journal.serve_compaction, name="journal")
             nursery.start_soon(obey, signals, parts, logs.reopen, name="signals")
             nursery.start_soon(watch_expiry, lambda: parts.transactions.state, events, name="expiry")
+            nursery.start_soon(watch_certificates, parts, name="certificates")
             if inherits_children():
                 await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:
@@ -224,8 +227,8 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 @asynccontextmanager
 async def _beginning(
     start: Start, supervisor: Supervisor, heirlooms: Heirlooms, hear: Callable[[Report], None]
-) -> AsyncIterator[Journal]:
-    """Have `supervisor` serve what is to be served first, while the body runs; the value is the journal of that."""
+) -> AsyncIterator[Beginning]:
+    """Have `supervisor` serve what is to be served first, while the body runs; the value is that, recorded."""
     async with (
         _found(start, heirlooms, hear) as (orphans, estate),
         _begun(start, heirlooms, served=bool(orphans)) as beginning,
@@ -236,7 +239,7 @@ async def _beginning(
         else:
             running = _succeeding(start.succession, estate, supervisor, first, heirlooms, orphans)
         async with running:
-            yield beginning.recorded()
+            yield beginning
 
 
 @asynccontextmanager
@@ -312,6 +315,7 @@ async def _begun(start: Start, heirlooms: Heirlooms, *, served: bool) -> AsyncIt
     """What to serve first; its journal is closed after the body. `served`: there are workers that a main has left."""
     if start.succession is not None:
         beginning = await go_on_with_journal(start.config.program, heirlooms)
+        beginning.seen = taken_over(start.succession.handoff.certificate_files)
     else:
         beginning = await begin(start.config, start.state_from, served=served, heirlooms=heirlooms)
     with closing(beginning):
@@ -320,8 +324,14 @@ async def _begun(start: Start, heirlooms: Heirlooms, *, served: bool) -> AsyncIt
 
 
 def _parts(
-    start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs, replacement: Replacement | None
+    start: Start,
+    supervisor: Supervisor,
+    beginning: Beginning,
+    events: Events,
+    logs: Logs,
+    replacement: Replacement | None,
 ) -> Parts:
+    journal = beginning.recorded()
     return Parts(
         config=start.config,
         config_path=None if start.path is None else str(start.path.absolute()),
@@ -330,6 +340,7 @@ def _parts(
         journal=journal,
         events=events,
         audit=Audit(logs.audit, logs.audit_json),
+        certificate_watch=CertificateWatch(beginning.seen, start.config.program.certificate_check_interval),
         service_manager=start.service_manager,
         replacement=replacement,
         started=time.monotonic() if start.succession is None else start.succession.handoff.started,

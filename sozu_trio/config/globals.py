@@ -37,6 +37,7 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
         shutdown_timeout=file.shutdown_timeout,
         orphan_timeout=file.orphan_timeout,
         upgrade_drain_timeout=file.upgrade_drain_timeout,
+        certificate_check_interval=file.certificate_check_interval,
         settings=_settings(file),
         activate_listeners=file.activate_listeners,
         pid_file_path=directory / file.pid_file_path if file.pid_file_path else None,

@@ -52,6 +52,10 @@ class Program:
     """How long a worker whose main has died serves on until another one comes; 0 = for ever."""
     upgrade_drain_timeout: float = 300
     """How long a worker that has a successor keeps what cannot move to it; 0 = for ever."""
+    certificate_check_interval: float = 10
+    """Between two looks at the files of certificates; 0 = nobody looks. A look at 10,000 files takes 50 ms of a thread,
+    and a renewal comes days before it is needed.
+    """
     settings: Settings = field(default_factory=Settings)
     """As the file has them; those in force are in State."""
     activate_listeners: bool = True

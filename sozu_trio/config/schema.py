@@ -283,6 +283,7 @@ class FileTable:
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300
     upgrade_drain_timeout: Seconds = 300
+    certificate_check_interval: Seconds = 10
     runtime_directory: Path | None = None
 
 

@@ -22,6 +22,9 @@ certificates   those that come as PEM
 certificate_files those in the files that the configuration names
 backend_tls_files what the clusters' tables about TLS to backends name in files
 key_log        the file for secrets of TLS sessions, where one is asked for
+seen_files     what these files were when they were read
+certificate_watch what is remembered of them
+renewing       certificates whose files are renewed
 expiring       certificates that are about to expire
 looking        status, tree, sessions
 measuring      metrics

@@ -33,7 +33,11 @@ _WHY = {
 async def _list(parts: Parts, call: Call) -> Answer:
     body = call.read(CertificateListBody)
     documents = await trio.to_thread.run_sync(_documents, parts.transactions.state, body)
-    return Answer(message=count(len(documents), "certificate"), content={"certificates": documents})
+    faults = [str(each) for problems in parts.certificate_watch.faults.values() for each in problems]
+    message = count(len(documents), "certificate")
+    if faults:
+        message += f"; renewed, but not to be used: {'; '.join(faults)}"
+    return Answer(message=message, content={"certificates": documents, "unusable": faults})
 
 
 def _documents(state: State, body: CertificateListBody) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from sozu_trio.main.files import in_thread
 from sozu_trio.routing.state import State, declare
 from sozu_trio.telemetry.directives import fault_in
 
-FOLLOWED = {"settings", "worker_count"}
+FOLLOWED = {"settings", "worker_count", "certificate_check_interval"}
 """Fields of Program that a reload changes at once: what State carries, and what main sees to by itself."""
 
 

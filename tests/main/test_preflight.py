@@ -102,7 +102,7 @@ async def test_code_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "PROTOCOL", 999)
     said = await refusal(tmp_path, sys.executable)
     assert f"version {__version__} cannot talk to what runs now" in said
-    assert "which speak 999 and 2); want a stop and a start" in said
+    assert "which speak 999 and 3); want a stop and a start" in said
 
 
 @pytest.mark.parametrize("path", ["python3", "", "/nowhere/python", "/etc/passwd", "/tmp", "/a\0b"])
