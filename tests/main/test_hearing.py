@@ -28,8 +28,8 @@ class Told(Events):
         super().__init__()
         self.told: list[Event] = []
 
-    def tell(self, event: Event) -> None:
-        self.told.append(event)
+    def tell(self, *events: Event) -> None:
+        self.told.extend(events)
 
 
 def test_what_a_worker_has_said_goes_where_it_belongs() -> None:
