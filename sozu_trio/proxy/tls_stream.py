@@ -20,6 +20,7 @@ import ssl
 from typing import Final, cast
 
 import trio
+from trio.lowlevel import wait_readable
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
 from sozu_trio.proxy.close_notify import make_close_notify
@@ -110,8 +111,24 @@ class TlsStream(Stream):
 
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
-        await self.wait_readable(patience)
-        return await self.receive(size, patience)
+        if self._unsent or self._has_something():
+            return await self.receive(size, patience)
+        # Once per request: what `wait_readable` and `receive` would do, in one.
+        if patience is not None:
+            patience.expect(self)
+        try:  # noqa: SIM105 - a context manager costs more
+            await wait_readable(self.sock)
+        except trio.ClosedResourceError:
+            pass  # It was severed: whatever is done with it now says so.
+        if patience is not None:
+            patience.relax()
+        self._immediate = 0
+        try:
+            data = self._read(size)
+        except ssl.SSLWantReadError:
+            return await self.receive(size, patience)
+        self.bytes_in += len(data)
+        return data
 
     async def send(self, data: bytes, patience: Patience | None = None) -> None:
         """All of `data`. Raises OSError when the connection is broken, or was by a send that did not end."""
