@@ -7,6 +7,7 @@ A wrong status, length or content anywhere raises: a relay that answers wrongly 
 import hashlib
 import http.client
 import re
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -113,8 +114,9 @@ def fetch(port: int, path: str, host: str, secure: Secure | None) -> tuple[int, 
         connection.close()
 
 
-def check_agreed(sock: ssl.SSLSocket, secure: Secure) -> None:
+def check_agreed(sock: socket.socket, secure: Secure) -> None:
     """Raises WrongAnswer when client and relay have agreed on something else than the others."""
+    assert isinstance(sock, ssl.SSLSocket)
     cipher = sock.cipher()
     agreed, wanted = (sock.version(), cipher and cipher[0]), (secure.version, secure.cipher)
     if agreed != wanted:

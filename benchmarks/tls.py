@@ -57,7 +57,7 @@ def with_certificate(command: Command, certificate: Certificate) -> Command:
 
 
 def works(trusting: ssl.SSLContext, big: bytes) -> dict[str, Work]:
-    """By name, as in BARS: requests on keep-alive, then a connection for each, with a full handshake or a resumed one."""
+    """By name, as in BARS: on keep-alive, then on a connection for each, with a full handshake or a resumed one."""
     secure = Secure(context=trusting, version=VERSION, cipher=CIPHER)
     small = Work(path="/", connections=64, body=SMALL, hosts=(HOST,), secure=secure)
     return {

@@ -215,6 +215,11 @@ class TlsStream(Stream):
             await self.wait_writable()
             self._push()
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether `finish` has nothing left to do."""
+        return self.is_closed or (self._notified and not self._unsent)
+
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""
         if self._unsent:
