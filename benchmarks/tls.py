@@ -22,12 +22,12 @@ LISTENER = 'protocol = "https"\ncertificate = "certificate.pem"\nkey = "key.pem"
 
 
 class Certificate:
-    """For HOST and 127.0.0.1, and the context of a client that trusts nothing else."""
+    """For a host and 127.0.0.1, and the context of a client that trusts nothing else."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, host: str = HOST) -> None:
         """`kind` is one of KEYS."""
         authority = trustme.CA(key_type=KEYS[kind])
-        self._made = authority.issue_cert(HOST, "127.0.0.1", key_type=KEYS[kind])
+        self._made = authority.issue_cert(host, "127.0.0.1", key_type=KEYS[kind])
         self.trusting = ssl.create_default_context()
         authority.configure_trust(self.trusting)
 

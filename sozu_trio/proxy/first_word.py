@@ -41,10 +41,10 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
 
 
 def _has_spoken(sock: socket.socket) -> bool:
-    """Most have by the time they are accepted, and need no deadline; an error or the end is for who waits."""
+    """Most have by the time they are accepted, and need no deadline. Raises OSError when the connection is broken."""
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))
-    except OSError:
+    except BlockingIOError:
         return False
 
 
