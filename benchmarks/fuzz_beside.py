@@ -6,6 +6,7 @@
 import argparse
 import math
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,16 +66,21 @@ def problems(seen: Beside) -> Iterator[str]:
 
 
 def failures_of(body: Callable[[], object]) -> Iterator[str]:
-    """What of FAILURES `body` raises, alone or in groups."""
+    """What of FAILURES `body` raises, alone or in groups, and in which function of ours."""
     try:
         body()
     except FAILURES as error:
-        yield repr(error)
+        yield told(error)
     except BaseExceptionGroup as group:
         failures, others = group.split(FAILURES)
         if failures is None or others is not None:
             raise
-        yield from (repr(error) for error in leaves(failures))
+        yield from map(told, leaves(failures))
+
+
+def told(error: BaseException) -> str:
+    ours = [frame.name for frame in traceback.extract_tb(error.__traceback__) if "/benchmarks/" in frame.filename]
+    return f"{error!r} in {' > '.join(ours)}" if ours else repr(error)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ from sozu_trio.control.client import open_client
 CLIENTS = 8
 LONGEST = 20
 """Seconds a conversation may take; the proxy gives up after PATIENCE."""
-PATIENCE = 2
+PATIENCE = 4
 SETTLED = 10
 """Seconds until all that has ended is counted."""
 HEADER = b"PROXY TCP4 192.0.2.1 127.0.0.1 1000 443\r\n"

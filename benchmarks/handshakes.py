@@ -54,6 +54,8 @@ def come(port: int, work: Work, deadline: float, seen: Seen) -> None:
     if work.anew == "resumed":  # the one of before does for all of them
         with contextlib.suppress(OSError):
             session, _ = ask(port, work, None)
+        if session is None or not session.has_ticket:
+            seen.trouble.append("there is no session to resume")
     while time.monotonic() < deadline and not seen.trouble:
         began = time.monotonic()
         try:
