@@ -8,7 +8,7 @@ import math
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -139,7 +139,11 @@ async def serve_backend(port: int, *, task_status: trio.TaskStatus[Any]) -> None
                 received = received.partition(b"\r\n\r\n")[2]
                 await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY))
 
-    await trio.serve_tcp(answer, port, host="127.0.0.1", task_status=task_status)
+    async def serve(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):  # Cut by the proxy, because its client was.
+            await answer(stream)
+
+    await trio.serve_tcp(serve, port, host="127.0.0.1", task_status=task_status)
 
 
 async def send_traffic(open_stream: Open, seen: Beside) -> NoReturn:
