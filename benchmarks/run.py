@@ -5,6 +5,7 @@ Progress goes to standard error, the result to standard output. Exit code 1: wro
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -100,7 +101,9 @@ def compare(options: argparse.Namespace) -> None:
         "bulk": Work(path="/big", connections=4, body=big, hosts=(HOST,)),
     }
     work = small_or_bulk[options.work]
-    show(measured(peers, work, big, options), OURS, work, options)
+    rounds = measured(peers, work, big, options)
+    show(rounds, OURS, work, options)
+    keep(rounds, OURS, work, options)
 
 
 def routes(options: argparse.Namespace) -> None:
@@ -112,6 +115,7 @@ def routes(options: argparse.Namespace) -> None:
     work = Work(path="/", connections=64, body=SMALL, hosts=asked)
     rounds = measured(peers, work, b"", options)
     show(rounds, MANY, work, options)
+    keep(rounds, MANY, work, options)
     found = report.ratio(rounds, MANY, FEW)
     if found and found.median > HOSTS_BAR:
         raise SystemExit(
@@ -121,16 +125,19 @@ def routes(options: argparse.Namespace) -> None:
 
 def secure(options: argparse.Namespace) -> None:
     """The proxy beside nginx over TLS, one kind of work after the other."""
-    certificate, big, missed = tls.Certificate(options.key), os.urandom(BIG), []
+    certificate, big, missed, records = tls.Certificate(options.key), os.urandom(BIG), [], {}
     peers, works = tls.peers(certificate), tls.works(certificate.trusting, big)
     for name in options.only:
         print(f"{name}: ", end="")
         rounds = measured(peers, works[name], big, options)
         show(rounds, OURS, works[name], options)
-        print()
+        print(flush=True)
+        records[name] = report.as_record(rounds, OURS, works[name], options.seconds)
         found = report.ratio(rounds, OURS, "nginx")
         if found and found.median > tls.BARS[name]:
             missed.append(f"{name}: CPU is {found.median:.2f} × nginx's, want at most {tls.BARS[name]:g}")
+    if options.json:
+        options.json.write_text(json.dumps(records, indent=2))
     if missed:
         raise SystemExit("\n".join(f"bar missed: {each}" for each in missed))
 
@@ -150,13 +157,16 @@ def measured(peers: Mapping[str, Peer], work: Work, big: bytes, options: argpars
 
 
 def show(rounds: report.Rounds, subject: str, work: Work, options: argparse.Namespace) -> None:
-    if options.json:
-        options.json.write_text(report.as_json(rounds, subject, work, options.seconds))
     rows = report.table(rounds, subject)
     print(f"{len(work.body):,} bytes, {work.connections} connections, {options.rounds} × {options.seconds} s")
     print(report.machine())
     print()
     print(report.markdown(rows) if options.markdown else report.aligned(rows))
+
+
+def keep(rounds: report.Rounds, subject: str, work: Work, options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(json.dumps(report.as_record(rounds, subject, work, options.seconds), indent=2))
 
 
 def say(text: str) -> None:
