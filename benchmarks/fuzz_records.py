@@ -135,7 +135,7 @@ async def tamper(port: int, chance: Random) -> str:
             return await in_tiny_records(client, chance)
         try:
             await stream.send_all(chance.choice(DAMAGE)(client, chance))
-            if chance.random() < 0.9:
+            if chance.random() < 0.95:
                 await stream.send_eof()
         except trio.BrokenResourceError:
             pass  # It has closed already; what it said can be read all the same, or not.

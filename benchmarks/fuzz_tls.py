@@ -211,7 +211,7 @@ async def say(port: int, pieces: list[bytes], chance: Random) -> str:
             for piece in pieces:
                 await stream.send_all(piece)
                 await trio.sleep(chance.choice((0, 0, 0.001)))
-            if chance.random() < 0.95:
+            if chance.random() < 0.98:
                 await stream.send_eof()
         except trio.BrokenResourceError:
             pass  # It has closed already; what it said can be read all the same, or not.
