@@ -162,14 +162,19 @@ class TlsStream(Stream):
         if self._notified:
             self._check_open()
         self._cut = True
+        sent, size = 0, len(data)
         try:
-            done = self._tls.send(data)
+            # Each call sends one record of 16 KiB; to turn to every one of them costs a relay 4 % more.
+            while sent < size:
+                sent += self._tls.send(data[sent:] if sent else data)
         except ssl.SSLWantWriteError:
-            raise BlockingIOError from None
+            if not sent:
+                raise BlockingIOError from None
+            return sent
         except ssl.SSLError as error:
             raise _broken(error) from error
         self._cut = False
-        return done
+        return sent
 
     def _check_open(self) -> None:
         if self._cut or self._notified:
