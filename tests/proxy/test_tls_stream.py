@@ -543,6 +543,16 @@ async def test_reads_and_writes_that_never_wait(contexts: ServerContexts) -> Non
             client.send_now(memoryview(b"more"))
 
 
+async def test_many_records_go_at_once(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        data = MEGABYTE[:40_000]
+        assert server.send_now(memoryview(data)) == len(data)
+        got = b""
+        while len(got) < len(data):
+            got += await client.receive(65536)
+        assert got == data
+
+
 async def test_a_write_that_could_not_go_on_is_repeated_or_nothing_is_sent_any_more(contexts: ServerContexts) -> None:
     async with connected(contexts) as (client, server):
         data = memoryview(MEGABYTE * 16)
