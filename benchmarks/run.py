@@ -1,4 +1,4 @@
-"""run.py small|bulk|tls|routes|state|certificates [options] — the command line of the benchmarks; `scripts/bench` calls it.
+"""run.py small|bulk|tls|routes|state|certificates [options] — the benchmarks; `scripts/bench` calls it.
 
 Rounds are interleaved: each relay once, then each once more, so that a machine that slows down does so for all of them.
 Progress goes to standard error, the result to standard output. Exit code 1: wrong answer, failed relay, missed bar.
