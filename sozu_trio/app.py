@@ -59,6 +59,7 @@ from sozu_trio.nursery.estate import Estate, hear_out, reap_left
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.sandbox import sandbox_of
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor
@@ -168,7 +169,10 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     heirlooms = Heirlooms(None if start.succession is None else start.succession.handoff.heirlooms)
     supervisor = Supervisor(
         program,
-        SpawnProcess(WORKER, program.runtime_directory, str(int(program.log_colored)), ROOM, code=code),
+        SpawnProcess(
+            *(WORKER, program.runtime_directory, str(int(program.log_colored)), sandbox_of(program).argument(), ROOM),
+            code=code,
+        ),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,

@@ -1,8 +1,8 @@
 """The process of a worker, and the composition root of all that is in it.
 
-`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE COLORED [ROOM]`: the worker's id, the descriptors of its end
-of the channel, of its door and of the file it tells in where it is, whether its log has colours (0 or 1), and room for
-its title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
+`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE COLORED SANDBOX [ROOM]`: the worker's id, the descriptors of
+its end of the channel, of its door and of the file it tells in where it is, whether its log has colours (0 or 1), its
+sandbox (`nursery/sandbox.py`), and room for its title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
 """
 
 import faulthandler
@@ -17,9 +17,11 @@ import trio
 
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import ASKS, Ask
+from sozu_trio.control.messages import ASKS, Ask, Sandboxed
+from sozu_trio.nursery.arrival import OPEN
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.orphan import Door
+from sozu_trio.nursery.sandbox import read_sandbox, seal, tell
 from sozu_trio.nursery.title import Title, call_thread
 from sozu_trio.nursery.where import TELL
 from sozu_trio.nursery.worker import serve_worker
@@ -46,7 +48,10 @@ def main() -> None:
     for each in (descriptor, door, place):
         os.set_inheritable(each, False)
     with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
-        trio.run(_serve, sock, WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place))
+        process = WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place)
+        # Now that everything is open, and before there is a second thread.
+        process.sandbox = seal(read_sandbox(sys.argv[6]))
+        trio.run(_serve, sock, process)
 
 
 class WorkerProcess:
@@ -54,6 +59,8 @@ class WorkerProcess:
 
     def __init__(self, worker_id: int, log: WorkerLog, door: Door, place: int) -> None:
         self.place = place
+        self.listing = os.open(OPEN, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.sandbox = Sandboxed()
         self._log = log
         self._door = door
         self._worker_id = worker_id
@@ -74,6 +81,7 @@ class WorkerProcess:
 
     def begin(self, program: Program) -> None:
         self._log.begin(program)
+        tell(self.sandbox)
 
     def follow(self, generation: int, settings: Settings) -> None:
         self._log.follow(settings)

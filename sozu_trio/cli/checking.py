@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.nursery.identity import identity_of
 from sozu_trio.telemetry.logs import Logs
 from sozu_trio.telemetry.plural import count
 
@@ -15,6 +16,7 @@ def checked_config(path: Path) -> Config:
     config = load_config(path)
     read_certificate_files(config, None)
     Logs(config.program)
+    identity_of(config.program.user, config.program.group)
     return config
 
 

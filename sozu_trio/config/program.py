@@ -46,6 +46,14 @@ class Program:
     """How long a worker whose main has died serves on until another one comes; 0 = for ever."""
     upgrade_drain_timeout: float = 300
     """How long a worker that has a successor keeps what cannot move to it; 0 = for ever."""
+    sandbox: Literal["require", "auto", "off"] = "auto"
+    """Whether a worker serves without a layer of its sandbox."""
+    sandbox_violation: Literal["deny", "kill"] = "deny"
+    """What becomes of a worker's system call that is not allowed, or of the worker."""
+    user: str | None = None
+    """Whom workers run as; None = as main."""
+    group: str | None = None
+    """None = the user's."""
     max_connections: int = 10_000
     """Client connections per worker."""
     retry_after: int = 60
