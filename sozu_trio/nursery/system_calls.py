@@ -6,6 +6,7 @@ over.
 """
 
 import fcntl
+import mmap
 import os
 import socket
 import termios
@@ -40,7 +41,7 @@ FREE: Final = (
     *("pipe2", "splice", "shutdown", "connect", "accept4", "accept", "getsockname", "getpeername", "getsockopt"),
     *("sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"),
     *("epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"),
-    *("mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "memfd_create", "dup"),
+    *("munmap", "mremap", "madvise", "brk", "memfd_create", "dup"),
     *("futex", "set_robust_list", "get_robust_list", "rseq", "membarrier", "sched_yield", "sched_getaffinity"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
     *("clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time"),
@@ -84,6 +85,8 @@ def allowed(pid: int) -> Iterator[Rule]:
     # A certificate is loaded from a memfd under /proc/self/fd. Other files are Landlock's to forbid.
     yield "openat", (Where(argument=2, value=os.O_RDONLY, mask=WRITING),)
     yield "newfstatat", (Where(argument=3, value=AT_EMPTY_PATH, mask=AT_EMPTY_PATH),)
+    for name in ("mmap", "mprotect"):
+        yield name, (Where(argument=2, value=0, mask=mmap.PROT_EXEC),)
     yield "clone", (Where(argument=0, value=CLONE_THREAD, mask=CLONE_THREAD | CLONE_OTHERWISE),)
     yield "prlimit64", (Where(argument=0, value=0), Where(argument=2, value=0))
     yield "prctl", (Where(argument=0, value=PR_SET_NAME),)

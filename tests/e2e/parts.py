@@ -53,6 +53,7 @@ class Proxy:
         prefix: Sequence[str] = (),
         arguments: Sequence[str] = (),
         descriptors: Sequence[int] = (),
+        serve: Sequence[str] = SERVE,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.toml"
@@ -60,7 +61,7 @@ class Proxy:
         self.file = file
         self.folder = folder
         self.ports = listening_ports(config)
-        command = [*prefix, *SERVE, "-c", str(file), *arguments]
+        command = [*prefix, *serve, "-c", str(file), *arguments]
         self.process = Process(
             command,
             folder,

@@ -33,8 +33,13 @@ async def test_status(main: AskedMain) -> None:
         },
         "workers": [
             {
-                "id": 0, "pid": os.getpid(), "state": "running", "generation": 1, "sessions": 0,
-                "sandbox": [], "unsandboxed": [],
+                "id": 0,
+                "pid": os.getpid(),
+                "state": "running",
+                "generation": 1,
+                "sessions": 0,
+                "sandbox": [],
+                "unsandboxed": [],
             },
         ],
         "leaving": [],
