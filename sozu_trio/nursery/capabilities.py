@@ -19,8 +19,6 @@ NET_BIND_SERVICE: Final = 10
 _VERSION: Final = 0x20080522
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
-_PR_CAP_AMBIENT: Final = 47
-_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _MOST: Final = 64
 
 libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -50,11 +48,9 @@ def last_error() -> OSError:
 
 
 def held() -> frozenset[int]:
-    """Those this process may use, or may take up again. Raises OSError."""
-    sets = (_Set * 2)()
-    if libc.capget(ctypes.byref(_Header(_VERSION, 0)), sets) < 0:
-        raise last_error()
-    numbers = (sets[0].permitted | sets[0].effective) | (sets[1].permitted | sets[1].effective) << 32
+    """Those this process may use, or may take up. Raises OSError."""
+    lower, upper = _sets()
+    numbers = lower.permitted | upper.permitted << 32
     return frozenset(each for each in range(_MOST) if numbers >> each & 1)
 
 
@@ -72,11 +68,20 @@ def limit_to(wanted: Collection[int]) -> None:
 
 
 def keep_only(wanted: Collection[int]) -> None:
-    """Give up all others. Raises OSError."""
-    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    number = sum(1 << each for each in held().intersection(wanted))
-    sets = (_Set * 2)()
+    """Give up all others, and with them those that a program it becomes would inherit. Raises OSError."""
+    sets = _sets()
+    number = sum(1 << each for each in wanted)
     for half, bits in zip(sets, (number & 0xFFFFFFFF, number >> 32), strict=True):
-        half.effective = half.permitted = bits
+        half.permitted &= bits
+        half.effective &= bits
+        half.inheritable &= bits
     if libc.capset(ctypes.byref(_Header(_VERSION, 0)), sets) < 0:
         raise last_error()
+
+
+def _sets() -> "ctypes.Array[_Set]":
+    """Those of this process: the lower half of the bits, and the upper one."""
+    sets = (_Set * 2)()
+    if libc.capget(ctypes.byref(_Header(_VERSION, 0)), sets) < 0:
+        raise last_error()
+    return sets

@@ -230,6 +230,45 @@ address = "127.0.0.1:{free_port()}"
     first.process.kill()
 
 
+RIGHTS = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 10
+"""CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_NET_BIND_SERVICE."""
+
+
+def free_low_port() -> int:
+    """One below 1024 on 127.0.0.1."""
+    for port in range(1023, 512, -1):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports below 1024 are taken")
+
+
+@AS_ROOT
+def test_main_keeps_few_rights_and_they_are_enough_after_an_upgrade_too(tmp_path: Path) -> None:
+    low = f"127.0.0.1:{free_low_port()}"
+    config = f"""
+user = "nobody"
+worker_count = 1
+[[listeners]]
+protocol = "http"
+address = "127.0.0.1:{free_port()}"
+"""
+    with contextlib.closing(Proxy(config, tmp_path / "proxy")) as proxy:
+        for upgrade in (False, True):
+            if upgrade:
+                ctl_json(proxy, "upgrade")
+            status = status_of(proxy.pid)
+            assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {RIGHTS}
+        ctl_json(proxy, "listener", "http", "add", "--address", low)
+        ctl_json(proxy, "listener", "http", "activate", "--address", low)
+        assert curl(f"http://{low}/").status == 404
+        (before,) = workers(proxy)
+        os.kill(before["pid"], signal.SIGKILL)
+        wait_until(lambda: [each["state"] for each in workers(proxy) if each["pid"] != before["pid"]] == ["running"])
+        assert status_of(workers(proxy)[0]["pid"])["Uid"].split()[0] != "0"
+        assert curl(f"http://{low}/").status == 404
+
+
 def test_without_a_sandbox_there_is_none(tmp_path: Path) -> None:
     config = f'sandbox = "off"\n[[listeners]]\nprotocol = "http"\naddress = "127.0.0.1:{free_port()}"\n'
     with contextlib.closing(Proxy(config, tmp_path / "proxy")) as proxy:
