@@ -41,7 +41,7 @@ FREE: Final = (
     *("pipe2", "splice", "shutdown", "connect", "accept4", "accept", "getsockname", "getpeername", "getsockopt"),
     *("sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"),
     *("epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"),
-    *("munmap", "mremap", "madvise", "brk", "memfd_create", "dup"),
+    *("munmap", "mremap", "madvise", "brk", "memfd_create", "dup", "dup2", "dup3"),
     *("futex", "set_robust_list", "get_robust_list", "rseq", "membarrier", "sched_yield", "sched_getaffinity"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
     *("clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time"),

@@ -136,9 +136,13 @@ class Proxy:
 
 
 def sandboxed(config: str) -> str:
-    """`config`, with what SOZU_TRIO_SANDBOX says of workers: `require` has a layer that is missing fail every test."""
+    """`config`, with what SOZU_TRIO_SANDBOX says of workers: with `require` a layer that is missing fails every test, and
+    so does a system call that is not allowed, which might go unnoticed else.
+    """
     mode = os.environ.get("SOZU_TRIO_SANDBOX")
-    return config if mode is None or "sandbox =" in config else f'sandbox = "{mode}"\n{config}'
+    if mode is None or "sandbox =" in config:
+        return config
+    return f'sandbox = "{mode}"\nsandbox_violation = "kill"\n{config}'
 
 
 class StartProxy(Protocol):
