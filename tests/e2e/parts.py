@@ -136,8 +136,8 @@ class Proxy:
 
 
 def sandboxed(config: str) -> str:
-    """`config`, with what SOZU_TRIO_SANDBOX says of workers: with `require` a layer that is missing fails every test, and
-    so does a system call that is not allowed, which might go unnoticed else.
+    """`config`, with what SOZU_TRIO_SANDBOX says of workers: with `require` a layer that is missing fails every test,
+    and so does a system call that is not allowed, which might go unnoticed else.
     """
     mode = os.environ.get("SOZU_TRIO_SANDBOX")
     if mode is None or "sandbox =" in config:
