@@ -117,6 +117,7 @@ WORKERS = (
     member("generation", right=True),
     member("sessions", right=True),
     sparse("sandbox"),
+    sparse("unsandboxed"),
 )
 REPLACED = (
     *(
