@@ -54,7 +54,7 @@ def main() -> None:
     with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
         process = WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place)
         # Now that everything is open, and before there is a second thread.
-        process.sandbox = seal(read_sandbox(sys.argv[7]))
+        process.sandbox = seal(read_sandbox(sys.argv[7]), key_log=key_log is not None)
         trio.run(_serve, sock, process, key_log)
 
 

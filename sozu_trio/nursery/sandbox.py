@@ -59,15 +59,17 @@ def read_sandbox(argument: str) -> Sandbox:
     return Sandbox(**told, identity=None if identity is None else Identity(**identity))
 
 
-def seal(sandbox: Sandbox) -> Sandboxed:
-    """Seal this process, which has one thread and has opened what it needs; returns what is in force."""
+def seal(sandbox: Sandbox, *, key_log: bool = False) -> Sandboxed:
+    """Seal this process, which has one thread and has opened what it needs; returns what is in force. `key_log`: it is
+    to write down the secrets of TLS sessions (`tls/key_log.py`).
+    """
     if sandbox.mode == "off":
         return Sandboxed()
     warm_up()
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would stay outside"
     layers: list[str] = []
     missing: list[str] = []
-    for name, apply in _layers(sandbox):
+    for name, apply in _layers(sandbox, key_log):
         try:
             layers.append(apply() or name)
         except OSError as error:
@@ -87,11 +89,11 @@ def tell(sandboxed: Sandboxed) -> None:
         log.info("sandbox: %s%s", ", ".join(sandboxed.layers) or "none", missing)
 
 
-def _layers(sandbox: Sandbox) -> Iterator[tuple[str, Callable[[], str | None]]]:
+def _layers(sandbox: Sandbox, key_log: bool) -> Iterator[tuple[str, Callable[[], str | None]]]:
     """The name of each, and what applies it: it may say more than the name, and raises OSError."""
     if sandbox.identity is not None:
         yield "user", partial(become, sandbox.identity)
     yield "no capabilities", give_up_capabilities
     yield "no_new_privs", forbid_new_privileges
     yield "landlock", restrict_files
-    yield "seccomp", partial(filter_calls, kill=sandbox.violation == "kill")
+    yield "seccomp", partial(filter_calls, kill=sandbox.violation == "kill", key_log=key_log)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final
 
-from sozu_trio.nursery.system_calls import MISSING, TRIED, Where, allowed
+from sozu_trio.nursery.system_calls import MISSING, OF_KEY_LOG, TRIED, Where, allowed
 
 seccomp: ModuleType | None
 why_not = ""
@@ -28,9 +28,9 @@ BINARY_TREE: Final = 2
 """Of CTL_OPTIMIZE: the numbers are looked up, not compared one by one."""
 
 
-def filter_calls(*, kill: bool) -> str:
+def filter_calls(*, kill: bool, key_log: bool = False) -> str:
     """Have the kernel refuse this process, all its threads, every call that is not allowed, with an error, or kill it
-    for that. Returns what is in force. Raises OSError.
+    for that. `key_log`: it keeps one. Returns what is in force. Raises OSError.
     """
     if seccomp is None:
         raise OSError(errno.ENOPKG, why_not)
@@ -43,7 +43,7 @@ def filter_calls(*, kill: bool) -> str:
         # Only speed, and only some versions of the library know them.
         with contextlib.suppress(OSError):
             made.set_attr(attribute, value)
-    for rule in allowed(os.getpid()):
+    for rule in (*allowed(os.getpid()), *(OF_KEY_LOG if key_log else ())):
         _add(made, seccomp.ALLOW, rule)
     if kill:
         for rule in TRIED:

@@ -249,7 +249,7 @@ def test_the_page_about_it_shows_what_works(nginx: Nginx, start_proxy: StartProx
     nginx.files.joinpath("index.html").write_bytes(HELLO)
     page = (Path(__file__).parents[2] / "docs" / "https.md").read_text()
     ports = {"8080": str(free_port()), "8443": str(free_port()), "9001": str(nginx.port)}
-    (config,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    config, *_ = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (openssl,) = re.findall(r"^    (openssl .*)", page, re.MULTILINE)
     (fetch,) = re.findall(r"^    curl (.*)", page, re.MULTILINE)
     for old, new in ports.items():
