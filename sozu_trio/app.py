@@ -39,6 +39,7 @@ from sozu_trio.main.audit import Audit
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
 from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.main.client_authorities import with_authorities
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.events import Event, Events
@@ -124,7 +125,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(config, read_certificate_files(config, None))
+    declared = declared_by(with_authorities(config), read_certificate_files(config, None))
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())

@@ -128,7 +128,7 @@ LINES: Mapping[str, tuple[str, str]] = {
 
 PEM = {
     *("certificate", "key", "certificate-chain"),
-    *("new-certificate", "new-key", "new-certificate-chain", "old-certificate"),
+    *("new-certificate", "new-key", "new-certificate-chain", "old-certificate", "client-ca"),
 }
 """Keys whose option is a file, and their member its text."""
 WORDS = {"filter": "FILTER", "limit": "N"}

@@ -85,6 +85,7 @@ def _config_of(left: Succession) -> Config:
         tcp_frontends=(),
         backends=(),
         certificates=(),
+        authorities=(),
         notices=(),
     )
 

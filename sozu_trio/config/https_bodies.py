@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.bodies import HttpFrontendAdd, HttpFrontendRemove, HttpListenerBody
 from sozu_trio.config.options import name
-from sozu_trio.config.schema import TlsVersion
-from sozu_trio.config.values import Count, Unfit
+from sozu_trio.config.schema import ClientAuth, TlsVersion
+from sozu_trio.config.values import Count, OptionalFieldName, Unfit
 
 _FINGERPRINT = "a fingerprint: the 64 hexadecimal digits of a SHA-256, as `certificate list` shows it"
 
@@ -43,6 +43,12 @@ class HttpsListenerBody(HttpListenerBody):
     hsts_disabled: bool | None = None
     hsts_force_replace_backend: bool | None = None
     """Any of these replaces all that was said of HSTS."""
+    client_auth: ClientAuth | None = None
+    """`none` forgets the authorities as well."""
+    client_ca: Pem | None = field(default=None, repr=False)
+    client_subject_header: OptionalFieldName | None = None
+    client_san_header: OptionalFieldName | None = None
+    client_fingerprint_header: OptionalFieldName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from sozu_trio.config.values import (
     Method,
     Milliseconds,
     Network,
+    OptionalFieldName,
     Port,
     Positive,
     Protocol,
@@ -33,6 +34,7 @@ from sozu_trio.config.values import (
 
 ListenerProtocol = Literal["http", "https", "tcp", "udp"]
 TlsVersion = Literal["TLS_V12", "TLS_V13"]
+ClientAuth = Literal["none", "optional", "required"]
 Balancing = Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV"]
 
 
@@ -119,7 +121,11 @@ class ListenerTable:
     max_head_size: HeadSize = 65_536
     max_request_line: HeadSize | None = None
     max_fields: Positive = 100
-    client_auth: Literal["none", "optional", "required"] = "none"
+    client_auth: ClientAuth = "none"
+    client_ca: Path | None = None
+    client_subject_header: OptionalFieldName = "X-Client-Subject"
+    client_san_header: OptionalFieldName = "X-Client-San"
+    client_fingerprint_header: OptionalFieldName = "X-Client-Fingerprint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,9 @@ class FrontendTable:
     required_auth: bool = False
     headers: tuple[HeaderTable, ...] = ()
     hsts: HstsTable | None = None
+    # ours
+    client_auth: ClientAuth = "none"
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from sozu_trio.config.certificates import Certificate
-from sozu_trio.config.https_bodies import CertificateAdd, CertificateRemove, CertificateReplace
+from sozu_trio.config.https_bodies import CertificateAdd, CertificateRemove, CertificateReplace, HttpsListenerBody
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import hyphened
 from sozu_trio.errors import BadCertificate
@@ -13,13 +13,16 @@ from sozu_trio.routing.changes import Change
 
 
 class ReadsPem(Protocol):
-    """Who can read PEM. Both raise BadCertificate."""
+    """Who can read PEM. All raise BadCertificate."""
 
     def certificate(self, certificates: bytes, key: bytes) -> Certificate:
         """The certificate of `key`, with its chain, in whatever order they stand."""
 
     def fingerprint(self, certificate: bytes) -> str:
         """Of the first certificate."""
+
+    def authorities(self, certificates: bytes) -> str:
+        """Those who sign certificates of clients, as PEM and nothing else."""
 
 
 def with_certificates_read(change: Change, reads: ReadsPem, report: Report) -> Change | None:
@@ -49,6 +52,12 @@ def with_certificates_read(change: Change, reads: ReadsPem, report: Report) -> C
                 return None
             removal = CertificateRemoval(address=body.address, fingerprint=found[1], key=found[0])
             return replace(change, body=removal)
+        case HttpsListenerBody(client_ca=str(text)) as body:
+            try:
+                return replace(change, body=replace(body, client_ca=reads.authorities(text.encode())))
+            except BadCertificate as error:
+                report.wrong(place(change.where, "client-ca"), str(error))
+                return None
     return change
 
 

@@ -14,7 +14,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program
 from sozu_trio.routing.delta import Delta
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Of these messages; another one with each change that a worker of an earlier version would not understand."""
 
 

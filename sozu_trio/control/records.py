@@ -3,6 +3,7 @@
 Seconds, bytes and counts are as in the file. Between processes records travel as `codec.py` has them.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts, protocol_of
 from sozu_trio.config.program import Settings
-from sozu_trio.config.secrets import REDACTED, SECRETS
+from sozu_trio.config.secrets import PEM, REDACTED, SECRETS
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.routing.state import State, certificate_key, frontend_key, listener_key
 
@@ -33,6 +34,8 @@ TLS: Final = MappingProxyType(
         "groups": "groups_list",
         "alpn": "alpn_protocols",
         "tickets": "send_tls13_tickets",
+        "client_auth": "client_auth",
+        "client_ca": "client_ca",
     }
 )
 """Field of TlsSettings → member of a document."""
@@ -73,6 +76,18 @@ def _plain(value: object) -> object:
     if isinstance(value, Hsts):
         return {each.name: getattr(value, each.name) for each in fields(value)}
     return list(value) if isinstance(value, tuple) else value
+
+
+def shortened(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which authorities, which may be many kilobytes, are counted, with the beginning of a hash by which two
+    bundles are told apart: `2 authorities (0123456789ab)`.
+    """
+    text = document.get("client_ca")
+    if not text:
+        return dict(document)
+    number = text.count(f"{PEM} ")
+    found = f"{number} {'authority' if number == 1 else 'authorities'}"
+    return {**document, "client_ca": f"{found} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"}
 
 
 def origin_of(record: Record, state: State) -> Origin:

@@ -20,6 +20,7 @@ listing        clusters, frontends, backends, listeners
 certifying     certificates, and which of them is shown to whom
 certificates   those that come as PEM
 certificate_files those in the files that the configuration names
+client_authorities those who sign certificates of clients, in such files
 expiring       certificates that are about to expire
 looking        status, tree, sessions
 measuring      metrics

@@ -25,6 +25,7 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.certificates import ANY_TIME
+from sozu_trio.main.client_authorities import with_authorities
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
@@ -139,7 +140,7 @@ def _no_lock(path: Path, error: OSError) -> str:
 
 def _found(config: Config, path: Path, state_from: str | None, served: bool) -> Beginning:
     program = config.program
-    declared = declared_by(config, read_certificate_files(config, None))
+    declared = declared_by(with_authorities(config), read_certificate_files(config, None))
     if program.automatic_state_save and program.saved_state is not None:
         with contextlib.suppress(OSError):
             remove_unfinished(program.saved_state)

@@ -12,6 +12,7 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.bodies import ReloadBody
 from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.main.client_authorities import with_authorities
 from sozu_trio.main.declared import declared_by, read_file, waiting_for_a_start
 from sozu_trio.main.events import Event
 from sozu_trio.main.files import in_thread
@@ -115,7 +116,7 @@ async def _read(parts: Parts, path: str | None) -> tuple[Config, State]:
     given = path or parts.config_path
     if given is None:
         raise OperatorError("serve was started without a file, so there is none to read again; say which with -f FILE")
-    config = await read_file(Path(given))
+    config = await in_thread(with_authorities, await read_file(Path(given)))
     certificates = await in_thread(read_certificate_files, config, parts.transactions.state.certificates.keys())
     return config, await in_thread(declared_by, config, certificates)
 

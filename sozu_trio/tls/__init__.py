@@ -6,6 +6,7 @@ here, because `cryptography` costs 9 MB and 70 ms in each worker, and opens no p
     main        reading      PEM bytes → Certificate, or a clear error                       reading.py
                 blocks       what stands in a PEM file                                       pem.py
                 chain        leaf first, then whoever signed it; in whatever order given     chain.py
+                authorities  those who sign certificates of clients                      authorities.py
                 subject      the names and addresses a certificate is for                    subject.py
                 key          a private key, and whether TLS can use it                       private_key.py
     both        Certificate  the record: names, times, fingerprint, PEM of chain and key     config/certificates.py
@@ -13,6 +14,7 @@ here, because `cryptography` costs 9 MB and 70 ms in each worker, and opens no p
                 Resolver     which certificates are shown for a name; immutable              routing/resolver.py
                 settings     a listener's keys in OpenSSL's words                            config/tls_settings.py
     workers     contexts     one that wraps every connection, one for each certificate used  contexts.py
+                identity     who a client is, by the certificate it has shown            identity.py
                 failures     why a handshake failed, in words for counters and people        failures.py
                 garbage      names in SNI that `ssl` would complain about                    garbage_names.py
 

@@ -1,6 +1,7 @@
 """Records as people read them, and what nobody reads."""
 
 import json
+import re
 from dataclasses import fields
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
+from sozu_trio.config.listeners import HttpListener, HttpsListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
-from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted
+from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted, shortened
 from sozu_trio.routing.state import EMPTY, declare, with_declared
 from tests.control.states import BACKENDS, CLUSTERS, HTTP_FRONTENDS, HTTP_LISTENERS, SETTINGS, TCP_LISTENERS
+from tests.tls.parts import authorities
 
 WEB, MAIL = Address("127.0.0.1", 80), Address("::1", 25)
 
@@ -57,6 +60,7 @@ OURS = {"cluster_id", "active"}
     ("record", "table"),
     [
         (HttpListener(address=WEB), schema.ListenerTable),
+        (HttpsListener(address=WEB), schema.ListenerTable),
         (TcpListener(address=MAIL), schema.ListenerTable),
         (Cluster(cluster_id="api"), schema.ClusterTable),
         (HttpFrontend(address=WEB, hostname="*"), schema.FrontendTable),
@@ -67,6 +71,21 @@ OURS = {"cluster_id", "active"}
 )
 def test_members_are_the_keys_of_the_file(record: Record | Settings, table: type) -> None:
     assert document_of(record).keys() - OURS <= {each.name for each in fields(table)}
+
+
+def test_authorities_are_counted_and_told_apart() -> None:
+    one, two = (each.pem.decode() for each in authorities("one", "two"))
+
+    def shown(text: str) -> str:
+        document = document_of(HttpsListener(address=WEB, tls=TlsSettings(client_auth="required", client_ca=text)))
+        assert document["client_ca"] == text
+        short: str = shortened(document)["client_ca"]
+        return short
+
+    assert re.fullmatch(r"1 authority \([0-9a-f]{12}\)", shown(one))
+    assert re.fullmatch(r"2 authorities \([0-9a-f]{12}\)", shown(one + two))
+    assert len({shown(one), shown(two), shown(one + two)}) == 3
+    assert shown("") == ""
 
 
 def test_a_document_belongs_to_who_asked_for_it() -> None:

@@ -28,15 +28,15 @@ DAY = 86400
 class Authority:
     """Signs certificates and keeps all files in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "root") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._root = issue(common_name="root", authority=True, **_times())
+        self._root = issue(common_name=name, authority=True, **_times())
         self.file = folder / "authority.pem"
         self.file.write_bytes(self._root.pem)
 
     def issue(self, *names: str, **how: Any) -> Issued:
-        return issue(*names, by=self._root, **_times(), **how)
+        return issue(*names, by=self._root, **{**_times(), **how})
 
     def write(self, stem: str, *names: str, **how: Any) -> "Files":
         """`stem`.pem and `stem`.key."""
