@@ -10,6 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
@@ -116,6 +118,23 @@ def test_two_subjects_are_never_written_alike() -> None:
     """One part that pretends to be two."""
     two = ((("organizationName", "o"),), (("commonName", "a"),))
     assert rfc4514(common_name("a,O=o")) != rfc4514(two)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["commonName", "organizationName", "userId"]), TEXT), min_size=1, max_size=4))
+def test_others_read_the_very_names_that_stand_in_it(attributes: list[tuple[str, str]]) -> None:
+    oids = {
+        "commonName": NameOID.COMMON_NAME,
+        "organizationName": NameOID.ORGANIZATION_NAME,
+        "userId": NameOID.USER_ID,
+    }
+    text = rfc4514([[each] for each in attributes])
+    assert list(x509.Name.from_rfc4514_string(text)) == [
+        x509.NameAttribute(oids[kind], value) for kind, value in attributes
+    ]
 
 
 def test_without_a_certificate() -> None:
