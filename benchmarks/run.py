@@ -1,4 +1,4 @@
-"""run.py small|bulk|routes|state [options] — the command line of the benchmarks; `scripts/bench` calls it.
+"""run.py small|bulk|routes|state|certificates [options] — the command line of the benchmarks; `scripts/bench` calls it.
 
 Rounds are interleaved: each relay once, then each once more, so that a machine that slows down does so for all of them.
 Progress goes to standard error, the result to standard output. Exit code 1: wrong answer, failed relay, missed bar.
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import report, state
+from benchmarks import certificates, report, state
 from benchmarks.measure import Figures, Work, WrongAnswer, measure
 from benchmarks.peers import HERE, HOST, PEERS, SMALL, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
 from benchmarks.processes import ProcessTrouble
@@ -33,6 +33,8 @@ def main() -> None:
     try:
         if options.work == "state":
             return state.main()
+        if options.work == "certificates":
+            return certificates.main()
         installed("wrk")
         if options.work == "routes":
             routes(options)
@@ -46,12 +48,13 @@ def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="CPU per request, beside references in the same run."
     )
-    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|routes|state")
+    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|routes|state|certificates")
     works.add_parser("small", help="34-byte answers, 64 keep-alive connections")
     works.add_parser("bulk", help="10 MiB answers, 4 connections")
     works.add_parser("routes", help="look-up among many hosts: by itself, then through the proxy")
     timed = dict(works.choices)
     works.add_parser("state", help="10,000 clusters: from the file, from the journal, and one change to them")
+    works.add_parser("certificates", help="5,000 certificates: at a start, by reload, by apply, and in use")
     for name, work in timed.items():
         work.add_argument("--rounds", type=positive, default=3, help="how often each is measured (3)")
         work.add_argument("--seconds", type=positive, default=4, help="length of one measurement (4)")

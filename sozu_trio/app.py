@@ -30,7 +30,6 @@ from sozu_trio.config.load import Config
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.heirlooms import Heirlooms
-from sozu_trio.control.journal import Journal
 from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Report
 from sozu_trio.control.permissions import Permissions
@@ -39,7 +38,7 @@ from sozu_trio.main.audit import Audit
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
 from sozu_trio.main.certificate_files import read_certificate_files
-from sozu_trio.main.client_authorities import with_authorities
+from sozu_trio.main.certificate_watch import CertificateWatch
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.events import Event, Events
@@ -47,8 +46,11 @@ from sozu_trio.main.expiring import watch_expiry
 from sozu_trio.main.handoff import Succession
 from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.launch import Launch
+from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.parts import Parts
+from sozu_trio.main.renewing import watch_certificates
 from sozu_trio.main.replacement import Replacement
+from sozu_trio.main.seen_files import taken_over
 from sozu_trio.main.service_manager import ServiceManager
 from sozu_trio.main.signals import SIGNALS, obey
 from sozu_trio.main.transactions import Transactions
@@ -95,7 +97,8 @@ class Start:
     `path`: None for the embedded demonstration. `state_from`: a saved state to begin with instead of the journal,
     `none` for no such thing. `sockets`: handed over by a service manager that holds them, too; to be closed by whoever
     calls. `service_manager`: who is told how it goes. `launch`: how the process was started, None
-    where it is not ours to be replaced. `succession`: what was left to it, None where it was started afresh.
+    where it is not ours to be replaced. `succession`: what was left to it, None where it was started afresh. `key_log`:
+    a descriptor that takes the secrets of TLS sessions, None for nowhere.
     """
 
     config: Config
@@ -105,6 +108,7 @@ class Start:
     service_manager: ServiceManager = field(default_factory=ServiceManager)
     launch: Launch | None = None
     succession: Succession | None = None
+    key_log: int | None = None
 
 
 @asynccontextmanager
@@ -125,7 +129,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(with_authorities(config), read_certificate_files(config, None))
+    declared = declared_by(with_files_read(config), read_certificate_files(config, None).records)
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())
@@ -146,7 +150,7 @@ async def _running(
     """Have `supervisor` serve `first` while the body runs."""
     _log_notices(config)
     state, generation = first
-    if state.settings.log_level != config.program.log_level:
+    if state.settings.log_level != config.program.settings.log_level:
         # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.
         apply_directives(parse_directives(state.settings.log_level))
     async with trio.open_nursery() as main:
@@ -169,7 +173,14 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     heirlooms = Heirlooms(None if start.succession is None else start.succession.handoff.heirlooms)
     supervisor = Supervisor(
         program,
-        SpawnProcess(WORKER, program.runtime_directory, str(int(program.log_colored)), ROOM, code=code),
+        SpawnProcess(
+            WORKER,
+            program.runtime_directory,
+            str(int(program.log_colored)),
+            ROOM,
+            code=code,
+            key_log=start.key_log,
+        ),
         partial(_take, logs),
         on_event=partial(_pass_on, events),
         workers=program.worker_count,
@@ -186,13 +197,14 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     ):
         async with (
             logs.serve(),
-            _beginning(start, supervisor, heirlooms, partial(_hear, logs, events)) as journal,
+            _beginning(start, supervisor, heirlooms, partial(_hear, logs, events)) as beginning,
             trio.open_nursery() as nursery,
         ):
-            parts = _parts(start, supervisor, journal, events, logs, replacement)
+            parts = _parts(start, supervisor, beginning, events, logs, replacement)
             nursery.start_soon(parts.journal.serve_compaction, name="journal")
             nursery.start_soon(obey, signals, parts, logs.reopen, name="signals")
             nursery.start_soon(watch_expiry, lambda: parts.transactions.state, events, name="expiry")
+            nursery.start_soon(watch_certificates, parts, name="certificates")
             if inherits_children():
                 await nursery.start(reap_strangers, name="reaping")
             async with trio.open_nursery() as controlling:
@@ -215,8 +227,8 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
 @asynccontextmanager
 async def _beginning(
     start: Start, supervisor: Supervisor, heirlooms: Heirlooms, hear: Callable[[Report], None]
-) -> AsyncIterator[Journal]:
-    """Have `supervisor` serve what is to be served first, while the body runs; the value is the journal of that."""
+) -> AsyncIterator[Beginning]:
+    """Have `supervisor` serve what is to be served first, while the body runs; the value is that, recorded."""
     async with (
         _found(start, heirlooms, hear) as (orphans, estate),
         _begun(start, heirlooms, served=bool(orphans)) as beginning,
@@ -227,7 +239,7 @@ async def _beginning(
         else:
             running = _succeeding(start.succession, estate, supervisor, first, heirlooms, orphans)
         async with running:
-            yield beginning.recorded()
+            yield beginning
 
 
 @asynccontextmanager
@@ -241,7 +253,7 @@ async def _succeeding(
 ) -> AsyncIterator[None]:
     """As `_running`, with what another image of main has left."""
     state, generation = first
-    if state.settings.log_level != supervisor.program.log_level:
+    if state.settings.log_level != supervisor.program.settings.log_level:
         apply_directives(parse_directives(state.settings.log_level))
     supervisor.succeed(estate, orphans)
     async with trio.open_nursery() as main:
@@ -303,6 +315,7 @@ async def _begun(start: Start, heirlooms: Heirlooms, *, served: bool) -> AsyncIt
     """What to serve first; its journal is closed after the body. `served`: there are workers that a main has left."""
     if start.succession is not None:
         beginning = await go_on_with_journal(start.config.program, heirlooms)
+        beginning.seen = taken_over(start.succession.handoff.certificate_files)
     else:
         beginning = await begin(start.config, start.state_from, served=served, heirlooms=heirlooms)
     with closing(beginning):
@@ -311,8 +324,14 @@ async def _begun(start: Start, heirlooms: Heirlooms, *, served: bool) -> AsyncIt
 
 
 def _parts(
-    start: Start, supervisor: Supervisor, journal: Journal, events: Events, logs: Logs, replacement: Replacement | None
+    start: Start,
+    supervisor: Supervisor,
+    beginning: Beginning,
+    events: Events,
+    logs: Logs,
+    replacement: Replacement | None,
 ) -> Parts:
+    journal = beginning.recorded()
     return Parts(
         config=start.config,
         config_path=None if start.path is None else str(start.path.absolute()),
@@ -321,6 +340,7 @@ def _parts(
         journal=journal,
         events=events,
         audit=Audit(logs.audit, logs.audit_json),
+        certificate_watch=CertificateWatch(beginning.seen, start.config.program.certificate_check_interval),
         service_manager=start.service_manager,
         replacement=replacement,
         started=time.monotonic() if start.succession is None else start.succession.handoff.started,

@@ -15,6 +15,7 @@
      │   ├─ RequestRefused       blame: client    400, 405, 408, 414, 417, 431, 501, 505 …
      │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
      │   ├─ NoBackend            blame: backend   503, nothing was reached
+     │   │   └─ BackendInsecure                   502, TLS with it did not come about
      │   ├─ BackendClosed        blame: backend   502, or another try
      │   ├─ BadResponse          blame: backend   502
      │   └─ BackendTimeout       blame: backend   504
@@ -176,6 +177,12 @@ class NoBackend(ExchangeError):
 
     blame: ClassVar[Blame] = "backend"
     status = 503
+
+
+class BackendInsecure(NoBackend):
+    """No backend could be connected to, and of the last one it is known that TLS with it did not come about: why."""
+
+    status = 502
 
 
 class BackendClosed(ExchangeError):

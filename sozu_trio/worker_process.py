@@ -1,8 +1,9 @@
 """The process of a worker, and the composition root of all that is in it.
 
-`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE COLORED [ROOM]`: the worker's id, the descriptors of its end
-of the channel, of its door and of the file it tells in where it is, whether its log has colours (0 or 1), and room for
-its title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
+`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE KEYS COLORED [ROOM]`: the worker's id, the descriptors of its
+end of the channel, of its door, of the file it tells in where it is, and of the one that takes the secrets of TLS
+sessions (-1 for none), whether its log has colours (0 or 1), and room for its title (`nursery/title.py`). Main starts
+it, with `nursery/spawn.py`.
 """
 
 import faulthandler
@@ -12,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
@@ -27,6 +29,7 @@ from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.worker_log import WorkerLog
 from sozu_trio.tls.garbage_names import drop_lines_about_garbage_names
+from sozu_trio.tls.key_log import KeyLog
 
 MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 """A terminal, or whoever signals a whole group, means main; a worker that ended by itself would cut its sessions."""
@@ -34,7 +37,7 @@ MAINS_BUSINESS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 def main() -> None:
     """Serve until main says stop, or is gone and nobody comes in its place."""
-    worker_id, descriptor, door, place, colored = map(int, sys.argv[1:6])
+    worker_id, descriptor, door, place, keys, colored = map(int, sys.argv[1:7])
     for number in MAINS_BUSINESS:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
@@ -43,10 +46,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     drop_lines_about_garbage_names()
     log = WorkerLog()
-    for each in (descriptor, door, place):
+    key_log = None if keys < 0 else KeyLog(keys)
+    for each in (descriptor, door, place, *([] if keys < 0 else [keys])):
         os.set_inheritable(each, False)
     with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
-        trio.run(_serve, sock, WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place))
+        trio.run(_serve, sock, WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place), key_log)
 
 
 class WorkerProcess:
@@ -83,8 +87,8 @@ class WorkerProcess:
             begin_to_serve()
 
 
-async def _serve(sock: socket.socket, process: WorkerProcess) -> None:
-    await serve_worker(Channel(sock, ASKS), ProxyHandler, process)
+async def _serve(sock: socket.socket, process: WorkerProcess, key_log: KeyLog | None) -> None:
+    await serve_worker(Channel(sock, ASKS), partial(ProxyHandler, key_log=key_log), process)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_its_numbers_fit_our_defaults(service: configparser.SectionProxy, tmp_pa
     assert float(service["TimeoutStopSec"]) > program.shutdown_timeout
     assert float(service["WatchdogSec"]) > program.worker_timeout
     # The descriptors of a worker: docs/operations.md.
-    assert int(service["LimitNOFILE"]) > 2 * program.max_connections + 64 + 64 + 20
+    assert int(service["LimitNOFILE"]) > 2 * program.settings.max_connections + 64 + 64 + 20
     assert 5 * float(service["RestartSec"]) > 10  # DefaultStartLimitBurst, DefaultStartLimitIntervalSec
 
 

@@ -13,7 +13,7 @@ from sozu_trio import __version__
 from sozu_trio.errors import OperatorError
 
 EXAMPLE = """example:
-  python -m sozu_trio serve                       two demo backends behind http://127.0.0.1:8080
+  python -m sozu_trio serve                       two demo backends behind 127.0.0.1:8080, https: 8443
   python -m sozu_trio serve -c proxy.toml         what the file says
   python -m sozu_trio serve -c proxy.toml --check say what is wrong with the file, or nothing
   python -m sozu_trio ctl -c proxy.toml status    how the running proxy is
@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.check:
         check(options.config)
     else:
-        serve(options.config, options.state_from)
+        serve(options.config, options.state_from, options.tls_key_log)
     return 0
 
 
@@ -86,6 +86,13 @@ def parser(*, whole: bool = True) -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="begin with this saved state instead of the journal, where that is damaged; `none`: with no state",
+    )
+    serving.add_argument(
+        "--tls-key-log",
+        type=Path,
+        metavar="FILE",
+        help="append the secrets of clients' TLS sessions to this file, for Wireshark: whoever reads it can decrypt "
+        "everything they say and are told (the variable SSLKEYLOGFILE is ignored)",
     )
     if whole:
         from sozu_trio.cli.ctl_parser import add_ctl

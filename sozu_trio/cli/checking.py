@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.main.certificate_files import read_certificate_files
-from sozu_trio.main.client_authorities import with_authorities
+from sozu_trio.main.named_files import with_files_read
 from sozu_trio.telemetry.logs import Logs
 from sozu_trio.telemetry.plural import count
 
@@ -14,8 +14,8 @@ from sozu_trio.telemetry.plural import count
 def checked_config(path: Path) -> Config:
     """The configuration in the file at `path`. Raises OperatorError with everything that is wrong with it."""
     config = load_config(path)
-    with_authorities(config)
     read_certificate_files(config, None)
+    with_files_read(config)
     Logs(config.program)
     return config
 

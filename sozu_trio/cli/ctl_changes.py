@@ -18,7 +18,8 @@ from sozu_trio.config.verbs import BODIES
 LINES: Mapping[str, tuple[str, str]] = {
     "cluster add": (
         "add a cluster, or replace it: what is not said gets its default",
-        "cluster add --id api --load-balancing-policy least_loaded",
+        "cluster add --id api --load-balancing-policy least_loaded\n"
+        "cluster add --id api --tls-server-name api.internal --tls-ca authority.pem",
     ),
     "cluster update": (
         "change what is said of a cluster, keep the rest",
@@ -128,7 +129,8 @@ LINES: Mapping[str, tuple[str, str]] = {
 
 PEM = {
     *("certificate", "key", "certificate-chain"),
-    *("new-certificate", "new-key", "new-certificate-chain", "old-certificate", "client-ca"),
+    *("new-certificate", "new-key", "new-certificate-chain", "old-certificate"),
+    *("client-ca", "tls-ca", "tls-certificate", "tls-key"),
 }
 """Keys whose option is a file, and their member its text."""
 WORDS = {"filter": "FILTER", "limit": "N"}

@@ -90,8 +90,9 @@ LOOKS = (
     Verb(words="status", help="main and its workers: pid, state, generation, sessions", example="--json status"),
     Verb(
         words="explain",
-        help="which listener, rule and cluster would take a request, and why",
+        help="which listener, rule and cluster would take a request, what it is shown over TLS, and why",
         example="explain http://api.example/v1 --method POST --header 'Host=api.example'\n"
+        "explain https://api.example/\n"
         "explain http://api.example:8080/ --from 192.0.2.7 --listener 127.0.0.1:8080",
         options=(
             Option(flags=("URL",), key="url", help="as a client would write it"),

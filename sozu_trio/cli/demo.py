@@ -1,20 +1,26 @@
-"""What `serve` without a file serves: HTTP on 127.0.0.1:8080 before two small h11 servers that show each request as it
-reached them.
+"""What `serve` without a file serves: HTTP on 127.0.0.1:8080 and HTTPS on 127.0.0.1:8443 before two small h11 servers
+that show each request as it reached them.
 """
 
 import html
 import json
+import shlex
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import h11
 import trio
 
+from sozu_trio.cli.demo_certificate import DemoCertificate, authority_file, open_demo_certificate
 from sozu_trio.config.load import Config, parse_config
 
 ADDRESS = "127.0.0.1:8080"
+SECURE_ADDRESS = "127.0.0.1:8443"
+AUTHORITY = "authority.pem"
+"""In the runtime directory."""
 
 CONFIG = """
 worker_count = 1
@@ -24,9 +30,19 @@ access_logs_target = "stdout"
 protocol = "http"
 address = "{address}"
 
+[[listeners]]
+protocol = "https"
+address = "{secure_address}"
+certificate = "{certificate}"
+key = "{certificate}"
+alpn_protocols = ["http/1.1"]
+
 [clusters.demo]
 protocol = "http"
-frontends = [{{ address = "{address}", hostname = "*" }}]
+frontends = [
+  {{ address = "{address}", hostname = "*" }},
+  {{ address = "{secure_address}", hostname = "*" }},
+]
 backends = [
   {{ address = "127.0.0.1:{ports[0]}", backend_id = "demo-1" }},
   {{ address = "127.0.0.1:{ports[1]}", backend_id = "demo-2" }},
@@ -42,12 +58,13 @@ pre{{background:#f4f4f4;padding:1em;overflow:auto}}</style>
 <p>Your request, as the backend received it:</p><pre>{request}</pre></body></html>
 """
 
-WELCOME = f"""No configuration file: serving a demonstration with two backends of its own. Try
+WELCOME = """No configuration file: serving a demonstration with two backends of its own. Try
 
-  curl http://{ADDRESS}/                            a page, also for a browser
-  curl http://{ADDRESS}/hello -d 'some text'        the request as the backend received it, as JSON
-  curl http://{ADDRESS}/hello -H 'X-Mine: 1'        twice: the backends take turns
-  curl 'http://{ADDRESS}/slow?5'                    an answer that takes 5 s; stop the proxy meanwhile
+  curl http://{address}/                            a page, also for a browser
+  curl http://{address}/hello -d 'some text'        the request as the backend received it, as JSON
+  curl http://{address}/hello -H 'X-Mine: 1'        twice: the backends take turns
+  curl 'http://{address}/slow?5'                    an answer that takes 5 s; stop the proxy meanwhile
+  curl --cacert {authority} https://{secure}/   the same by HTTPS
 
 It can be changed while it serves: scripts/ctl --help; from this folder it finds this proxy.
 With a file of your own: scripts/run -c FILE (docs/getting-started.md). Ctrl-C stops softly, twice at once.
@@ -57,13 +74,38 @@ With a file of your own: scripts/run -c FILE (docs/getting-started.md). Ctrl-C s
 LONGEST_DELAY = 60
 
 
-def welcome() -> str:
-    return WELCOME
+def welcome(authority: Path) -> str:
+    """What there is to try. `authority`: the file of what its certificate was signed with."""
+    port = SECURE_ADDRESS.rpartition(":")[2]
+    return WELCOME.format(address=ADDRESS, secure=f"localhost:{port}", authority=shlex.quote(str(authority)))
 
 
-def demo_config(ports: tuple[int, int]) -> Config:
-    """The embedded configuration, with the demo backends' ports filled in."""
-    return parse_config(CONFIG.format(address=ADDRESS, ports=ports), "embedded configuration", Path.cwd())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """What is served, once its backends run."""
+
+    config: Config
+    certificate: DemoCertificate
+
+    def greet(self, stack: AsyncExitStack) -> str:
+        """The welcome, once it is served: the file that it names is there until `stack` ends. Raises OperatorError."""
+        path = self.config.program.runtime_directory / AUTHORITY
+        stack.enter_context(authority_file(path, self.certificate.authority))
+        return welcome(path)
+
+
+@asynccontextmanager
+async def open_demonstration() -> AsyncIterator[Demonstration]:
+    """Its backends and its certificate are there while the body runs."""
+    with open_demo_certificate() as certificate:
+        async with open_demo_backends() as ports:
+            yield Demonstration(config=demo_config(ports, certificate.file), certificate=certificate)
+
+
+def demo_config(ports: tuple[int, int], certificate: Path) -> Config:
+    """The embedded configuration, with the demo backends' ports and the file of certificate and key filled in."""
+    text = CONFIG.format(address=ADDRESS, secure_address=SECURE_ADDRESS, certificate=certificate, ports=ports)
+    return parse_config(text, "embedded configuration", Path.cwd())
 
 
 @asynccontextmanager

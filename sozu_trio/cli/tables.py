@@ -58,11 +58,17 @@ def _style(column: Column, text: str) -> str:
     return column.style or _STATES.get(text.upper(), "")
 
 
+def _tls(tls: Row | None) -> str:
+    """Whether it is spoken to backends, and whether they are believed without a look."""
+    return "-" if tls is None else "yes" if tls["verify"] else "unverified"
+
+
 CLUSTERS = (
     member("cluster_id", "cluster"),
     member("protocol"),
     member("load_balancing", "balancing"),
     sparse("load_metric", "metric"),
+    Column("tls", lambda row: _tls(row.get("tls")), keep=False),
     Column("frontends", lambda row: str(len(row.get("frontends", ()))), True),
     Column("backends", lambda row: str(len(row.get("backends", ()))), True),
     member("origin"),

@@ -9,6 +9,7 @@ globals     global keys → Program                                          res
 program, listeners, clusters, certificates, hsts, addresses                the records everyone else works with
 https       what makes a listener one of https, and the files of certificates     client_auth  those of clients
 tls_settings its keys in OpenSSL's words, with cipher_names and group_names  server_names one spelling of names in TLS
+backend_tls TLS to the backends of a cluster
 verbs       changes that can be asked for, with their `bodies` and `https_bodies`   reading   JSON → body
 options     values that only bodies have                               environment  numbers a service manager sets
 patterns    hosts and paths of frontends                                   limits    numbers that are no keys

@@ -5,7 +5,7 @@ options that Sōzu's ctl lacks have the file's name. None means the key was not 
 and an addition takes as the default. Keys of what is not built are added in `verbs.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sozu_trio.config.addresses import Address
@@ -16,6 +16,7 @@ from sozu_trio.config.options import (
     Hostname,
     Metric,
     PathRegex,
+    Pem,
     Place,
     PlainPath,
     Policy,
@@ -24,6 +25,7 @@ from sozu_trio.config.options import (
 from sozu_trio.config.values import (
     Count,
     FieldName,
+    Fingerprint,
     HeadSize,
     Method,
     Network,
@@ -32,6 +34,7 @@ from sozu_trio.config.values import (
     Protocol,
     Pseudonym,
     Seconds,
+    TlsVersion,
     Weight,
 )
 
@@ -57,6 +60,15 @@ class ClusterBody:
     idle_timeout: Seconds | None = None
     https_redirect: bool | None = None
     https_redirect_port: Port | None = None
+    tls: bool | None = None
+    """Speak TLS to its backends; any of the others implies it, and all of them together replace what was said of it."""
+    tls_server_name: str | None = None
+    tls_ca: Pem | None = field(default=None, repr=False)
+    tls_fingerprint: Fingerprint | None = None
+    tls_certificate: Pem | None = field(default=None, repr=False)
+    tls_key: Pem | None = field(default=None, repr=False)
+    tls_verify: bool | None = None
+    tls_versions: tuple[TlsVersion, ...] | None = None
     authorized_hash: tuple[str, ...] | None = None
     answer: tuple[str, ...] | None = None
     """`CODE=TEMPLATE` each."""

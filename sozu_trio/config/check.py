@@ -89,9 +89,9 @@ def _check_without_tls(frontend: schema.FrontendTable, where: str, site: Site, r
 
 def _default_listener(protocol: str, address: Address, program: Program) -> Listener:
     if protocol == "tcp":
-        return TcpListener(address=address, timeouts=program.timeouts, active=program.activate_listeners)
+        return TcpListener(address=address, timeouts=program.settings.timeouts, active=program.activate_listeners)
     kind = HttpsListener if protocol == "https" else HttpListener
-    return kind(address=address, timeouts=program.timeouts, active=program.activate_listeners)
+    return kind(address=address, timeouts=program.settings.timeouts, active=program.activate_listeners)
 
 
 def tell_of_bare_listeners(

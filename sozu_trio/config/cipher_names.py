@@ -40,3 +40,5 @@ OPENSSL_NAMES: Final = {
     **{f"TLS13_{name.removeprefix('TLS_')}": name for name in TLS13},
 }
 """Every name an operator may write, and OpenSSL's."""
+SOZU_NAMES: Final = {**{name: f"TLS13_{name.removeprefix('TLS_')}" for name in TLS13}, **TLS12}
+"""OpenSSL's name of each, and rustls's, under which Sōzu counts them."""

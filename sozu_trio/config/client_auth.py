@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.report import Report, an, place
-from sozu_trio.config.schema import ClientAuth, ListenerTable
-from sozu_trio.config.values import show
+from sozu_trio.config.schema import ListenerTable
+from sozu_trio.config.values import ClientAuth, show
 
 CLIENT_FIELDS: Final = ("client_subject_header", "client_san_header", "client_fingerprint_header")
 """Keys with the names of fields in which the backend is told who the client is."""

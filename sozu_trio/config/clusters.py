@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.hsts import Hsts
 
 
@@ -56,6 +57,8 @@ class Cluster:
     """Requests over plain HTTP are answered 301 to https."""
     https_redirect_port: int | None = None
     """The port in that redirect; None = that of https."""
+    tls: BackendTls | None = None
+    """None = backends are spoken to in plain text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from sozu_trio.config.listeners import Timeouts
-from sozu_trio.config.program import Program
+from sozu_trio.config.program import Program, Settings
 from sozu_trio.config.report import Report
 from sozu_trio.config.schema import FileTable
 from sozu_trio.config.values import show
@@ -37,14 +37,12 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
         shutdown_timeout=file.shutdown_timeout,
         orphan_timeout=file.orphan_timeout,
         upgrade_drain_timeout=file.upgrade_drain_timeout,
-        max_connections=file.max_connections,
-        retry_after=file.retry_after,
-        timeouts=_timeouts(file),
+        certificate_check_interval=file.certificate_check_interval,
+        settings=_settings(file),
         activate_listeners=file.activate_listeners,
         pid_file_path=directory / file.pid_file_path if file.pid_file_path else None,
         saved_state=_saved_state(file, directory, report),
         automatic_state_save=file.automatic_state_save,
-        log_level=file.log_level,
         log_target=_target("log_target", file.log_target, directory, report),
         log_colored=file.log_colored,
         access_logs_target=_optional_target("access_logs_target", file.access_logs_target, directory, report),
@@ -58,9 +56,16 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
     )
 
 
-def _timeouts(file: FileTable) -> Timeouts:
-    return Timeouts(
+def _settings(file: FileTable) -> Settings:
+    timeouts = Timeouts(
         front=file.front_timeout, back=file.back_timeout, connect=file.connect_timeout, request=file.request_timeout
+    )
+    return Settings(
+        timeouts=timeouts,
+        log_level=file.log_level,
+        max_connections=file.max_connections,
+        max_connections_total=file.max_connections_total,
+        retry_after=file.retry_after,
     )
 
 

@@ -1,28 +1,12 @@
 """The bodies of the verbs about https listeners, their frontends and certificates; as `bodies.py`."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.bodies import HttpFrontendAdd, HttpFrontendRemove, HttpListenerBody
-from sozu_trio.config.options import name
-from sozu_trio.config.schema import ClientAuth, TlsVersion
-from sozu_trio.config.values import Count, OptionalFieldName, Unfit
-
-_FINGERPRINT = "a fingerprint: the 64 hexadecimal digits of a SHA-256, as `certificate list` shows it"
-
-
-def read_fingerprint(value: object) -> str:
-    """In lower case, without the colons that some tools write."""
-    digits = value.replace(":", "").lower() if isinstance(value, str) else ""
-    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
-        raise Unfit(value, _FINGERPRINT)
-    return digits
-
-
-Fingerprint = Annotated[str, read_fingerprint]
-Pem = Annotated[str, name("the text of a PEM file")]
-"""Any may hold a key: in one file for all there is one beside the certificate. So none is in a repr."""
+from sozu_trio.config.options import Pem
+from sozu_trio.config.values import ClientAuth, Count, Fingerprint, OptionalFieldName, TlsVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

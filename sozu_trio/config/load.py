@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sozu_trio.config import check, resolve
+from sozu_trio.config.backend_tls import BackendTlsFiles
 from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.client_auth import AuthorityFile
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
@@ -43,6 +44,8 @@ class Config:
     """Where they are. They are read when they are wanted."""
     authorities: tuple[AuthorityFile, ...]
     """Of certificates of clients. Listeners are without them until they are read."""
+    backend_tls: tuple[BackendTlsFiles, ...]
+    """Of every cluster that speaks TLS to its backends. Clusters are without what is in them until they are read."""
     notices: tuple[Notice, ...]
 
 
@@ -95,6 +98,7 @@ def build_config(document: dict[str, Any], source: str, directory: Path) -> Conf
         backends=tuple(backends.values()),
         certificates=certificates,
         authorities=resolve_authorities(file, directory.absolute()),
+        backend_tls=resolve.resolve_backend_tls(file, directory.absolute()),
         notices=tuple(report.notices),
     )
 

@@ -98,3 +98,5 @@ PlainPath = Annotated[str, path_of(PathType.PREFIX)]
 PathRegex = Annotated[str, path_of(PathType.REGEX)]
 BackendAddress = Annotated[Address, read_backend_address]
 Tags = Annotated[Mapping[str, str], read_tags]
+Pem = Annotated[str, name("the text of a PEM file")]
+"""Any may hold a key: in one file for all there is one beside the certificate. So none is in a repr."""

@@ -19,6 +19,12 @@ class Settings:
     """What a listener takes that is added without timeouts of its own."""
     log_level: str = "info"
     """Directives, as `telemetry.directives` reads them."""
+    max_connections: int = 10_000
+    """Client connections per worker."""
+    max_connections_total: int = 0
+    """Client connections of all workers together; 0 = any number."""
+    retry_after: int = 60
+    """What Retry-After says, in seconds; 0 = the field is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +52,16 @@ class Program:
     """How long a worker whose main has died serves on until another one comes; 0 = for ever."""
     upgrade_drain_timeout: float = 300
     """How long a worker that has a successor keeps what cannot move to it; 0 = for ever."""
-    max_connections: int = 10_000
-    """Client connections per worker."""
-    retry_after: int = 60
-    """What Retry-After says; 0 = the field is left out."""
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    certificate_check_interval: float = 10
+    """Between two looks at the files of certificates; 0 = nobody looks. A look at 10,000 files takes 50 ms of a thread,
+    and a renewal comes days before it is needed.
+    """
+    settings: Settings = field(default_factory=Settings)
+    """As the file has them; those in force are in State."""
     activate_listeners: bool = True
     pid_file_path: Path | None = None
     saved_state: Path | None = None
     automatic_state_save: bool = False
-    log_level: str = "info"
-    """Directives, as `telemetry.directives` reads them."""
     log_target: str = "stdout"
     log_colored: bool = False
     access_logs_target: str | None = None

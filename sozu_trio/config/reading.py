@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sozu_trio.config import schema
+from sozu_trio.config.backend_tls import read_cluster_options
 from sozu_trio.config.bodies import BackendAdd, BackendUpdate, ClusterBody, HttpFrontendAdd, HttpListenerBody
 from sozu_trio.config.client_auth import check_client_auth
 from sozu_trio.config.clusters import PathType
@@ -88,6 +89,7 @@ def _check_cluster(given: Mapping[str, Any], where: str, report: Report) -> None
     if given.get("expect_proxy"):
         what = "found true; want false: it is the listener that expects a header, see 'listener tcp update'"
         report.wrong(place(where, "expect-proxy"), what)
+    read_cluster_options(given, where, report)
 
 
 def _check_backend_remove(given: Mapping[str, Any], where: str, report: Report) -> None:

@@ -5,9 +5,11 @@ gives a problem and no record. How records fit together is judged in `check.py`.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from sozu_trio.config import schema
+from sozu_trio.config.backend_tls import BackendTls, BackendTlsFiles, read_backend_tls
 from sozu_trio.config.client_auth import refuse_client_auth
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, LoadBalancing, TcpFrontend
 from sozu_trio.config.hsts import read_hsts
@@ -65,7 +67,7 @@ def _listener(table: schema.ListenerTable, where: str, program: Program, report:
             address=table.address,
             public_address=table.public_address,
             expect_proxy=table.expect_proxy,
-            timeouts=_timeouts(table, program.timeouts),
+            timeouts=_timeouts(table, program.settings.timeouts),
             active=program.activate_listeners,
         )
     if table.protocol == "udp" or table.protocol is None:
@@ -74,7 +76,7 @@ def _listener(table: schema.ListenerTable, where: str, program: Program, report:
         address=table.address,
         public_address=table.public_address,
         expect_proxy=table.expect_proxy,
-        timeouts=_timeouts(table, program.timeouts),
+        timeouts=_timeouts(table, program.settings.timeouts),
         limits=_limits(table, where, report),
         sozu_id_header=table.sozu_id_header,
         elide_x_real_ip=table.elide_x_real_ip,
@@ -122,6 +124,7 @@ def resolve_clusters(file: schema.FileTable, report: Report) -> tuple[Cluster, .
             idle_timeout=table.idle_timeout,
             https_redirect=table.https_redirect and table.protocol == "http",
             https_redirect_port=_redirect_port(table, where, report),
+            tls=_backend_tls(table.tls, place(where, "tls"), report),
         )
         clusters.append(cluster)
     return tuple(clusters)
@@ -133,6 +136,37 @@ def _redirect_port(table: schema.ClusterTable, where: str, report: Report) -> in
     if table.https_redirect_port is not None and not table.https_redirect:
         report.warn(place(where, "https_redirect_port"), "has no effect without https_redirect")
     return table.https_redirect_port
+
+
+def _backend_tls(table: schema.BackendTlsTable | None, where: str, report: Report) -> BackendTls | None:
+    if table is None:
+        return None
+    return read_backend_tls(
+        where,
+        report,
+        server_name=table.server_name,
+        ca=table.ca is not None,
+        fingerprint=table.fingerprint,
+        certificate=table.certificate is not None,
+        key=table.key is not None,
+        verify=table.verify,
+        versions=table.tls_versions,
+    )
+
+
+def resolve_backend_tls(file: schema.FileTable, directory: Path) -> tuple[BackendTlsFiles, ...]:
+    """Which files each cluster that speaks TLS names; relative paths are relative to `directory`."""
+    return tuple(
+        BackendTlsFiles(
+            where=place(where, "tls"),
+            cluster_id=cluster_id,
+            ca=None if tls.ca is None else directory / tls.ca,
+            certificate=None if tls.certificate is None else directory / tls.certificate,
+            key=None if tls.key is None else directory / tls.key,
+        )
+        for where, cluster_id, table in clusters_of(file)
+        if (tls := table.tls) is not None
+    )
 
 
 def _balancing(table: schema.ClusterTable) -> LoadBalancing:

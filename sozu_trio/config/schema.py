@@ -8,14 +8,16 @@ Sōzu 2.1.0; our own keys stand last in each table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, PathType, Position
 from sozu_trio.config.values import (
     Bytes,
+    ClientAuth,
     Count,
     FieldName,
+    Fingerprint,
     HeadSize,
     LogTarget,
     Method,
@@ -28,13 +30,12 @@ from sozu_trio.config.values import (
     Pseudonym,
     Seconds,
     Status,
+    TlsVersion,
     Weight,
     Workers,
 )
 
 ListenerProtocol = Literal["http", "https", "tcp", "udp"]
-TlsVersion = Literal["TLS_V12", "TLS_V13"]
-ClientAuth = Literal["none", "optional", "required"]
 Balancing = Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV"]
 
 
@@ -204,6 +205,17 @@ class UdpTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackendTlsTable:
+    server_name: str | None = None
+    ca: Path | None = None
+    fingerprint: Fingerprint | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+    tls_versions: tuple[TlsVersion, ...] = ("TLS_V12", "TLS_V13")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterTable:
     protocol: Literal["http", "tcp"] | None = None
     frontends: tuple[FrontendTable, ...] = ()
@@ -226,7 +238,7 @@ class ClusterTable:
     # ours
     max_idle_connections: Count = 64
     idle_timeout: Seconds = 30
-    tls: Mapping[str, Any] | None = None
+    tls: BackendTlsTable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,10 +287,12 @@ class FileTable:
     listeners: tuple[ListenerTable, ...] = ()
     clusters: Mapping[str, ClusterTable] = field(default_factory=dict)
     # ours
+    max_connections_total: Count = 0
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300
     upgrade_drain_timeout: Seconds = 300
+    certificate_check_interval: Seconds = 10
     runtime_directory: Path | None = None
 
 

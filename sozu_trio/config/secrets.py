@@ -6,7 +6,7 @@ REDACTED: Final = "(redacted)"
 SECRETS: Final = frozenset(
     {
         *("authorized_hash", "authorized_hashes", "certificate_key", "key", "new_key", "old_key"),
-        *("password", "private_key", "secret", "ticket_key", "token"),
+        *("password", "private_key", "secret", "ticket_key", "tls_key", "token"),
     }
 )
 """Members that no log, event or error may show, and no dump unless its reader asks for secrets."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from sozu_trio.config import cipher_names, group_names
 from sozu_trio.config.report import Report, place
-from sozu_trio.config.schema import ClientAuth, TlsVersion
+from sozu_trio.config.values import ClientAuth, TlsVersion
 
 MOST_TICKETS: Final = 255
 

@@ -89,7 +89,6 @@ CLUSTER: Mapping[str, Rule] = {
     "retry_after": "has no effect without max_connections_per_ip",
     "health_check": _HEALTH,
     "udp": _UDP,
-    "tls": Refused("TLS to backends"),
 }
 
 FRONTEND: Mapping[str, Rule] = {

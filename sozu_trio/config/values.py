@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.config.secrets import PEM
@@ -21,6 +21,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PSEUDONYM = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]+)?")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _ADDRESS = "ip:port, such as 127.0.0.1:8080 or [::1]:8080 (names are not resolved)"
+_FINGERPRINT = "a fingerprint: the 64 hexadecimal digits of a SHA-256, as `certificate list` shows it"
 _TARGET = "stdout, stderr, file://PATH, unix://PATH, udp://ip:port or tcp://ip:port"
 
 
@@ -156,6 +157,14 @@ def read_method(value: object) -> str:
     return value.upper() if value.upper() in _METHODS else value
 
 
+def read_fingerprint(value: object) -> str:
+    """In lower case, without the colons that some tools write."""
+    digits = value.replace(":", "").lower() if isinstance(value, str) else ""
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise Unfit(value, _FINGERPRINT)
+    return digits
+
+
 def read_log_target(value: object) -> str:
     text = read_text(value)
     scheme, _, rest = text.partition("://")
@@ -189,6 +198,9 @@ OptionalFieldName = Annotated[str, read_optional_field_name]
 Pseudonym = Annotated[str, read_pseudonym]
 Method = Annotated[str, read_method]
 LogTarget = Annotated[str, read_log_target]
+TlsVersion = Literal["TLS_V12", "TLS_V13"]
+ClientAuth = Literal["none", "optional", "required"]
+Fingerprint = Annotated[str, read_fingerprint]
 
 READERS: Mapping[Any, Callable[[object], object]] = {
     str: read_text,

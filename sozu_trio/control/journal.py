@@ -19,7 +19,7 @@ import trio
 
 from sozu_trio.control.history import Entry, History
 from sozu_trio.control.journal_file import JournalFile, Successor, open_file
-from sozu_trio.control.journal_lines import Rest, entry_line, take_turns
+from sozu_trio.control.journal_lines import Line, Rest, entry_line, take_turns
 from sozu_trio.control.journal_read import read_journal
 from sozu_trio.control.write import remove_unfinished, sync_directory, write_atomically
 from sozu_trio.errors import JournalError
@@ -93,7 +93,7 @@ class Journal:
         self.history = history
         """What is acknowledged. Replaced by a longer one with each change."""
         self._file = file
-        self._meanwhile: list[bytes] | None = None
+        self._meanwhile: list[Line] | None = None
         """The latest lines, which a file in the making lacks; None while none is made."""
         self._turn = trio.Lock()
         self._thread = trio.CapacityLimiter(1)
@@ -155,7 +155,7 @@ class Journal:
                 self._meanwhile.append(line)
             self._look()
 
-    def _append(self, entry: Entry) -> tuple[History, bytes]:
+    def _append(self, entry: Entry) -> tuple[History, Line]:
         """The history is made first: should that fail, nothing is written."""
         history = self.history.with_entry(entry)
         line = entry_line(entry, take_turns)
@@ -188,7 +188,7 @@ class Journal:
 
     async def _compact(self) -> None:
         history = self.history
-        meanwhile: list[bytes] = []
+        meanwhile: list[Line] = []
         self._meanwhile = meanwhile
         try:
             new = await trio.to_thread.run_sync(lambda: Successor(self.path, history.shortened(), _take_turns_or_stop))

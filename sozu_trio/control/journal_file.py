@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sozu_trio.control.history import KEPT, History
-from sozu_trio.control.journal_lines import Rest, base_lines, entry_line
+from sozu_trio.control.journal_lines import Line, Rest, base_lines, entry_line
 from sozu_trio.control.write import NewFile, sync_directory, write_at
 
 LONG: Final = 2 * KEPT
@@ -39,7 +39,7 @@ class JournalFile:
         """Whether a shorter file is worth its making: what it saves is more than what has to be written for it."""
         return self._entries > LONG and self.size > 2 * self._base_size
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: Line) -> None:
         """Durably. Raises OSError: then it is not there, or the file is given up."""
         try:
             write_at(self._fd, line, self.size)
@@ -108,12 +108,12 @@ class Successor:
             self._new.close()
             raise
 
-    def _write(self, lines: Iterable[bytes]) -> None:
+    def _write(self, lines: Iterable[Line]) -> None:
         for line in lines:
             write_at(self._new.fd, line, self._size)
             self._size += len(line)
 
-    def finish(self, lines: Collection[bytes]) -> JournalFile:
+    def finish(self, lines: Collection[Line]) -> JournalFile:
         """Add `lines` and take the place of the old file, which is as good as before where this raises OSError.
 
         If it cannot be known whether the old or the new file is found after a crash, the new one is given up.

@@ -7,7 +7,7 @@ beside Listen.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sozu_trio.config.addresses import Address
@@ -20,11 +20,17 @@ PROTOCOL = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """The first message: what holds for the whole life of the worker."""
+    """The first message: what holds for the whole life of the worker. With it comes the memory all workers count in."""
 
     serial: int
     worker_id: int
     program: Program
+    region: int
+    """Its own part of that memory."""
+    authorities: str = field(default="", repr=False)
+    """Those that the system trusts, in PEM: certificates of backends are held against them where nobody says
+    otherwise.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,10 +255,11 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """Who an adopted worker is. With it comes the file it tells in where it is."""
+    """Who an adopted worker is. With it come the file it tells in where it is, and the memory it counts in."""
 
     worker_id: int
     program: Program
+    region: int
     leaving: bool = False
     """It has handed over to a successor, and only drains."""
     seconds_left: float | None = None

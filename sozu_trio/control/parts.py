@@ -10,19 +10,23 @@ _TUPLES = [each.name for each in fields(Delta) if each.name not in ("settings", 
 """First what goes, then what is put: the order in which a Delta is carried out."""
 
 
-def cut(delta: Delta, size: int) -> Iterator[Delta]:
-    """Deltas of at most `size` records each that do together, one after the other, what `delta` does."""
-    if len(delta) + len(delta.declared or ()) <= size:
+def cut(delta: Delta, size: int, certificates: int | None = None) -> Iterator[Delta]:
+    """Deltas of at most `size` records each that do together, one after the other, what `delta` does.
+
+    `certificates`: how many one of them puts at most, as they are larger than other records; None = `size`.
+    """
+    most = {"certificates": size if certificates is None else certificates}
+    if len(delta) + len(delta.declared or ()) <= size and len(delta.certificates) <= most["certificates"]:
         yield delta
         return
     for name in _TUPLES:
-        records = getattr(delta, name)
-        for start in range(0, len(records), size):
-            yield _one(name, records[start : start + size])
+        records, step = getattr(delta, name), most.get(name, size)
+        for start in range(0, len(records), step):
+            yield _one(name, records[start : start + step])
     if delta.settings is not None:
         yield Delta(settings=delta.settings)
     if delta.declared is not None:
-        for part in cut(delta.declared, size):
+        for part in cut(delta.declared, size, certificates):
             yield Delta(declared=part)
 
 

@@ -4,12 +4,14 @@ Seconds, bytes and counts are as in the file. Between processes records travel a
 """
 
 import hashlib
+import ssl
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.certificates import Certificate, ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.hsts import Hsts
@@ -50,6 +52,7 @@ _WITHIN: Final[tuple[tuple[type, Mapping[str, str]], ...]] = (
     (Certificate, CERTIFICATE),
 )
 """Records within records, whose members stand beside the others."""
+_END: Final = "-----END CERTIFICATE-----"
 
 
 def document_of(record: Record | Settings) -> dict[str, Any]:
@@ -73,21 +76,61 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, BackendTls):
+        return _plain_tls(value)
     if isinstance(value, Hsts):
         return {each.name: getattr(value, each.name) for each in fields(value)}
     return list(value) if isinstance(value, tuple) else value
 
 
+def _plain_tls(tls: BackendTls) -> dict[str, Any]:
+    """As the table of the file, with PEM in place of paths, and without what is not said; `key` is a secret."""
+    certificate = tls.certificate
+    members = {
+        "server_name": tls.server_name,
+        "ca": tls.ca,
+        "fingerprint": tls.fingerprint,
+        "certificate": None if certificate is None else certificate.chain,
+        "key": None if certificate is None else certificate.key,
+        "verify": tls.verify,
+        "tls_versions": list(tls.versions),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
 def shortened(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in which authorities, which may be many kilobytes, are counted, with the beginning of a hash by which two
-    bundles are told apart: `2 authorities (0123456789ab)`.
-    """
-    text = document.get("client_ca")
-    if not text:
-        return dict(document)
-    number = text.count(f"{PEM} ")
+    """A copy in which authorities, be they of clients or of backends, are counted, as they may be many kilobytes."""
+    short = dict(document)
+    if text := short.get("client_ca"):
+        short["client_ca"] = _counted(text)
+    tls = short.get("tls")
+    if isinstance(tls, Mapping) and "ca" in tls:
+        short["tls"] = {**tls, "ca": _counted(tls["ca"])}
+    return short
+
+
+def _counted(authorities: str) -> str:
+    """With the beginning of a hash by which two bundles are told apart: `2 authorities (0123456789ab)`."""
+    number = authorities.count(f"{PEM} ")
     found = f"{number} {'authority' if number == 1 else 'authorities'}"
-    return {**document, "client_ca": f"{found} ({hashlib.sha256(text.encode()).hexdigest()[:12]})"}
+    return f"{found} ({hashlib.sha256(authorities.encode()).hexdigest()[:12]})"
+
+
+def without_pem(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy for people, to whom PEM says nothing, and the key is a secret: as `shortened`, and in the `tls` of a
+    cluster `certificate` is the fingerprint.
+    """
+    shown = {name: value for name, value in shortened(document).items() if name not in ("certificate", "key")}
+    if isinstance(tls := shown.get("tls"), Mapping):
+        rest = {name: value for name, value in tls.items() if name != "key"}
+        certificate = {"certificate": _fingerprint(tls["certificate"])} if "certificate" in tls else {}
+        shown["tls"] = rest | certificate
+    return shown
+
+
+def _fingerprint(chain: str) -> str:
+    leaf = chain[: chain.index(_END) + len(_END)]
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).hexdigest()
 
 
 def origin_of(record: Record, state: State) -> Origin:

@@ -35,7 +35,7 @@ VERSION: Final = 1
 
 
 def dump_document(state: State, generation: int, *, secrets: bool) -> dict[str, Any]:
-    """The State as a JSON object; unless `secrets` these are left out, and authorities of clients are only counted.
+    """The State as a JSON object; unless `secrets` these are left out, and authorities are only counted.
     Some 10 µs a record.
     """
     records = {

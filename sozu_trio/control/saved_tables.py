@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls, read_backend_tls
 from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.client_auth import CLIENT_FIELDS, check_client_auth, check_client_fields, field_names
 from sozu_trio.config.clusters import (
@@ -30,11 +31,13 @@ from sozu_trio.config.options import BackendId, ClusterId
 from sozu_trio.config.patterns import check_path, parse_host
 from sozu_trio.config.program import Settings
 from sozu_trio.config.report import Report, an, place
-from sozu_trio.config.schema import ClientAuth, HstsTable, TlsVersion
+from sozu_trio.config.schema import HstsTable
 from sozu_trio.config.tls_settings import TlsSettings, read_settings
 from sozu_trio.config.values import (
+    ClientAuth,
     Count,
     FieldName,
+    Fingerprint,
     HeadSize,
     Method,
     Network,
@@ -44,10 +47,11 @@ from sozu_trio.config.values import (
     Protocol,
     Pseudonym,
     Seconds,
+    TlsVersion,
     Weight,
     show,
 )
-from sozu_trio.control.certificates import ReadsPem
+from sozu_trio.control.certificates import ReadsPem, with_pem_read
 from sozu_trio.control.records import LIMITS, TIMEOUTS, TLS, Origin
 from sozu_trio.errors import BadCertificate
 from sozu_trio.routing.state import certificate_key, frontend_key, listener_key
@@ -94,6 +98,19 @@ class SavedListenerTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedBackendTlsTable:
+    """TLS to the backends of a cluster, with PEM where the file has paths."""
+
+    server_name: str | None = None
+    ca: str | None = None
+    fingerprint: Fingerprint | None = None
+    certificate: str | None = None
+    key: str | None = field(default=None, repr=False)
+    verify: bool = True
+    tls_versions: tuple[TlsVersion, ...] = BackendTls().versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedClusterTable:
     """A cluster; its protocol may be unsaid."""
 
@@ -106,6 +123,7 @@ class SavedClusterTable:
     idle_timeout: Seconds | None = None
     https_redirect: bool | None = None
     https_redirect_port: Port | None = None
+    tls: SavedBackendTlsTable | None = None
     origin: Origin | None = None
 
 
@@ -175,6 +193,9 @@ class SavedSettingsTable:
     connect_timeout: Seconds | None = None
     request_timeout: Seconds | None = None
     log_level: str | None = None
+    max_connections: Positive | None = None
+    max_connections_total: Count | None = None
+    retry_after: Count | None = None
 
 
 _HTTPS = {*TLS.values(), *CLIENT_FIELDS, "strict_sni_binding", "hsts"}
@@ -239,12 +260,30 @@ def _limits(given: dict[str, Any], where: str, report: Report) -> HeadLimits:
     return replace(limits, request_line=limits.head)
 
 
-def read_cluster(table: SavedClusterTable, _where: str, _report: Report) -> Cluster:
-    """Nothing can be wrong with it any more."""
+def read_cluster(reads: ReadsPem, table: SavedClusterTable, where: str, report: Report) -> Cluster:
+    """What is in PEM may have expired meanwhile."""
     members = _given(table)
+    if table.tls is not None:
+        members["tls"] = _backend_tls(reads, table.tls, place(where, "tls"), report)
     if table.load_balancing is not None:
         members["load_balancing"] = LoadBalancing(table.load_balancing)
     return Cluster(**members)
+
+
+def _backend_tls(reads: ReadsPem, table: SavedBackendTlsTable, where: str, report: Report) -> BackendTls | None:
+    tls = read_backend_tls(
+        where,
+        report,
+        server_name=table.server_name,
+        ca=table.ca is not None,
+        fingerprint=table.fingerprint,
+        certificate=table.certificate is not None,
+        key=table.key is not None,
+        verify=table.verify,
+        versions=table.tls_versions,
+    )
+    places = {name: place(where, name) for name in ("ca", "certificate")}
+    return with_pem_read(tls, reads, report, places, table.ca, table.certificate, table.key)
 
 
 def read_http_frontend(table: SavedHttpFrontendTable, where: str, report: Report) -> HttpFrontend | None:
@@ -319,7 +358,6 @@ class Kind(NamedTuple):
 
 
 _KINDS: Mapping[str, Kind] = {
-    "clusters": Kind(SavedClusterTable, read_cluster, lambda cluster: cluster.cluster_id, "cluster_id"),
     "http_frontends": Kind(SavedHttpFrontendTable, read_http_frontend, frontend_key, "rule"),
     "tcp_frontends": Kind(SavedTcpFrontendTable, read_tcp_frontend, lambda frontend: frontend.address, "address"),
     "backends": Kind(
@@ -330,9 +368,11 @@ _KINDS: Mapping[str, Kind] = {
 
 def kinds_of(reads: ReadsPem) -> Mapping[str, Kind]:
     """By the names of the lists."""
-    listener, certificate = partial(read_listener, reads), partial(read_listener_certificate, reads)
+    listeners, clusters = partial(read_listener, reads), partial(read_cluster, reads)
+    certificates = partial(read_listener_certificate, reads)
     return {
-        "listeners": Kind(SavedListenerTable, listener, listener_key, "address"),
+        "listeners": Kind(SavedListenerTable, listeners, listener_key, "address"),
+        "clusters": Kind(SavedClusterTable, clusters, lambda cluster: cluster.cluster_id, "cluster_id"),
         **_KINDS,
-        "certificates": Kind(SavedCertificateTable, certificate, certificate_key, "fingerprint"),
+        "certificates": Kind(SavedCertificateTable, certificates, certificate_key, "fingerprint"),
     }

@@ -23,7 +23,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         new.close()
 
 
-def write_at(fd: int, data: bytes, position: int) -> None:
+def write_at(fd: int, data: bytes | bytearray, position: int) -> None:
     """All of `data`. Raises OSError, and then some of it may be written."""
     rest = memoryview(data)
     while rest:

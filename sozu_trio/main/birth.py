@@ -25,8 +25,9 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.certificates import ANY_TIME
-from sozu_trio.main.client_authorities import with_authorities
 from sozu_trio.main.declared import declared_by
+from sozu_trio.main.named_files import with_files_read
+from sozu_trio.main.seen_files import NONE_SEEN, SeenFiles
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
 from sozu_trio.routing.delta import diff
@@ -54,6 +55,8 @@ class Beginning:
     """What an existing journal is to hold in addition."""
     instead: str | None = None
     """What it begins with instead of an existing journal, which is to be kept aside."""
+    seen: SeenFiles = NONE_SEEN
+    """The files that certificates of `state` come from."""
     lock: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """Held as long as the journal is ours."""
 
@@ -140,23 +143,24 @@ def _no_lock(path: Path, error: OSError) -> str:
 
 def _found(config: Config, path: Path, state_from: str | None, served: bool) -> Beginning:
     program = config.program
-    declared = declared_by(with_authorities(config), read_certificate_files(config, None))
+    certificates = read_certificate_files(config, None)
+    declared = declared_by(with_files_read(config), certificates.records)
     if program.automatic_state_save and program.saved_state is not None:
         with contextlib.suppress(OSError):
             remove_unfinished(program.saved_state)
     there = (program.automatic_state_save or served) and _size(path) is not None
     if there and state_from is None:
-        return _go_on(path, declared)
+        return _go_on(path, declared, certificates.seen)
     state = with_declared(declared, declared)
     if state_from is not None:
         saved = None if state_from == NO_STATE else Path(state_from)
     else:
         saved = program.saved_state if program.saved_state is not None and _size(program.saved_state) else None
     first = state if saved is None else _loaded(state, saved)
-    return Beginning(first, 1, path, instead=state_from if there else None)
+    return Beginning(first, 1, path, instead=state_from if there else None, seen=certificates.seen)
 
 
-def _go_on(path: Path, declared: State) -> Beginning:
+def _go_on(path: Path, declared: State, seen: SeenFiles) -> Beginning:
     """From where the journal ends. Raises CorruptJournal. A start never fails for what came over the socket, so what
     does not fit the file any more is only warned of.
     """
@@ -168,7 +172,7 @@ def _go_on(path: Path, declared: State) -> Beginning:
         log.warning("%s: %s; it serves nobody as long as that is so", spoken_frontend(each.frontend), each.what)
     delta = diff(before, after)
     if not delta:
-        return Beginning(before, history.generation, path, journal)
+        return Beginning(before, history.generation, path, journal, seen=seen)
     actor = ourselves("start")
     entry = Entry(
         generation=history.generation + 1,
@@ -179,7 +183,7 @@ def _go_on(path: Path, declared: State) -> Beginning:
         what="start: what has changed in the file",
         delta=delta,
     )
-    return Beginning(after, entry.generation, path, journal, entry)
+    return Beginning(after, entry.generation, path, journal, entry, seen=seen)
 
 
 def _size(path: Path) -> int | None:

@@ -6,32 +6,83 @@ has other names is to be served.
 
 import logging
 import time
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sozu_trio.config.certificates import Certificate, CertificateFiles, ListenerCertificate
 from sozu_trio.config.load import Config
 from sozu_trio.config.regular import read_regular
 from sozu_trio.config.report import Report, place
-from sozu_trio.errors import BadCertificate, ConfigError
+from sozu_trio.errors import BadCertificate, ConfigError, Problem
 from sozu_trio.main.certificates import ANY_TIME
+from sozu_trio.main.seen_files import Paths, SeenFiles, identities_of, paths_of
 from sozu_trio.routing.state import CertificateKey, certificate_key
 
 log = logging.getLogger(__name__)
 
 
-def read_certificate_files(config: Config, known: Collection[CertificateKey] | None) -> tuple[ListenerCertificate, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificatesRead:
+    """What is in the files, and what these were when they were read."""
+
+    records: tuple[ListenerCertificate, ...]
+    seen: SeenFiles
+
+
+def read_certificate_files(config: Config, known: Collection[CertificateKey] | None) -> CertificatesRead:
     """All of them. Blocks: 1,000 take a third of a second.
 
     `known`: those in force, None at a start. Raises ConfigError with everything that is wrong with any of them.
     """
+    # Before they are read, so that whatever is written from here on is seen as a change.
+    identities = identities_of(config.certificates)
     reading = _Reading(known)
     for files in config.certificates:
         reading.add(files)
     if reading.report.problems:
         raise ConfigError(config.source, tuple(reading.report.problems))
-    return tuple(reading.records.values())
+    return CertificatesRead(
+        records=tuple(reading.records.values()),
+        seen=SeenFiles(files=config.certificates, fingerprints=reading.fingerprints, identities=identities),
+    )
+
+
+def read_again(
+    files: Sequence[CertificateFiles], known: Collection[CertificateKey]
+) -> Certificate | tuple[Problem, ...]:
+    """What is in the same files now, at whatever listeners; or everything that is wrong with it. Blocks.
+
+    `known`: those in force.
+    """
+    reading = _Reading(known)
+    for each in files:
+        reading.add(each)
+    if reading.report.problems:
+        return tuple(reading.report.problems)
+    return next(iter(reading.records.values())).certificate
+
+
+def records_of(
+    files: Iterable[CertificateFiles], certificates: Mapping[Paths, Certificate]
+) -> dict[CertificateKey, ListenerCertificate]:
+    """A record for each certificate at each listener."""
+    records: dict[CertificateKey, ListenerCertificate] = {}
+    for each in files:
+        _put(records, each, certificates[paths_of(each)])
+    return records
+
+
+def _put(
+    records: dict[CertificateKey, ListenerCertificate], files: CertificateFiles, certificate: Certificate
+) -> CertificateKey:
+    """One that is the default anywhere is so everywhere at its listener."""
+    record = ListenerCertificate(address=files.address, certificate=certificate, default=files.default)
+    key = certificate_key(record)
+    if (present := records.get(key)) is not None:
+        record = replace(present, default=present.default or record.default)
+    records[key] = record
+    return key
 
 
 class _Reading:
@@ -44,22 +95,20 @@ class _Reading:
         self._now = time.time()
         self._contents: dict[Path, bytes | None] = {}
         """None for a file that cannot be read."""
-        self._certificates: dict[tuple[Path, Path, Path | None], Certificate | None] = {}
+        self._certificates: dict[Paths, Certificate | None] = {}
+
+    @property
+    def fingerprints(self) -> dict[Paths, str]:
+        return {paths: each.fingerprint for paths, each in self._certificates.items() if each is not None}
 
     def add(self, files: CertificateFiles) -> None:
         certificate = self._certificate(files)
-        if certificate is None:
-            return
-        record = ListenerCertificate(address=files.address, certificate=certificate, default=files.default)
-        key = certificate_key(record)
-        if (present := self.records.get(key)) is not None:
-            record = replace(present, default=present.default or record.default)
-        self.records[key] = record
-        self._check_times(files, key, certificate)
+        if certificate is not None:
+            self._check_times(files, _put(self.records, files, certificate), certificate)
 
     def _certificate(self, files: CertificateFiles) -> Certificate | None:
         """None where it cannot be read, which was said where that was found first."""
-        paths = (files.certificate, files.key, files.chain)
+        paths = paths_of(files)
         if paths not in self._certificates:
             self._certificates[paths] = self._read(files)
         return self._certificates[paths]

@@ -34,6 +34,12 @@ class Pem:
 
         return read_authorities(certificates)
 
+    def trusted(self, certificates: bytes) -> str:
+        """Raises BadCertificate."""
+        from sozu_trio.tls.trusted import read_trusted
+
+        return read_trusted(certificates)
+
 
 ANY_TIME = Pem(None)
 """For what was acknowledged before: that a certificate has expired since is no reason to lose it."""

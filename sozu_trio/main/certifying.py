@@ -13,7 +13,7 @@ from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.server_names import canonical_name
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
-from sozu_trio.control.records import document_of, origin_of
+from sozu_trio.control.records import document_of, origin_of, without_pem
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.bodies import CertificateListBody, CertificateQueryBody
 from sozu_trio.main.parts import Call, Handlers, Parts
@@ -33,7 +33,11 @@ _WHY = {
 async def _list(parts: Parts, call: Call) -> Answer:
     body = call.read(CertificateListBody)
     documents = await trio.to_thread.run_sync(_documents, parts.transactions.state, body)
-    return Answer(message=count(len(documents), "certificate"), content={"certificates": documents})
+    faults = [str(each) for problems in parts.certificate_watch.faults.values() for each in problems]
+    message = count(len(documents), "certificate")
+    if faults:
+        message += f"; renewed, but not to be used: {'; '.join(faults)}"
+    return Answer(message=message, content={"certificates": documents, "unusable": faults})
 
 
 def _documents(state: State, body: CertificateListBody) -> list[dict[str, Any]]:
@@ -54,8 +58,8 @@ def _chosen(state: State, body: CertificateListBody) -> Iterator[ListenerCertifi
 
 def certificate_document(state: State, record: ListenerCertificate, now: float) -> dict[str, Any]:
     """A certificate as it is listed, with the whole days it has left; without PEM. `now` in seconds since the epoch."""
-    members = {name: value for name, value in document_of(record).items() if name not in ("certificate", "key")}
-    return {**members, "days_left": days_left(record.certificate, now), "origin": origin_of(record, state)}
+    left = days_left(record.certificate, now)
+    return {**without_pem(document_of(record)), "days_left": left, "origin": origin_of(record, state)}
 
 
 async def _query(parts: Parts, call: Call) -> Answer:
@@ -79,10 +83,15 @@ def _addresses(state: State, said: Address | None) -> Iterator[Address]:
             yield listener.address
 
 
-def shown_document(state: State, address: Address, name: str | None) -> dict[str, Any]:
+def shown_at(state: State, address: Address, name: str | None) -> Shown | None:
     """What a client of the listener at `address` is shown that asks for `name`, None if it names none."""
     host = "" if ipaddress.ip_address(address.host).is_unspecified else address.host
-    shown = resolver_of(state, address).find(name, host)
+    return resolver_of(state, address).find(name, host)
+
+
+def shown_document(state: State, address: Address, name: str | None) -> dict[str, Any]:
+    """As `shown_at`, and why."""
+    shown = shown_at(state, address, name)
     if shown is None:
         why = "refused with the alert unrecognized_name: no certificate is for this name, and there is no default"
         return {"listener": str(address), "certificates": [], "by": None, "why": why}
@@ -93,18 +102,23 @@ def shown_document(state: State, address: Address, name: str | None) -> dict[str
         "listener": str(address),
         "certificates": [certificate_document(state, each, now) for each in records],
         "by": shown.why,
-        "why": _said(shown),
+        "why": _said(shown, now),
     }
 
 
-def _said(shown: Shown) -> str:
-    named = " or ".join(_named(each) for each in shown.certificates)
+def _said(shown: Shown, now: float) -> str:
+    named = " or ".join(_named(each, now) for each in shown.certificates)
     several = ", as the client can check" if len(shown.certificates) > 1 else ""
     return f"{named}{several}: {_WHY[shown.why]}"
 
 
-def _named(certificate: Certificate) -> str:
-    return f"{certificate.key_kind} certificate {certificate.fingerprint[:12]}"
+def _named(certificate: Certificate, now: float) -> str:
+    fault = ""
+    if now > certificate.not_after:
+        fault = " (which has expired)"
+    elif now < certificate.not_before:
+        fault = " (which is not valid yet)"
+    return f"{certificate.key_kind} certificate {certificate.fingerprint[:12]}{fault}"
 
 
 HANDLERS: Handlers = {"certificate list": _list, "certificate query": _query}

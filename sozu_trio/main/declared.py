@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.load import Config, load_config
-from sozu_trio.config.program import Program, Settings
+from sozu_trio.config.program import Program
 from sozu_trio.config.regular import read_regular
 from sozu_trio.config.values import show
 from sozu_trio.errors import ConfigError, Problem
@@ -14,10 +14,8 @@ from sozu_trio.main.files import in_thread
 from sozu_trio.routing.state import State, declare
 from sozu_trio.telemetry.directives import fault_in
 
-HOT = {"timeouts", "log_level"}
-"""Fields of Program that State carries as Settings, so that a reload changes them at once."""
-COUNTED = {"worker_count"}
-"""Those that main follows at once by itself."""
+FOLLOWED = {"settings", "worker_count", "certificate_check_interval"}
+"""Fields of Program that a reload changes at once: what State carries, and what main sees to by itself."""
 
 
 def declared_by(config: Config, certificates: Iterable[ListenerCertificate] = ()) -> State:
@@ -30,7 +28,7 @@ def declared_by(config: Config, certificates: Iterable[ListenerCertificate] = ()
         http_frontends=config.http_frontends,
         tcp_frontends=config.tcp_frontends,
         backends=config.backends,
-        settings=Settings(timeouts=config.program.timeouts, log_level=config.program.log_level),
+        settings=config.program.settings,
         certificates=certificates,
     )
 
@@ -43,7 +41,7 @@ async def read_file(path: Path) -> Config:
 def _read(path: Path) -> Config:
     """Directives are the log's own language, which the file only carries."""
     config = load_config(path, read_regular)
-    if fault := fault_in(config.program.log_level):
+    if fault := fault_in(config.program.settings.log_level):
         raise ConfigError(config.source, (Problem("log_level", fault),))
     return config
 
@@ -53,7 +51,7 @@ def waiting_for_a_start(before: Program, after: Program) -> list[str]:
     lines = []
     for field in dataclasses.fields(Program):
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new and field.name not in HOT | COUNTED:
+        if old != new and field.name not in FOLLOWED:
             lines.append(f"{field.name}: {_spelled(new)} instead of {_spelled(old)} takes effect at the next start")
     return lines
 

@@ -1,5 +1,6 @@
 """Verbs that make the proxy what a file says: reload, and plan, which only tells what that would change."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.bodies import ReloadBody
 from sozu_trio.main.certificate_files import read_certificate_files
-from sozu_trio.main.client_authorities import with_authorities
 from sozu_trio.main.declared import declared_by, read_file, waiting_for_a_start
 from sozu_trio.main.events import Event
 from sozu_trio.main.files import in_thread
+from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.parts import Call, Handlers, Parts
+from sozu_trio.main.seen_files import SeenFiles
 from sozu_trio.main.steps import steps
 from sozu_trio.main.transactions import Order, Outcome
 from sozu_trio.routing.crosswise import Crosswise, crosswise
@@ -33,8 +35,10 @@ async def reload_file(parts: Parts, path: str | None, *, prune: bool, actor: Act
     Raises OperatorError; a file that cannot be used changes nothing.
     """
     with parts.service_manager.reloading():
-        config, declared = await _read(parts, path)
-        return await parts.transactions.carry_out(_order(config, declared, prune, actor)), config
+        config, declared, seen = await _read(parts, path)
+        order = _order(config, declared, prune, actor)
+        follow = partial(parts.certificate_watch.follow, seen, config.program.certificate_check_interval)
+        return await parts.transactions.carry_out(replace(order, follow=follow)), config
 
 
 def _order(config: Config, declared: State, prune: bool, actor: Actor) -> Order:
@@ -83,7 +87,7 @@ async def _plan(parts: Parts, call: Call) -> Answer:
         raise OperatorError(
             f"file: read-only: uid {call.peer.uid} may only have the configuration file read; want no file"
         )
-    config, declared = await _read(parts, body.file)
+    config, declared, _ = await _read(parts, body.file)
     before = parts.transactions.state
     generation = parts.transactions.generation
     changes = await trio.to_thread.run_sync(_differences, before, declared, body.prune)
@@ -111,14 +115,14 @@ def _counted(before: int, after: int) -> list[dict[str, Any]]:
     ]
 
 
-async def _read(parts: Parts, path: str | None) -> tuple[Config, State]:
+async def _read(parts: Parts, path: str | None) -> tuple[Config, State, SeenFiles]:
     """What the file says, with the certificates in the files that it names. Raises OperatorError."""
     given = path or parts.config_path
     if given is None:
         raise OperatorError("serve was started without a file, so there is none to read again; say which with -f FILE")
-    config = await in_thread(with_authorities, await read_file(Path(given)))
+    config = await in_thread(with_files_read, await read_file(Path(given)))
     certificates = await in_thread(read_certificate_files, config, parts.transactions.state.certificates.keys())
-    return config, await in_thread(declared_by, config, certificates)
+    return config, await in_thread(declared_by, config, certificates.records), certificates.seen
 
 
 def _notices(parts: Parts, config: Config) -> list[str]:

@@ -1,4 +1,6 @@
-"""Which listener, rule and cluster would take a request, which rules would not and why, and who could serve it."""
+"""Which listener, rule and cluster would take a request, which rules would not and why, and who could serve it; of a
+request within TLS also what its client is shown, and whether the connection is for its host.
+"""
 
 import ipaddress
 from collections.abc import Sequence
@@ -14,10 +16,11 @@ from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, RequestRefused
 from sozu_trio.main.bodies import ExplainBody
-from sozu_trio.main.certifying import shown_document
+from sozu_trio.main.certifying import shown_at, shown_document
 from sozu_trio.main.listing import live_backends, rule_document
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.routing.explain import Asked, losers
+from sozu_trio.routing.resolver import is_for
 from sozu_trio.routing.state import State
 from sozu_trio.wire.authority import host_of
 
@@ -27,7 +30,7 @@ MOST_LOSERS = 100
 
 async def _explain(parts: Parts, call: Call) -> Answer:
     body = call.read(ExplainBody)
-    url, asked = _read(body)
+    url, asked, named = _read(body)
     state = parts.transactions.state
     listener = _listener(state, url, body.listener)
     if listener is None:
@@ -43,15 +46,18 @@ async def _explain(parts: Parts, call: Call) -> Answer:
         other = f"say which with --listener ({here})" if here else "there is none at all"
         return Answer(message=f"no listener at port {_port(url)}: {other}", content=content)
     if isinstance(listener, HttpListener):
-        return await _explain_http(parts, listener, asked)
+        return await _explain_http(parts, listener, asked, named)
     return await _explain_tcp(parts, listener)
 
 
-def _read(body: ExplainBody) -> tuple[SplitResult, Asked]:
-    """Where the request goes, and the request. Raises ChangeRefused with everything that is wrong with it."""
+def _read(body: ExplainBody) -> tuple[SplitResult, Asked, str | None]:
+    """Where the request goes, the request, and the name that its client asks TLS for, None where it asks for none.
+
+    Raises ChangeRefused with everything that is wrong with it.
+    """
     report = Report()
     url = _read_url(body.url, report)
-    host = None if url is None else _read_host("url", url.netloc, report)
+    host = named = None if url is None else _read_host("url", url.netloc, report)
     for index, header in enumerate(body.header):
         name, equals, value = header.partition("=")
         if not equals:
@@ -59,9 +65,15 @@ def _read(body: ExplainBody) -> tuple[SplitResult, Asked]:
         elif name.lower() == "host":
             host = _read_host(place("header", index), value, report)
     _check_client(body.from_, report)
-    if url is None or host is None or report.problems:
+    if url is None or host is None or named is None or report.problems:
         raise ChangeRefused(tuple(report.problems))
-    return url, Asked(host=host, path=(url.path or "/").encode(), method=body.method.encode())
+    return url, Asked(host=host, path=(url.path or "/").encode(), method=body.method.encode()), _server_name(named)
+
+
+def _server_name(host: bytes) -> str | None:
+    """A client that asks for an IP address names nobody in its handshake (RFC 6066 §3)."""
+    name = canonical_name(host.decode("latin-1").strip("[]"))
+    return None if name is None or canonical_address(name) is not None else name
 
 
 def _read_url(text: str, report: Report) -> SplitResult | None:
@@ -130,7 +142,7 @@ def _ports(listener: Listener) -> set[int]:
     return {listener.address.port} if public is None else {listener.address.port, public.port}
 
 
-async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked) -> Answer:
+async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked, named: str | None) -> Answer:
     state = parts.transactions.state
     query = {
         "address": str(listener.address),
@@ -143,8 +155,12 @@ async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked) -> A
         raise OperatorError("no worker is left to ask")
     route = looked[min(looked)]
     rules = [rule for rule in state.http_frontends.values() if rule.address == listener.address]
+    ended = _ended_by_tls(state, listener, asked, named)
+    if ended is not None:
+        # No rule is looked at then.
+        route = {**route, "outcome": ended, "frontend": None, "cluster": None}
     winner = _winner(rules, route["frontend"])
-    lost = list(losers(rules, winner, asked))
+    lost = [] if ended is not None else list(losers(rules, winner, asked))
     content = {
         "listener": _named(listener),
         "outcome": route["outcome"],
@@ -155,11 +171,22 @@ async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked) -> A
         "generation": route["generation"],
     }
     if isinstance(listener, HttpsListener):
-        name = canonical_name(query["host"].strip("[]"))
-        # A client that asks for an IP address names nobody in its handshake (RFC 6066 §3).
-        of_address = name is None or canonical_address(name) is not None
-        content["shown"] = shown_document(state, listener.address, None if of_address else name)
+        content["shown"] = shown_document(state, listener.address, named)
     return Answer(message=_verdict(listener, route, len(rules)), content=content)
+
+
+def _ended_by_tls(state: State, listener: HttpListener, asked: Asked, named: str | None) -> str | None:
+    """The outcome where it is none of the routes', because there is nothing to show to the client, or the connection
+    is not for the host it asks for.
+    """
+    if not isinstance(listener, HttpsListener):
+        return None
+    shown = shown_at(state, listener.address, named)
+    if shown is None:
+        return "refused"
+    if listener.strict_sni_binding and not is_for(shown, named, asked.host):
+        return "misdirected"
+    return None
 
 
 def _winner(rules: Sequence[HttpFrontend], found: dict[str, Any] | None) -> HttpFrontend | None:
@@ -186,6 +213,10 @@ def _verdict(listener: Listener, route: dict[str, Any], rules: int) -> str:
             return f"listener {listener.address}{idle}: redirected to https with 301"
         case "deny":
             return f"listener {listener.address}{idle}: denied with 401"
+        case "refused":
+            return f"listener {listener.address}{idle}: no handshake, for there is no certificate to show"
+        case "misdirected":
+            return f"listener {listener.address}{idle}: 421, the connection is not for this host (strict_sni_binding)"
         case _:
             return f"listener {listener.address}{idle}: 404, none of {rules} rules matches"
 

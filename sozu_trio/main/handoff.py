@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sozu_trio.config.certificates import CertificateFiles
 from sozu_trio.config.program import Program
 from sozu_trio.control.codec import converter
 from sozu_trio.control.conversation import Handover
@@ -20,7 +21,7 @@ from sozu_trio.main.launch import Launch
 from sozu_trio.nursery.estate import Estate
 from sozu_trio.nursery.title import Title
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of the record; another one with each change that earlier code would not understand."""
 LIMIT: Final = 30.0
 """Seconds new code gets until it has taken over, where a watchdog leaves it so many."""
@@ -50,6 +51,8 @@ class Handoff:
     away_since: float
     signals: list[int]
     """That came meanwhile, and are to be obeyed by who takes over."""
+    certificate_files: tuple[tuple[CertificateFiles, str], ...] = ()
+    """Those that are watched, with the fingerprint of what was read last and could be used."""
     limit: float = LIMIT
     """Seconds the new code gets."""
 

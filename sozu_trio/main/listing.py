@@ -7,7 +7,7 @@ from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, PathType, 
 from sozu_trio.config.listeners import HttpsListener, Listener, protocol_of
 from sozu_trio.config.patterns import canonical_host, compile_path_regex, parse_host
 from sozu_trio.control.answering import Answer
-from sozu_trio.control.records import document_of, origin_of, shortened
+from sozu_trio.control.records import document_of, origin_of, without_pem
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.bodies import (
     BackendListBody,
@@ -93,7 +93,7 @@ def _backends_of(state: State, cluster_id: str) -> list[Backend]:
 
 
 def cluster_document(state: State, cluster: Cluster) -> dict[str, Any]:
-    return {**document_of(cluster), "origin": origin_of(cluster, state)}
+    return {**without_pem(document_of(cluster)), "origin": origin_of(cluster, state)}
 
 
 def rule_document(state: State, rule: HttpFrontend) -> dict[str, Any]:
@@ -183,7 +183,7 @@ async def _sessions_by_listener(parts: Parts) -> dict[str, int]:
 def listener_document(state: State, listener: Listener, sessions: Mapping[str, int]) -> dict[str, Any]:
     """A listener as it is listed, with how many client connections it has now."""
     return {
-        **shortened(document_of(listener)),
+        **without_pem(document_of(listener)),
         "origin": origin_of(listener, state),
         "sessions": sessions.get(str(listener.address), 0),
     }

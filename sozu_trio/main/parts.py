@@ -15,6 +15,7 @@ from sozu_trio.control.protocol import Id
 from sozu_trio.errors import ChangeRefused
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.audit import Audit
+from sozu_trio.main.certificate_watch import CertificateWatch
 from sozu_trio.main.events import Events
 from sozu_trio.main.replacement import Replacement
 from sozu_trio.main.service_manager import ServiceManager
@@ -37,6 +38,7 @@ class Parts:
     journal: Journal
     events: Events
     audit: Audit
+    certificate_watch: CertificateWatch = field(default_factory=CertificateWatch)
     service_manager: ServiceManager = field(default_factory=ServiceManager)
     replacement: Replacement | None = None
     """None where this main cannot be replaced while it runs."""

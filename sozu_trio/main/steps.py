@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sozu_trio.control.records import document_of, shortened
+from sozu_trio.control.records import document_of, without_pem
 from sozu_trio.routing.delta import Delta, amend
 from sozu_trio.routing.moves import moves
 from sozu_trio.routing.spoken import spoken, spoken_certificate
@@ -66,9 +66,7 @@ def _step(action: str, kind: str, name: str, fields: Mapping[str, Any] | None = 
 
 
 def _document(record: Any) -> dict[str, Any]:
-    """Without PEM: it says nothing to people, and the key is a secret."""
-    document = shortened(document_of(record))
-    return {name: value for name, value in document.items() if name not in ("certificate", "key")}
+    return without_pem(document_of(record))
 
 
 def _put(kind: str, name: str, old: Any, new: Any) -> dict[str, Any]:

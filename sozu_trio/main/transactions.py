@@ -21,6 +21,7 @@ from sozu_trio.errors import NotConfirmed, OperatorError
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.events import Event, Events
 from sozu_trio.main.told import events_of
+from sozu_trio.nursery.garbage import keep
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
@@ -45,7 +46,8 @@ class Order:
     """One change as it is asked for.
 
     `make` turns the State in force into the one wanted and raises OperatorError where that cannot be; it is pure and
-    may run in a thread. `events` are told beside those of the change itself.
+    may run in a thread. `events` are told beside those of the change itself. `follow` is called as soon as what is
+    wanted is in force, before anybody else has a turn.
     """
 
     actor: Actor
@@ -56,6 +58,7 @@ class Order:
     large: bool = False
     workers: int | None = None
     """How many there are to be; None = as many as there are."""
+    follow: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,7 @@ class Transactions:
         finally:
             # Once it is in the journal it is in force, also where a worker has not confirmed it yet.
             if self.generation == outcome.generation:
+                order.follow()
                 self._follow(outcome, (*told, *order.events))
 
     async def _decide(self, order: Order, after: State, outcome: Outcome) -> None:
@@ -169,6 +173,7 @@ class Transactions:
         if settings is not None and settings.log_level != outcome.before.settings.log_level:
             apply_directives(parse_directives(settings.log_level))
         self._events.tell(*told)
+        keep(len(outcome.delta) + len(outcome.delta.declared or ()))
 
 
 async def _work_out(order: Order, before: State) -> tuple[State, Delta, list[Event]]:

@@ -22,6 +22,7 @@ from sozu_trio.main.preflight import Ready, fit_to_run, preflight
 from sozu_trio.main.replacement import Asked, Replacement
 from sozu_trio.main.replacing import replace_worker
 from sozu_trio.main.room import refuse_without_room
+from sozu_trio.main.seen_files import handed_over
 from sozu_trio.nursery.kept_code import KeptCode
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ def _handoff(
         program_before=converter.unstructure(parts.config.program),
         started=parts.started,
         away_since=away_since,
+        certificate_files=handed_over(parts.certificate_watch.seen),
         signals=parts.replacement.signals.numbers,
     )
 

@@ -33,7 +33,7 @@ from sozu_trio.routing.state import ListenerKey
 log = logging.getLogger(__name__)
 
 OF_WORKERS: Final = (
-    *("max_connections", "retry_after", "shutdown_timeout", "orphan_timeout"),
+    *("shutdown_timeout", "orphan_timeout"),
     *("access_logs_format", "log_colored"),
 )
 """Settings of Program that a worker follows as they were when it began."""
@@ -50,6 +50,11 @@ class _Told:
     held: list[Held] = field(default_factory=list)
     adopted: Adopted | None = None
     place: int = -1
+    memory: int = -1
+
+    def descriptors(self) -> list[int]:
+        """Those of Adopted, as far as it has come."""
+        return [each for each in (self.place, self.memory) if each >= 0]
 
 
 class Orphan:
@@ -77,6 +82,9 @@ class Orphan:
         going on is no reason to lose sessions.
         """
         self._door = door
+        self.region = told.adopted.region
+        self.memory = told.memory
+        """The descriptor of what all workers count in together."""
         self._pidfd = pidfd
         self._place = told.place
 
@@ -132,10 +140,8 @@ class Orphan:
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
-        for descriptor in (self._pidfd, self._place):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._pidfd = self._place = -1
+        close_all([each for each in (self._pidfd, self._place, self.memory) if each >= 0])
+        self._pidfd = self._place = self.memory = -1
 
 
 def settings_kept(orphan: Orphan, program: Program) -> list[str]:
@@ -255,8 +261,8 @@ def _take(report: Report, descriptors: list[int], told: _Told) -> None:
         case Holding() if len(report.sockets) == len(descriptors):
             for owner, transport, address in report.sockets:
                 _hold(told, owner, (transport, address), _listening(descriptors, address))
-        case Adopted() if len(descriptors) == 1 and told.adopted is None:
-            told.adopted, told.place = report, descriptors.pop()
+        case Adopted() if len(descriptors) == 2 and told.adopted is None:
+            told.adopted, told.memory, told.place = report, descriptors.pop(), descriptors.pop()
         case _:
             raise ChannelError(f"{type(report).__name__} with {len(descriptors)} descriptors makes no sense")
 
@@ -293,5 +299,4 @@ def _close(channel: Channel[Report], pidfd: int, told: _Told) -> None:
     os.close(pidfd)
     for _, _, sock in told.held:
         sock.close()
-    if told.place >= 0:
-        os.close(told.place)
+    close_all(told.descriptors())

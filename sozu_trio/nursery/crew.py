@@ -2,21 +2,19 @@
 
 import itertools
 import logging
-import math
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
 
 import trio
 
-from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report, Stop
-from sozu_trio.errors import ChannelError, OperatorError
+from sozu_trio.control.messages import Happened, Lines, Logged, Stop
+from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.asking import ask_all
-from sozu_trio.nursery.post import Found, Post, Spawn, Spawned, why_not_begun
-from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
+from sozu_trio.nursery.post import Found, Post, Spawn, why_not_begun
+from sozu_trio.nursery.tenure import Tenure
+from sozu_trio.nursery.workers import WorkerHandle
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.plural import count
 
@@ -24,8 +22,6 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a worker is started anew that died soon after its start; doubled each time."""
-STARTING = 10.0
-"""Seconds a worker gets at least for its first answer: a process has to start on a machine that may be busy."""
 HEALTHY_AFTER = 10.0
 """Seconds a worker lives before its death counts as the first one again: it is replaced at once."""
 
@@ -43,10 +39,8 @@ class Crew:
     ) -> None:
         """`on_move` is called when a worker has died, and when another one has begun in its place."""
         self._program = program
-        self._spawn = spawn
-        self._on_lines = on_lines
-        self._on_event = on_event
         self._on_move = on_move
+        self._tenure = Tenure(program, spawn, on_lines, on_event, on_move)
         self._workers: dict[int, WorkerHandle] = {}
         self._posts: dict[int, Post] = {}
         self._trials: dict[int, Post] = {}
@@ -89,6 +83,12 @@ class Crew:
         """Processes that run, those that have not begun yet among them."""
         posts = (*self._posts.values(), *self._trials.values(), *self._leaving)
         return {post.pid for post in posts if post.pid is not None}
+
+    def count_with(self, orphans: Collection[Found]) -> None:
+        """Have the workers that come count together with those that were found, before any of these is kept."""
+        for orphan in orphans:
+            self._tenure.regions.go_on_with(orphan.memory, {each.pid for each in orphans})
+            break
 
     async def keep(
         self,
@@ -144,7 +144,7 @@ class Crew:
         pause = 0.0
         while not post.given_up.is_set():
             began = trio.current_time()
-            ended = await self._run(worker_id, post, task_status)
+            ended = await self._tenure.run(worker_id, post, lambda worker: self._begun(worker, post, task_status))
             post.found = None
             if post.is_last:
                 return
@@ -205,79 +205,8 @@ class Crew:
             raise OperatorError("no worker is left, and worker_automatic_restart is off")
         self._on_move()
 
-    async def _run(self, worker_id: int, post: Post, task_status: trio.TaskStatus[Any]) -> WorkerHandle | OSError:
-        """One worker, from its start to its end, or why it could not be started."""
-        try:
-            ours, run = self._new(worker_id) if (found := post.found) is None else (found.channel, found.stay)
-        except OSError as error:
-            post.failure = str(error)
-            return error
-        try:
-            async with trio.open_nursery() as spawning:
-                try:
-                    spawned: Spawned = await spawning.start(run, name=f"worker {worker_id}")
-                except OSError as error:
-                    post.failure = str(error)
-                    return error
-                post.pid = spawned.pid
-                patience = (self._program.worker_timeout or math.inf) if post.patience is None else post.patience
-                worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
-                worker.on_stranded = self._on_move
-                if found is not None:
-                    worker.listening, worker.generation = set(found.listening), found.generation
-                said_all = await self._hear(worker, spawned, post, task_status)
-                if found is not None:
-                    found.given_up = True
-                # It ends by itself after its last word; whoever says none is of no use any more.
-                spawning.cancel_scope.deadline = trio.current_time() + (GOODBYE if said_all else 0)
-        finally:
-            post.pid = None
-            ours.close()
-        return worker
-
-    def _new(self, worker_id: int) -> tuple[Channel[Report], Callable[..., Awaitable[None]]]:
-        """Main's end of a new worker's channel, and what runs that worker."""
-        ours, theirs = channel_pair()
-        return ours, partial(self._spawn, worker_id, theirs)
-
-    async def _hear(
-        self, worker: WorkerHandle, spawned: Spawned, post: Post, task_status: trio.TaskStatus[Any]
-    ) -> bool:
-        """Have a worker begin and take what it says; whether it has said its last word."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._attend, worker, spawned, post, task_status)
-                await worker.run()
-                nursery.cancel_scope.cancel(reason="it has said its last word")
-        except* ChannelError as lost:
-            post.failure = str(lost.exceptions[0])
-            log.error("%s", post.failure)
-        return worker.stopped is not None
-
-    async def _attend(
-        self, worker: WorkerHandle, spawned: Spawned, post: Post, task_status: trio.TaskStatus[Any]
-    ) -> None:
-        await self._begin(worker, post, task_status)
-        if spawned.where is not None and worker.patience < math.inf:
-            await self._watch(worker, spawned.where)
-
-    async def _watch(self, worker: WorkerHandle, where: Callable[[], Awaitable[str]]) -> None:
-        """Raises ChannelError when it leaves a question unanswered for too long."""
-        while True:
-            await trio.sleep(worker.patience / 2)
-            try:
-                await worker.ask_in_time(Beat)
-            except WorkerSilent as silent:
-                raise ChannelError(f"{silent}: it is killed. {await where()}") from silent
-
-    async def _begin(self, worker: WorkerHandle, post: Post, task_status: trio.TaskStatus[Any]) -> None:
-        try:
-            if post.found is None:
-                begin = partial(Begin, worker_id=worker.worker_id, program=self._program)
-                await worker.ask_in_time(begin, at_least=STARTING)
-        except WorkerRefused as refused:
-            raise ChannelError(str(refused)) from refused
-        post.worker = worker
+    def _begun(self, worker: WorkerHandle, post: Post, task_status: trio.TaskStatus[Any]) -> None:
+        """A worker is ready for work."""
         if post.on_trial:
             task_status.started(worker)
         elif post.leaves:
@@ -387,6 +316,10 @@ class Crew:
         self._stopping.set()
         for post in (*self._posts.values(), *self._trials.values(), *self._leaving):
             post.give_up(grace)
+        for post in [self._posts[worker_id] for worker_id in self._workers if worker_id in self._posts]:
+            if post.worker is None or post.worker.over:
+                # It waits to be replaced, or its replacement is about to begin, which nobody could tell to stop.
+                post.discharge()
         for post in list(self._trials.values()):
             if post.worker is None:
                 post.discharge()

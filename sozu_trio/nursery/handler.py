@@ -9,6 +9,7 @@ from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import Ask, Happened
 from sozu_trio.control.moves import Learned
 from sozu_trio.nursery.listener import Doorkeeping
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
@@ -27,11 +28,17 @@ class Handler(Protocol):
     def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """By the names the tree shows."""
 
+    def follow(self, settings: Settings) -> None:
+        """Go by `settings` from now on."""
+
     def relieve_with(self, relieve: Callable[[], int]) -> None:
         """Have `relieve` called where descriptors run out."""
 
     def tell_with(self, tell: Callable[[Happened], None]) -> None:
         """Have `tell` called for every event."""
+
+    def trust(self, authorities: str) -> None:
+        """Hold backends against these, in PEM, where nobody says otherwise; before the first Table."""
 
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on; synchronous, between two checkpoints."""
@@ -71,3 +78,7 @@ class OwnProcess(Protocol):
 
     def follow(self, generation: int, settings: Settings) -> None:
         """`generation` is in force."""
+
+
+MakeHandler = Callable[[Program, int, Tally], Handler]
+"""Makes that of the worker with an id."""

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import trio
 
@@ -120,8 +120,9 @@ def _spelled(patience: float) -> str:
     return f"for {patience:g} s" if patience < math.inf else "until another comes"
 
 
-async def introduce(channel: Channel[Ask], itself: Adopted, held: Iterable[Held], place: int) -> None:
-    """Hear main's Adopt and tell what there is: what the worker says of `itself`, and what it holds.
+async def introduce(channel: Channel[Ask], itself: Adopted, held: Iterable[Held], own: Sequence[int]) -> None:
+    """Hear main's Adopt and tell what there is: what the worker says of `itself`, and what it holds; `own`: the
+    descriptors that belong to Adopted.
 
     Raises OtherProtocol, ChannelError for what is no Adopt, OSError when main is gone.
     """
@@ -133,7 +134,7 @@ async def introduce(channel: Channel[Ask], itself: Adopted, held: Iterable[Held]
     for some in _batches(held):
         sockets = tuple((owner, transport, address) for owner, (transport, address), _ in some)
         await channel.send(Holding(sockets=sockets), [sock.fileno() for _, _, sock in some])
-    await channel.send(itself, [place])
+    await channel.send(itself, own)
     await channel.send(Reply(serial=adopt.serial))
 
 

@@ -44,7 +44,11 @@ class Found(Protocol):
     """A worker that runs already (`nursery/adoption.py`)."""
 
     worker_id: int
+    pid: int
     channel: Channel[Report]
+    memory: int
+    """The descriptor of what all workers count in together, and which part of that is its own."""
+    region: int
     listening: set[ListenerKey]
     """Where it accepts on sockets of its own."""
     generation: int | None

@@ -41,15 +41,18 @@ main()
 class SpawnProcess:
     """A Spawn (`nursery/post.py`): each worker is a process that runs `module`."""
 
-    def __init__(self, module: str, directory: Path, *arguments: str, code: KeptCode | None = None) -> None:
+    def __init__(
+        self, module: str, directory: Path, *arguments: str, code: KeptCode | None = None, key_log: int | None = None
+    ) -> None:
         """`module` is run with the worker's id, the descriptors of its channel, of its door, which is in `directory`,
-        and of a file for where it is when it is told to tell, and `arguments`; its `main` is called. It comes from
-        `code`, once that is there, else from disk.
+        of a file for where it is when it is told to tell, and `key_log` (-1 for None), and `arguments`; its `main` is
+        called. It comes from `code`, once that is there, else from disk.
         """
         self._module = module
         self._directory = directory
         self._arguments = arguments
         self._code = code
+        self._key_log = key_log
 
     async def __call__(self, worker_id: int, channel: Channel[Ask], *, task_status: trio.TaskStatus[Spawned]) -> None:
         """Run a worker until it has ended; kill it when cancelled. Raises OSError when no process can be had."""
@@ -67,8 +70,9 @@ class SpawnProcess:
     async def _start(self, worker_id: int, descriptors: tuple[int, ...]) -> trio.Process:
         code = None if self._code is None else self._code.descriptor
         how = ["-m", self._module] if code is None else ["-c", _RUN.format(code=code, module=self._module)]
-        command = [sys.executable, *how, *map(str, (worker_id, *descriptors)), *self._arguments]
-        given = descriptors if code is None else (*descriptors, code)
+        keys = -1 if self._key_log is None else self._key_log
+        command = [sys.executable, *how, *map(str, (worker_id, *descriptors, keys)), *self._arguments]
+        given = [*descriptors, *(each for each in (code, self._key_log) if each is not None)]
         try:
             return await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=given)
         except RuntimeError as error:

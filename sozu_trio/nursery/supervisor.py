@@ -175,6 +175,7 @@ class Supervisor:
         adopted = self._found.adopted
         if not self._succeeds:
             self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
+        self._crew.count_with(orphans)
         for orphan in adopted.values():
             take_over(orphan, self._sockets, self.program)
         return adopted

@@ -17,13 +17,13 @@ import contextlib
 import dataclasses
 import logging
 import math
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import trio
 
-from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, DescriptorsLost, close_all
 from sozu_trio.control.codec import warm
 from sozu_trio.control.messages import (
@@ -55,13 +55,14 @@ from sozu_trio.nursery.arrival import Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
-from sozu_trio.nursery.handler import Handler, OwnProcess
+from sozu_trio.nursery.handler import Handler, MakeHandler, OwnProcess
 from sozu_trio.nursery.killing import kill_session
 from sozu_trio.nursery.leaving import Leaving, taken_over
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listening import Listening
 from sozu_trio.nursery.looks import Service, drains_by_listener, list_sessions, sessions_by_listener, tree_of
 from sozu_trio.nursery.orphan import OtherProtocol, await_main, introduce
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
 
@@ -71,9 +72,7 @@ RELIEF = 16
 """Descriptors to be given back at a time when they have run out."""
 
 
-async def serve_worker(
-    channel: Channel[Ask], make_handler: Callable[[Program, int], Handler], process: OwnProcess | None = None
-) -> None:
+async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process: OwnProcess | None = None) -> None:
     """Serve main's `channel` until it says stop and the last session has ended.
 
     `process`: None where the worker is a task of main, and stops when `channel` ends. Another one serves on for
@@ -82,20 +81,31 @@ async def serve_worker(
     received = await channel.receive()
     if received is None:
         return
-    begin, descriptors = received
-    close_all(descriptors)
-    if not isinstance(begin, Begin):
-        raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
-    warm(KINDS)
-    handler = make_handler(begin.program, begin.worker_id)
-    if process is not None:
-        process.begin(begin.program)
-    link = Link(channel)
-    worker = Worker(begin, link, handler, process)
-    await link.send(Reply(serial=begin.serial))
-    await worker.run()
+    begin, memory = _begin(*received)
+    with memory:
+        warm(KINDS)
+        handler = make_handler(begin.program, begin.worker_id, Tally(memory.fileno(), begin.region))
+        handler.trust(begin.authorities)
+        if process is not None:
+            process.begin(begin.program)
+        link = Link(channel)
+        worker = Worker(begin, link, handler, process, memory)
+        await link.send(Reply(serial=begin.serial))
+        await worker.run()
     with contextlib.suppress(OSError):
         await link.send(Stopped(cut=worker.cut))
+
+
+def _begin(begin: Ask, descriptors: list[int]) -> tuple[Begin, IO[bytes]]:
+    """The first message, if it is that, and the memory that all workers count in."""
+    try:
+        if not isinstance(begin, Begin):
+            raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
+        if len(descriptors) != 1:
+            raise ChannelError(f"Begin came with {len(descriptors)} descriptors, not with that of the tally")
+        return begin, os.fdopen(descriptors.pop(), "rb")
+    finally:
+        close_all(descriptors)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +119,9 @@ class Branches:
 class Worker:
     """The live tree of one worker."""
 
-    def __init__(self, begin: Begin, link: Link, handler: Handler, process: OwnProcess | None = None) -> None:
+    def __init__(
+        self, begin: Begin, link: Link, handler: Handler, process: OwnProcess | None, memory: IO[bytes]
+    ) -> None:
         self.services: dict[Service, None] = {}
         """What else runs, in the order in which it began."""
         self._begin = begin
@@ -117,6 +129,7 @@ class Worker:
         self._link = link
         self._handler = handler
         self._process = process
+        self._memory = memory
         log_lines = None if process is None else process.lines
         self._telling = Telling(link, handler.lines, log_lines, handler.counters)
         self._generations = Generations(handler.swap, handler.counters)
@@ -198,11 +211,12 @@ class Worker:
         itself = Adopted(
             worker_id=self._begin.worker_id,
             program=self._begin.program,
+            region=self._begin.region,
             leaving=self._leaving.began,
             seconds_left=self._leaving.seconds_left(),
         )
         try:
-            await introduce(channel, itself, [*own, *lent], self._process.place)
+            await introduce(channel, itself, [*own, *lent], (self._process.place, self._memory.fileno()))
         except OtherProtocol:
             # It starts workers of its own kind, and has the connections of this one end well.
             self._stop_all(grace_of(self._begin.program.shutdown_timeout))
@@ -250,6 +264,7 @@ class Worker:
                 self._generations.forget()
             case Commit():
                 self._generations.commit(message.generation)
+                self._handler.follow(self._generations.state.settings)
                 self._cuts.follow(self._generations.state)
                 if self._process is not None:
                     self._process.follow(message.generation, self._generations.state.settings)

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import logging
 import math
-import socket
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -31,6 +31,12 @@ from sozu_trio.routing.state import ListenerKey
 from sozu_trio.telemetry.counters import Counters, read_counters
 
 log = logging.getLogger(__name__)
+
+
+class HasDescriptor(Protocol):
+    """What can travel with a question."""
+
+    def fileno(self) -> int: ...
 
 
 class MakeAsk(Protocol):
@@ -144,6 +150,8 @@ class WorkerHandle:
         self.answering = True
         """It has not let a question wait for longer than `patience` since it answered last."""
         self.patience = patience
+        self.region = -1
+        """Where it counts what all count together (`nursery/regions.py`); below 0 before it has been told."""
         self._channel = channel
         self._on_lines = on_lines
         self._on_event = on_event
@@ -167,7 +175,7 @@ class WorkerHandle:
         """Whether it is to be told to, again or at last."""
         return not self.over and not self.stopping and (self.stranded or self.successor is not successor)
 
-    async def ask(self, make: MakeAsk, sockets: Iterable[socket.socket] = ()) -> Any:
+    async def ask(self, make: MakeAsk, sent: Iterable[HasDescriptor] = ()) -> Any:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
         worker's reason, or when it ended without one.
         """
@@ -175,7 +183,7 @@ class WorkerHandle:
         question = self._waiting[serial] = _Question(make(serial=serial))
         try:
             if not self.over:
-                await self._send(question.ask, sockets)
+                await self._send(question.ask, sent)
                 await question.answered.wait()
         except (OSError, trio.ClosedResourceError) as error:
             raise WorkerRefused(f"worker {self.worker_id} cannot be told: {error}") from error
@@ -187,21 +195,25 @@ class WorkerHandle:
             raise WorkerRefused(f"worker {self.worker_id}: {question.reply.failure}")
         return question.reply.content
 
-    async def ask_in_time(self, make: MakeAsk, sockets: Iterable[socket.socket] = (), *, at_least: float = 0) -> Any:
+    async def ask_in_time(self, make: MakeAsk, sent: Iterable[HasDescriptor] = (), *, at_least: float = 0) -> Any:
         """As `ask`. Raises WorkerSilent when the answer takes too long; it may take `at_least` so many seconds."""
         patience = max(self.patience, at_least)
         with trio.move_on_after(patience):
-            return await self.ask(make, sockets)
+            return await self.ask(make, sent)
         self.answering = False
         what = type(make(serial=0)).__name__
         raise WorkerSilent(f"worker {self.worker_id}: no answer to {what} within {patience:g} s")
 
-    async def _send(self, ask: Ask, sockets: Iterable[socket.socket]) -> None:
-        with contextlib.ExitStack() as stack, contextlib.suppress(BrokenPipeError):
-            # Copies: a stop may close ours while the message waits, and its number may be another's then.
-            copies = [stack.enter_context(sock.dup()) for sock in sockets]
+    async def _send(self, ask: Ask, sent: Iterable[HasDescriptor]) -> None:
+        copies: list[int] = []
+        try:
+            # A stop may close ours while the message waits, and its number may be another's then.
+            copies.extend(os.dup(each.fileno()) for each in sent)
             # A broken pipe is not yet the end of it: `run` still hears what the worker said last, and then wakes us.
-            await self._channel.send(ask, [copy.fileno() for copy in copies])
+            with contextlib.suppress(BrokenPipeError):
+                await self._channel.send(ask, copies)
+        finally:
+            close_all(copies)
 
     async def run(self) -> None:
         """Take what the worker says, until it has said its last; then close the channel. Raises ChannelError when it

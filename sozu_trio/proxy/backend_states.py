@@ -18,6 +18,7 @@ from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer, make_balancer
 from sozu_trio.routing.slices import Sliced, batches
 from sozu_trio.routing.table import ClusterEntry
+from sozu_trio.tls.client_contexts import ClientContexts, ClientTls
 
 BackendKey = tuple[str, str, Address]
 
@@ -36,6 +37,8 @@ class BackendStates:
         self.clusters: dict[str, ClusterState] = {}
         """As far as they have followed; `find` is for those who want to know."""
         self._swaps = Swaps(self._follow)
+        self.contexts = ClientContexts()
+        """For TLS to all of them."""
         self._random = random
         self._tell = tell
         self._shared = Shared()
@@ -66,12 +69,14 @@ class BackendStates:
     def _follow(self, cluster_id: str, entry: ClusterEntry | None) -> int:
         before = self.clusters.get(cluster_id)
         known = {} if before is None else {state.backend.backend_id: state for state in before}
+        closed = 0
         if entry is None:
             self.clusters.pop(cluster_id, None)
         else:
-            self.clusters[cluster_id] = self._cluster(entry, before, known)
+            cluster = self.clusters[cluster_id] = self._cluster(entry, before, known)
+            closed = sum(state.speak(cluster.tls) for state in cluster)
         count = len(known) if entry is None else len(known) + len(entry.backends)
-        return CLUSTER_UNITS + BACKEND_UNITS * count + CLOSE_UNITS * self._remove(known.values())
+        return CLUSTER_UNITS + BACKEND_UNITS * count + CLOSE_UNITS * (closed + self._remove(known.values()))
 
     def _cluster(
         self, entry: ClusterEntry, before: ClusterState | None, known: dict[str, BackendState]
@@ -84,7 +89,15 @@ class BackendStates:
             [member for member in members if member.backend.backup],
             self._balancer(entry.cluster, before),
             Availability(self._tell) if before is None else before.availability,
+            self._tls(entry.cluster, before),
         )
+
+    def _tls(self, cluster: Cluster, before: ClusterState | None) -> ClientTls | None:
+        """The same as before where the cluster says the same."""
+        if cluster.tls is None:
+            return None
+        known = None if before is None else before.tls
+        return known if known is not None and known.settings == cluster.tls else ClientTls(cluster.tls, self.contexts)
 
     def _member(self, cluster: Cluster, backend: Backend, known: dict[str, BackendState]) -> BackendState:
         """The state of `backend`, which is taken out of `known`."""

@@ -12,8 +12,10 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadMetric
 from sozu_trio.nursery.listener import SessionKind
 from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer
+from sozu_trio.tls.client_contexts import ClientTls, Session
 
 INITIAL_CONNECTION_TIME = 0.05
 """Seconds assumed of a backend never connected to, as in Sōzu."""
@@ -40,6 +42,8 @@ class Connection:
     """It has served a request before: the backend may have closed it meanwhile without anything being wrong."""
     idle_since: float = 0.0
     is_cut: bool = False
+    tls: ClientTls | None = None
+    """How TLS is spoken on it; None = it is not."""
     kind: SessionKind = "http"
     """Whoever uses it says so when it becomes something else."""
     on_cut: Callable[[], None] | None = None
@@ -50,6 +54,12 @@ class Connection:
     def written(self) -> int:
         """Bytes that were written for the request it now serves."""
         return self.stream.bytes_out - self._written_before
+
+    def remember(self) -> None:
+        """After its first request: let the next connection resume its session, by a ticket that has come meanwhile."""
+        stream, state = self.stream, self.state
+        if not self.reused and self.tls is state.tls and isinstance(stream, TlsStream):
+            state.session = stream.session or state.session
 
     def reuse(self) -> None:
         self.reused = True
@@ -91,6 +101,12 @@ class BackendState:
     """Set when it is no longer configured, and called whenever `connections` changes from then on. Those in use finish
     and are not kept.
     """
+    tls: ClientTls | None = None
+    """How TLS is spoken to it; None = it is not."""
+    session: Session | None = None
+    """What the next connection may resume."""
+    refusal: str = ""
+    """Why TLS with it did not come about when that was tried last; empty where it did, or was not tried."""
     is_cut: bool = False
     """Nobody may connect to it again: it was removed, and what it still served was cut."""
     _is_pooled: bool = False
@@ -101,6 +117,15 @@ class BackendState:
     def name(self) -> str:
         """For the log."""
         return f"backend {self.backend.backend_id} of cluster {self.backend.cluster_id} at {self.address}"
+
+    def speak(self, tls: ClientTls | None) -> int:
+        """Speak so from now on; what was spoken to otherwise is used no more. Returns how many idle connections that
+        closed.
+        """
+        if tls is self.tls:
+            return 0
+        self.tls, self.session, self.refusal = tls, None, ""
+        return self.close_idle()
 
     def load(self) -> float:
         if self.metric is LoadMetric.REQUESTS:
@@ -123,9 +148,9 @@ class BackendState:
         if self.leaving is not None:
             self.leaving(self)
 
-    def use(self, stream: Stream) -> Connection:
+    def use(self, stream: Stream, tls: ClientTls | None = None) -> Connection:
         """A connection, already counted, on its way to serve its first request."""
-        connection = Connection(self, stream)
+        connection = Connection(self, stream, tls=tls)
         self.shared.open.add(connection)
         self.requests += 1
         return connection
@@ -143,7 +168,8 @@ class BackendState:
 
     def keep(self, connection: Connection, cluster: Cluster, now: float) -> None:
         """Keep `connection` for reuse, or close it where there are enough."""
-        if self.leaving is not None or connection.is_cut or len(self.idle) >= cluster.max_idle_connections:
+        full = len(self.idle) >= cluster.max_idle_connections
+        if full or self.leaving is not None or connection.is_cut or connection.tls is not self.tls:
             self.drop(connection)
             return
         connection.idle_since = now
@@ -214,6 +240,8 @@ class ClusterState:
     backups: list[BackendState]
     balancer: Balancer
     availability: Availability = field(default_factory=Availability)
+    tls: ClientTls | None = None
+    """How TLS is spoken to its backends; None = it is not."""
 
     def __iter__(self) -> Iterator[BackendState]:
         yield from self.primaries
@@ -234,6 +262,10 @@ class ClusterState:
             self.availability.exhausted = True
             self.availability.tell("NO_AVAILABLE_BACKENDS", self.cluster.cluster_id, None, None)
         return None
+
+    def refusal(self) -> str:
+        """Why TLS with one of its backends did not come about; empty where there is none of whom that is known."""
+        return next((state.refusal for state in self if state.refusal), "")
 
     def recovered(self) -> None:
         """A backend serves, after there was none to choose."""

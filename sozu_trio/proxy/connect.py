@@ -17,11 +17,15 @@ from trio.lowlevel import wait_writable
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import CONNECT_ATTEMPTS, EXHAUSTED_PAUSE
-from sozu_trio.errors import NoBackend
+from sozu_trio.errors import BackendInsecure, HandshakeFailed, NoBackend
 from sozu_trio.nursery.accept import EXHAUSTED
 from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
+from sozu_trio.proxy.secure_backend import secure
 from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.telemetry.counters import Counters
+from sozu_trio.tls.client_contexts import ClientTls
+from sozu_trio.tls.client_failures import too_long
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +50,17 @@ class Connector:
         "_counters",
         "_fresh",
         "_random",
+        "_refusal",
         "_relieve",
         "_relieved",
         "_timeouts",
         "failures",
         "tried",
     )
+
+    is_http = True
+    opening = b""
+    """What goes before TLS."""
 
     def __init__(
         self,
@@ -69,6 +78,8 @@ class Connector:
         self._relieve = relieve
         self._relieved = False
         self._fresh = False
+        self._refusal = ""
+        """Why TLS did not come about where the last attempt failed for that."""
         self._chosen: BackendState | None = None
         self.failures = 0
         self.tried: list[BackendState] = []
@@ -96,9 +107,11 @@ class Connector:
             state = self._chosen
             if stream := await self._attempt(state):
                 self._counters.pool_misses += 1
-                return state.use(stream)
+                return state.use(stream, self._cluster.tls)
             self.choose(trio.current_time())
         cluster_id = self._cluster.cluster.cluster_id
+        if refusal := self._refusal or (not self.failures and self._cluster.refusal()):
+            raise BackendInsecure(refusal)
         if not self.failures:
             raise NoBackend(f"cluster {cluster_id} has no backend that may be tried now")
         raise NoBackend(f"{self.failures} attempts to reach cluster {cluster_id} failed")
@@ -106,24 +119,39 @@ class Connector:
     async def _attempt(self, state: BackendState) -> Stream | None:
         state.count(1)
         begun = trio.current_time()
+        tls, shakes_hands = self._cluster.tls, False
         try:
             with trio.move_on_after(self._timeouts.connect or math.inf):
                 stream = Stream(await open_connection(state.backend.address), self._timeouts.back)
+                if tls is not None:
+                    shakes_hands = True
+                    stream = await self._secure(stream, state, tls)
                 if not state.is_cut:
                     self._connected(state, trio.current_time() - begun)
                     return stream
                 stream.abort()
                 raise ConnectionAbortedError(errno.ECONNABORTED, "it was removed meanwhile")
+        except HandshakeFailed as error:
+            self._refused(state, error)
         except OSError as error:
             if error.errno in EXHAUSTED and not self._relieved:
                 return await self._try_again(state, error)
-            self._failed(state, error)
+            self._failed(state, error.strerror or str(error), error.errno)
         except BaseException:
             state.count(-1)
             raise
         else:
-            self._failed(state, TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+            if shakes_hands:
+                self._refused(state, too_long())
+            else:
+                self._failed(state, os.strerror(errno.ETIMEDOUT), errno.ETIMEDOUT)
         return None
+
+    async def _secure(self, plain: Stream, state: BackendState, tls: ClientTls) -> TlsStream:
+        stream = await secure(plain, state, tls, self.opening, http=self.is_http)
+        self._counters.backend_tls_handshakes += 1
+        self._counters.backend_tls_resumed += stream.facts().resumed
+        return stream
 
     async def _try_again(self, state: BackendState, error: OSError) -> Stream | None:
         """The kernel has no more of something: have what nobody uses closed, and try once more."""
@@ -139,27 +167,41 @@ class Connector:
             self._counters.backend_up += 1
             log.info("%s is up again", state.name)
             self._cluster.tell_of("BACKEND_UP", state)
+        state.refusal = ""
         state.connected(seconds, trio.current_time())
         if self._cluster.availability.exhausted:
             self._cluster.recovered()
 
-    def _failed(self, state: BackendState, error: OSError) -> None:
+    def _refused(self, state: BackendState, error: HandshakeFailed) -> None:
+        """TLS did not come about; said aloud once, until it does or fails otherwise."""
+        self._counters.backend_handshake_failed(error.kind)
+        known, why = state.refusal, str(error)
+        self._failed(state, why)
+        self._refusal = state.refusal = why
+        if known != why:
+            log.warning("%s: %s", state.name, why)
+
+    def _failed(self, state: BackendState, why: str, code: int | None = None) -> None:
+        """`code`: of errno, where it was an OSError."""
         state.count(-1)
         self.failures += 1
         self.tried.append(state)
+        self._refusal = state.refusal = ""
         self._counters.backend_errors += 1
-        log.debug("%s: %s", state.name, error.strerror)
-        if error.errno in OUR_FAULT:
+        log.debug("%s: %s", state.name, why)
+        if code in OUR_FAULT:
             return
         was_down = state.back_off.is_down
         state.back_off.fail(trio.current_time(), self._random)
         if state.back_off.is_down and not was_down:
             self._counters.backend_down += 1
-            log.warning("%s is down: %s", state.name, error.strerror)
+            log.warning("%s is down: %s", state.name, why)
             self._cluster.tell_of("BACKEND_DOWN", state)
 
     def lost(self, connection: Connection) -> None:
         """`connection` ended before a response: the next one, if any, is new; a new one that ended so is a failure."""
+        if isinstance(connection.stream, TlsStream) and connection.stream.lacks_certificate:
+            self._counters.backend_handshake_failed("client_certificate")
         discard(connection)
         self._fresh = True
         if not connection.reused:
@@ -167,14 +209,26 @@ class Connector:
             self.tried.append(connection.state)
 
 
+class TcpConnector(Connector):
+    """That of a tcp session, whose protocol is not known; `opening` goes before TLS, where there is TLS."""
+
+    __slots__ = ("opening",)
+
+    is_http = False
+
+
 def give_back(connection: Connection, cluster: ClusterState, now: float) -> None:
     """The connection has served its request and may serve another."""
+    if connection.tls is not None:
+        connection.remember()
     connection.state.requests -= 1
     connection.state.keep(connection, cluster.cluster, now)
 
 
 def discard(connection: Connection) -> None:
     """The connection has served its last request."""
+    if connection.tls is not None:
+        connection.remember()
     connection.state.requests -= 1
     connection.state.drop(connection)
 

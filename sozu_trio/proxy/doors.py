@@ -12,11 +12,12 @@ import trio
 
 from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.config.listeners import protocol_of
-from sozu_trio.config.program import Program
+from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.messages import Happened
 from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.http1 import linger
 from sozu_trio.proxy.proxy import Proxy
@@ -27,6 +28,7 @@ from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.tls.key_log import KeyLog
 
 CLUSTERS_PER_SLICE = 100
 """Clusters whose backends are described at a time: about 2 ms."""
@@ -35,14 +37,15 @@ CLUSTERS_PER_SLICE = 100
 class ProxyHandler:
     """Everything of `proxy` that a worker needs to know."""
 
-    def __init__(self, program: Program, worker_id: int) -> None:
-        self.proxy = Proxy(program, worker_id)
+    def __init__(self, program: Program, worker_id: int, tally: Tally, key_log: KeyLog | None = None) -> None:
+        """`key_log`: where the secrets of TLS sessions go; None for nowhere."""
+        self.proxy = Proxy(program, worker_id, key_log)
         self.doors = Doorkeeping(
             serve=self._serve,
             refuse=self._refuse,
             relieve=self.proxy.close_unused,
             next_name=self.proxy.ids.next,
-            capacity=Capacity(program.max_connections),
+            capacity=Capacity(tally, program.settings),
             admit=self._admit,
         )
 
@@ -64,6 +67,11 @@ class ProxyHandler:
             "swaps": self.proxy.follow_swaps,
         }
 
+    def follow(self, settings: Settings) -> None:
+        """Go by `settings` from now on."""
+        self.proxy.settings = settings
+        self.doors.capacity.follow(settings)
+
     def relieve_with(self, relieve: Callable[[], int]) -> None:
         """Have `relieve` called where descriptors run out; it knows more to close than this package."""
         self.proxy.relieve = relieve
@@ -75,6 +83,10 @@ class ProxyHandler:
             tell(Happened(kind=kind, cluster_id=cluster_id, backend_id=backend_id, address=address))
 
         self.proxy.on_event = happened
+
+    def trust(self, authorities: str) -> None:
+        """Hold backends against these, in PEM, where nobody says otherwise; before the first Table."""
+        self.proxy.backends.contexts.authorities = authorities
 
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on."""
@@ -147,7 +159,7 @@ class ProxyHandler:
         listener = self.proxy.table.listeners.get(key)
         if listener is None or protocol_of(listener) != "http":
             return
-        data = answer(503, self.proxy.ids.next(), close=True, retry_after=self.proxy.program.retry_after)
+        data = answer(503, self.proxy.ids.next(), close=True, retry_after=self.proxy.settings.retry_after)
         with contextlib.suppress(OSError):
             # A fresh socket's buffer takes this in one piece; a client that makes it fail gets nothing.
             sock.send(data)

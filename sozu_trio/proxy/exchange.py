@@ -272,7 +272,7 @@ class Exchange:
             close=self.close,
             keep_alive_1_0=self.head.minor == 0,
             head_only=self.head.method == b"HEAD",
-            retry_after=self.proxy.program.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
+            retry_after=self.proxy.settings.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
             id_field=self.connection.listener.sozu_id_header,
             location=location.decode("latin-1"),
             hsts=self.connection.hsts,

@@ -66,6 +66,9 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     except HandshakeFailed as error:
         proxy.counters.handshake_failed(error.kind)
         raise
+    finally:
+        if proxy.tls.key_log is not None:
+            proxy.tls.key_log.pass_on()
     facts = _with_client(stream.facts(), identity)
     _count(proxy.counters, facts, sock.shown)
     secured = Secured(listener, facts, sock.shown, fields_of(identity, listener) if identity else ())
@@ -109,6 +112,7 @@ def _count(counters: Counters, facts: TlsFacts, shown: Shown | None) -> None:
     counters.tls_handshakes += 1
     counters.tls_1_2 += facts.version == "TLSv1.2"
     counters.tls_1_3 += facts.version == "TLSv1.3"
+    counters.agreed_on(facts.cipher)
     counters.tls_resumed += facts.resumed
     counters.tls_default += shown is not None and _is_stopgap(shown, facts.server_name or "")
 

@@ -20,7 +20,7 @@ from sozu_trio.nursery.hangup import HangupWatch
 from sozu_trio.nursery.holding import in_slices
 from sozu_trio.proxy.backend_states import BackendStates
 from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
-from sozu_trio.proxy.connect import BackendTimeouts, Connector
+from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.tls_listeners import TlsListeners
@@ -30,6 +30,7 @@ from sozu_trio.telemetry.access_log import AccessLog
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.ids import IdSource
 from sozu_trio.telemetry.lines import LineBuffer
+from sozu_trio.tls.key_log import KeyLog
 
 SWEEP_PERIOD = 1.0
 """Seconds between two looks at idle backend connections."""
@@ -38,8 +39,10 @@ SWEEP_PERIOD = 1.0
 class Proxy:
     """The live state of one worker's data path."""
 
-    def __init__(self, program: Program, worker_id: int) -> None:
+    def __init__(self, program: Program, worker_id: int, key_log: KeyLog | None = None) -> None:
         self.program = program
+        self.settings = program.settings
+        """Those in force."""
         self.table: Table = NO_TABLE
         self.counters = Counters()
         self.lines = LineBuffer(LOG_LINES)
@@ -58,13 +61,19 @@ class Proxy:
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
         self.wheel = Wheel()
-        self.tls = TlsListeners()
+        self.tls = TlsListeners(key_log)
         self.relieve: Callable[[], int] = self.close_unused
         """What to do when the kernel has no more descriptors; whoever knows of more to close puts it here."""
 
     def connector(self, cluster: ClusterState, timeouts: BackendTimeouts) -> Connector:
         """What connects one request or session to `cluster`."""
         return Connector(cluster, timeouts, self.counters, self.random, self.relieve)
+
+    def tcp_connector(self, cluster: ClusterState, timeouts: BackendTimeouts, opening: bytes) -> TcpConnector:
+        """The same for a tcp session; where `cluster` speaks TLS, `opening` goes before that."""
+        connector = TcpConnector(cluster, timeouts, self.counters, self.random, self.relieve)
+        connector.opening = opening
+        return connector
 
     def swap(self, table: Table) -> None:
         """Serve by `table` from now on."""

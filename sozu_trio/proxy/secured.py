@@ -13,7 +13,7 @@ from sozu_trio.config.server_names import canonical_name
 from sozu_trio.proxy.forwarding import without
 from sozu_trio.routing.decisions import MISDIRECTED, Decision
 from sozu_trio.routing.http_routes import NO_ROUTES
-from sozu_trio.routing.resolver import Shown, covers
+from sozu_trio.routing.resolver import Shown, is_for
 from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
 from sozu_trio.wire.heads import Field
 
@@ -59,15 +59,10 @@ class Secured:
         return decision
 
     def _fits(self, host: bytes) -> bool:
-        """Whether the client may have come here for `host`: it asked TLS for that name, or all it may have been shown
-        is for it; which of several OpenSSL chose is not known.
-        """
+        """Whether the client may have come here for `host`."""
         if host and host == self._fitting:
             return True
-        name = canonical_name(host.decode("latin-1").strip("[]"))
-        if name is None or self._shown is None:
-            return False
-        if name != self._named and not all(covers(each, name) for each in self._shown.certificates):
+        if not is_for(self._shown, self._named, host):
             return False
         self._fitting = host
         return True

@@ -42,7 +42,7 @@ async def serve_tcp(
     opening = _opening(header, client, destination) if session.sends_proxy else b""
     moved = False
     try:
-        moved = await session.run(opening + early)
+        moved = await session.run(opening, early)
     except NoBackend as error:
         proxy.counters.exhausted += 1
         record.message, record.failed = str(error), True
@@ -88,9 +88,9 @@ class TcpSession:
     def sends_proxy(self) -> bool:
         return self._cluster is not None and self._cluster.cluster.send_proxy
 
-    async def run(self, first: bytes) -> bool:
-        """Connect and relay; `first` goes to the backend before anything else. Whether it has moved to the worker that
-        comes next. Raises NoBackend.
+    async def run(self, opening: bytes, early: bytes) -> bool:
+        """Connect and relay; `opening` goes to the backend before anything else, also before TLS, and then `early`.
+        Whether it has moved to the worker that comes next. Raises NoBackend.
         """
         if self._cluster_id is None:
             raise NoBackend("the listener has no frontend")
@@ -98,12 +98,14 @@ class TcpSession:
         if self._cluster is None:
             raise NoBackend(f"there is no cluster {self._cluster_id}")
         timeouts = self._listener.timeouts
-        connector = self._proxy.connector(self._cluster, BackendTimeouts(timeouts.connect, timeouts.back))
+        limits = BackendTimeouts(timeouts.connect, timeouts.back)
+        connector = self._proxy.tcp_connector(self._cluster, limits, opening)
         connector.choose(self.begun)
         connection = await connector.connect()
         self._record.service_time = trio.current_time() - self.begun
         try:
-            return await self._relay(connection, first)
+            # Within TLS it went before the handshake.
+            return await self._relay(connection, early if connection.tls is not None else opening + early)
         finally:
             discard(connection)
 

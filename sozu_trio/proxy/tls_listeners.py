@@ -9,12 +9,15 @@ from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.routing.resolver import NO_CERTIFICATES
 from sozu_trio.routing.table import Table
 from sozu_trio.tls.contexts import ServerContexts
+from sozu_trio.tls.key_log import KeyLog
 
 
 class TlsListeners:
     """By address, those that somebody has connected to."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_log: KeyLog | None = None) -> None:
+        self.key_log = key_log
+        """Where the secrets of all sessions go; None for nowhere."""
         self._contexts: dict[Address, ServerContexts] = {}
 
     def contexts(self, listener: HttpsListener, table: Table) -> ServerContexts:
@@ -22,7 +25,7 @@ class TlsListeners:
         found = self._contexts.get(listener.address)
         if found is None:
             resolver = table.certificates.get(listener.address)
-            found = ServerContexts(listener.tls, resolver or NO_CERTIFICATES)
+            found = ServerContexts(listener.tls, resolver or NO_CERTIFICATES, key_log=self.key_log)
             if resolver is not None:
                 self._contexts[listener.address] = found
         return found

@@ -22,10 +22,13 @@ from typing import Final, cast
 import trio
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
+from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
 from sozu_trio.telemetry.access_log import TlsFacts
+from sozu_trio.tls.client_contexts import Session
+from sozu_trio.tls.client_failures import backend_failure, client_kind_of
 from sozu_trio.tls.contexts import ServerSocket
 from sozu_trio.tls.failures import handshake_failed, reason_of
 
@@ -35,6 +38,10 @@ LARGEST_RECORD: Final = 16384
 
 class Truncated(ConnectionResetError):
     """The peer's connection ended without a close_notify: what came may not be all it has said."""
+
+
+class CertificateWanted(ConnectionResetError):
+    """The server does not take our certificate, or wants one: in TLS 1.3 it says so when our handshake is over."""
 
 
 class TlsStream(Stream):
@@ -73,11 +80,28 @@ class TlsStream(Stream):
             except ssl.SSLWantWriteError:
                 await self.wait_writable(patience)
             except OSError as error:
-                server = self._tls if isinstance(self._tls, ServerSocket) else None
-                name, unknown = (server.server_name, server.unknown) if server else (None, False)
-                raise handshake_failed(error, name=name, unknown=unknown) from error
+                raise self._failed(error) from error
             else:
                 return
+
+    def _failed(self, error: OSError) -> HandshakeFailed:
+        server = self._tls
+        if not isinstance(server, ServerSocket):
+            return backend_failure(error)
+        return handshake_failed(error, name=server.server_name, unknown=server.unknown)
+
+    @property
+    def session(self) -> Session | None:
+        """What another connection may resume: that of the ticket which came last. None while there is none, and after
+        the end.
+        """
+        session = None if self.is_closed else self._tls.session
+        return None if session is None else Session(self._tls.context, session)
+
+    @property
+    def lacks_certificate(self) -> bool:
+        """Whether it has ended as CertificateWanted says."""
+        return isinstance(self._failure, CertificateWanted)
 
     def facts(self) -> TlsFacts:
         """After the handshake, and before the end."""
@@ -125,7 +149,7 @@ class TlsStream(Stream):
                 await self.wait_writable(patience)
                 continue
             except ssl.SSLError as error:
-                raise _broken(error) from error
+                raise self._broken(error) from error
             self.bytes_out += done
             sent += done
             self._immediate += 1
@@ -150,7 +174,7 @@ class TlsStream(Stream):
         except ssl.SSLWantWriteError:
             raise BlockingIOError from None
         except ssl.SSLError as error:
-            raise _broken(error) from error
+            raise self._broken(error) from error
         self._cut = False
         return done
 
@@ -245,7 +269,7 @@ class TlsStream(Stream):
         except ssl.SSLEOFError as error:
             raise self._fail(Truncated(errno.ECONNRESET, "the connection ended without close_notify")) from error
         except ssl.SSLError as error:
-            raise self._fail(_broken(error)) from error
+            raise self._fail(self._broken(error)) from error
         self._ended = not data
         return data
 
@@ -276,6 +300,12 @@ class TlsStream(Stream):
             if error.errno not in UNCONNECTED and not isinstance(error, ConnectionError) and not self._ended:
                 self._failure = self._failure or error
 
+    def _broken(self, error: ssl.SSLError) -> ConnectionResetError:
+        """Its number is one of OpenSSL's, and would be taken for one of errno."""
+        if not isinstance(self._tls, ServerSocket) and client_kind_of(error) == "client_certificate":
+            return CertificateWanted(errno.ECONNRESET, str(backend_failure(error)))
+        return ConnectionResetError(errno.ECONNRESET, f"TLS: {reason_of(error)}")
+
     async def _wait_to_read(self, patience: Patience | None) -> None:
         if self._unsent:
             self._push()  # Here too: where there is always something to read the wait below never gets to it.
@@ -294,8 +324,3 @@ class TlsStream(Stream):
         await self.wait_writable()
         self._push()
         scope.cancel(reason="pushed")
-
-
-def _broken(error: ssl.SSLError) -> ConnectionResetError:
-    """Its number is one of OpenSSL's, and would be taken for one of errno."""
-    return ConnectionResetError(errno.ECONNRESET, f"TLS: {reason_of(error)}")

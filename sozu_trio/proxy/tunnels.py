@@ -45,6 +45,8 @@ async def relay_or_move(node: SessionNode, connection: Connection, tunnel: Tunne
     be done any more that its peers would notice.
     """
     connection.kind, connection.on_cut = node.kind, tunnel.cut
+    if connection.tls is not None:
+        node.is_bound = True  # The keys are known to OpenSSL alone.
     if node.is_bound:
         await tunnel.run()
         return False

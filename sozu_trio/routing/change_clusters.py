@@ -1,11 +1,12 @@
 """Clusters and their backends: adding replaces what is there, updating keeps what is not said."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any
 
+from sozu_trio.config.backend_tls import OPTIONS, BackendTls
 from sozu_trio.config.bodies import BackendAdd, BackendRemove, BackendUpdate, ClusterBody, ClusterRemove, given
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing
 from sozu_trio.config.values import show
@@ -17,6 +18,18 @@ _CLUSTER = (
     *("https_redirect", "https_redirect_port"),
 )
 _BACKEND = ("address", "weight", "backup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecuredCluster(ClusterBody):
+    """Of `cluster add` and `cluster update` that say something of TLS, with what was read."""
+
+    backend_tls: BackendTls | None
+    """None: they say that there is none."""
+
+
+def speaks_of_tls(body: ClusterBody) -> bool:
+    return body.tls is not None or any(getattr(body, name) is not None for name in OPTIONS)
 
 
 def no_cluster(draft: Draft, key: str, cluster_id: str) -> Refusal:
@@ -73,6 +86,11 @@ def _patched_cluster(cluster: Cluster, body: ClusterBody) -> Cluster:
     cluster = replace(cluster, **given(body, _CLUSTER))
     if body.load_balancing_policy is not None:
         cluster = replace(cluster, load_balancing=LoadBalancing(body.load_balancing_policy))
+    if isinstance(body, SecuredCluster):
+        cluster = replace(cluster, tls=body.backend_tls)
+    else:
+        # What goes to backends in plain text must not do so because somebody forgot to read what was said.
+        assert not speaks_of_tls(body)
     if cluster.protocol == "http" and cluster.send_proxy:
         cluster = replace(cluster, send_proxy=False)  # it has no effect there, as in the file
     return cluster

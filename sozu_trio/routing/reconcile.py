@@ -8,9 +8,10 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, replace
 from typing import TypeVar
 
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import Backend
 from sozu_trio.config.program import Settings
-from sozu_trio.routing.state import EMPTY, State, with_declared
+from sozu_trio.routing.state import EMPTY, CertificateKey, State, with_declared
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -49,6 +50,15 @@ def restart(state: State, declared: State) -> State:
         _changed_settings(state.settings, before.settings, declared.settings),
     )
     return with_declared(restarted, declared)
+
+
+def renew(state: State, certificates: Mapping[CertificateKey, ListenerCertificate]) -> State:
+    """`state` with what is other in the certificates that the file names, as `restart`, and nothing else."""
+    before = state.declared or EMPTY
+    kept = {key: _same(before.certificates.get(key), record) for key, record in certificates.items()}
+    declared = replace(before, certificates=_same_mapping(before.certificates, kept))
+    renewed = _catch_up(state.certificates, before.certificates, declared.certificates)
+    return with_declared(replace(state, certificates=renewed), declared)
 
 
 def _follow(present: Mapping[K, R], before: Mapping[K, R], declared: Mapping[K, R]) -> Mapping[K, R]:

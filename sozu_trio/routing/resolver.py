@@ -91,6 +91,16 @@ def covers(certificate: Certificate, host: str) -> bool:
     return name in certificate.names or wild in certificate.names or name in certificate.addresses
 
 
+def is_for(shown: Shown | None, named: str | None, host: bytes) -> bool:
+    """Whether the connection of a client that asked TLS for `named`, a canonical name, and was shown `shown` is for
+    `host`: that is the name, or all it may have been shown is for it; which of several OpenSSL chose is not known.
+    """
+    name = canonical_name(host.decode("latin-1").strip("[]"))
+    if name is None or shown is None:
+        return False
+    return name == named or all(covers(each, name) for each in shown.certificates)
+
+
 def _one_of_each_kind(certificates: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
     if len(certificates) == 1:
         return certificates

@@ -8,8 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from sozu_trio.config.cipher_names import SOZU_NAMES
+
 _CLASSES: Final = 10
 """Of statuses, by their first digit."""
+_OF_CERTIFICATES: Final = frozenset({"expired", "not_yet_valid", "name", "authority", "fingerprint", "certificate"})
+_CIPHERS: Final = {name: index for index, name in enumerate(SOZU_NAMES)}
+"""Where each has its place among the counters; behind them is that of any other."""
 
 
 @dataclass(slots=True)
@@ -70,6 +75,8 @@ class Counters:
     """Those that agreed on TLS 1.2."""
     tls_1_3: int = 0
     """Those that agreed on TLS 1.3."""
+    by_cipher: list[int] = field(default_factory=lambda: [0] * (len(_CIPHERS) + 1))
+    """Those that agreed on each cipher; the last place is for ciphers we have no name for."""
     tls_resumed: int = 0
     """Those that resumed a session."""
     tls_default: int = 0
@@ -95,6 +102,32 @@ class Counters:
     tls_failed_other: int = 0
     """… for any other reason."""
 
+    backend_tls_handshakes: int = 0
+    """TLS handshakes with backends that were completed."""
+    backend_tls_resumed: int = 0
+    """Those that resumed a session."""
+    backend_tls_failed_certificate: int = 0
+    """Handshakes with backends that failed because of the backend's certificate."""
+    backend_tls_failed_client_certificate: int = 0
+    """… because the backend wanted another certificate of ours."""
+    backend_tls_failed_not_tls: int = 0
+    """… because what came was not TLS."""
+    backend_tls_failed_timeout: int = 0
+    """… because they took too long."""
+    backend_tls_failed_other: int = 0
+    """… for any other reason."""
+
+    def backend_handshake_failed(self, kind: str) -> None:
+        """One more, of a kind as `tls.client_failures` has it."""
+        group = "certificate" if kind in _OF_CERTIFICATES else kind
+        attribute = f"backend_tls_failed_{group}"
+        attribute = attribute if attribute in NAMES else "backend_tls_failed_other"
+        setattr(self, attribute, getattr(self, attribute) + 1)
+
+    def agreed_on(self, cipher: str) -> None:
+        """One more handshake with a cipher, by OpenSSL's name."""
+        self.by_cipher[_CIPHERS.get(cipher, -1)] += 1
+
     def handshake_failed(self, kind: str) -> None:
         """One more, of a kind as `HandshakeFailed` has it."""
         attribute = f"tls_failed_{kind}" if f"tls_failed_{kind}" in NAMES else "tls_failed_other"
@@ -105,7 +138,8 @@ class Counters:
         values = {name: getattr(self, attribute) for attribute, name in NAMES.items()}
         classes = {f"http.status.{hundred}xx": self.by_status[hundred] for hundred in range(1, 6)}
         rest = {"http.status.none": self.by_status[0], "http.status.other": sum(self.by_status[6:])}
-        return values | classes | rest
+        ciphers = dict(zip(CIPHER_COUNTERS, self.by_cipher, strict=True))
+        return values | classes | rest | ciphers
 
     def add(self, other: "Counters") -> None:
         """Add another process's counters to these, gauges too; of the maximum the larger one stays."""
@@ -114,6 +148,7 @@ class Counters:
             setattr(self, attribute, getattr(self, attribute) + getattr(other, attribute))
         self.longest_hold = longest
         self.by_status = [mine + theirs for mine, theirs in zip(self.by_status, other.by_status, strict=True)]
+        self.by_cipher = [mine + theirs for mine, theirs in zip(self.by_cipher, other.by_cipher, strict=True)]
 
     def close_gauges(self) -> None:
         """Of a process that is no more only the totals count."""
@@ -122,18 +157,20 @@ class Counters:
 
     def numbers(self) -> tuple[int, ...]:
         """All of them in a fixed order, as they travel; `read_counters` is the way back."""
-        return (*(getattr(self, attribute) for attribute in NAMES), *self.by_status)
+        return (*(getattr(self, attribute) for attribute in NAMES), *self.by_status, *self.by_cipher)
 
 
 def read_counters(numbers: Iterable[int]) -> Counters:
     """The Counters of `numbers()`. Raises ValueError for what are none."""
     values = list(numbers)
-    if len(values) != len(NAMES) + _CLASSES or min(values) < 0:
-        raise ValueError(f"want {len(NAMES) + _CLASSES} counters, none below 0: {values}")
-    plain = dict(zip(NAMES, values, strict=False))
-    return Counters(**plain, by_status=values[len(NAMES) :])
+    want = len(NAMES) + _CLASSES + len(CIPHER_COUNTERS)
+    if len(values) != want or min(values) < 0:
+        raise ValueError(f"want {want} counters, none below 0: {values}")
+    plain, rest = values[: len(NAMES)], values[len(NAMES) :]
+    return Counters(**dict(zip(NAMES, plain, strict=True)), by_status=rest[:_CLASSES], by_cipher=rest[_CLASSES:])
 
 
+CIPHER_COUNTERS: Final = (*(f"tls.cipher.{name}" for name in SOZU_NAMES.values()), "tls.cipher.other")
 NAMES = {
     "sessions": "client.connections",
     "sessions_total": "listener.accepted.total",
@@ -173,8 +210,17 @@ NAMES = {
     "tls_failed_invalid_certificate": "tls.handshake.failed.invalid_certificate",
     "tls_failed_timeout": "tls.handshake.failed.timeout",
     "tls_failed_other": "tls.handshake.failed.other",
+    "backend_tls_handshakes": "backend.tls.handshakes",
+    "backend_tls_resumed": "backend.tls.resumed",
+    "backend_tls_failed_certificate": "backend.tls.failed.certificate",
+    "backend_tls_failed_client_certificate": "backend.tls.failed.client_certificate",
+    "backend_tls_failed_not_tls": "backend.tls.failed.not_tls",
+    "backend_tls_failed_timeout": "backend.tls.failed.timeout",
+    "backend_tls_failed_other": "backend.tls.failed.other",
 }
+"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `backend.tls.*`,
+`configuration.*`, `events.*`, `tls.handshakes`, `tls.resumed` and most kinds of failed handshakes."""
 """Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`,
-`tls.handshakes`, `tls.resumed` and most kinds of failed handshakes."""
+`tls.handshakes`, `tls.resumed`, `tls.cipher.other` and most kinds of failed handshakes."""
 
 GAUGES: Final = ("sessions", "active_requests", "tunnels")

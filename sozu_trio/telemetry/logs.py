@@ -33,7 +33,7 @@ class Logs:
     """Log, access log and audit logs of main. Raises OperatorError for a directive or a target that is none."""
 
     def __init__(self, program: Program) -> None:
-        self._directives = directives_from(os.environ, program.log_level)
+        self._directives = directives_from(os.environ, program.settings.log_level)
         self._program = program
         self._batches: list[Batches] = []
         self._buffers: dict[Target, LineBuffer] = {}

@@ -26,8 +26,8 @@ class WorkerLog:
 
     def begin(self, program: Program) -> None:
         """Log as the environment says, which the program was started in, else as the file did then."""
-        self._level = program.log_level
-        apply_directives(directives_from(os.environ, program.log_level))
+        self._level = program.settings.log_level
+        apply_directives(directives_from(os.environ, program.settings.log_level))
 
     def follow(self, settings: Settings) -> None:
         """Log as the State says, where that is something new."""

@@ -68,9 +68,10 @@ def _identity(certificate: Certificate) -> tuple[bytes, CertificatePublicKeyType
 
 
 def _check_all_linked(given: Sequence[Certificate], chain: Sequence[Certificate]) -> None:
-    known = [_identity(each) for each in chain]
-    for stray in given:
-        if stray not in chain and _identity(stray) not in known:
+    strays = [each for each in given if each not in chain]
+    known = [_identity(each) for each in chain] if strays else []
+    for stray in strays:
+        if _identity(stray) not in known:
             last = chain[-1]
             raise BadCertificate(
                 f"the chain does not link: {shown(stray)} has signed none of the certificates before it. The chain"

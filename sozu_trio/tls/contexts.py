@@ -24,6 +24,7 @@ from sozu_trio.config.certificates import Certificate
 from sozu_trio.config.limits import TLS_CONTEXTS, TLS_WARNING_PAUSE
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.routing.resolver import Resolver, Shown
+from sozu_trio.tls.key_log import KeyLog
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,11 @@ class ServerSocket(ssl.SSLSocket):
 class ServerContexts:
     """TLS as one listener speaks it. What it follows may change at any time; handshakes under way are not disturbed."""
 
-    def __init__(self, settings: TlsSettings, resolver: Resolver, most: int = TLS_CONTEXTS) -> None:
+    def __init__(
+        self, settings: TlsSettings, resolver: Resolver, most: int = TLS_CONTEXTS, key_log: KeyLog | None = None
+    ) -> None:
         """At most `most` contexts of certificates are kept, those used last."""
+        self._key_log = key_log
         self.resolver = resolver
         self.settings = settings
         self.made = 0
@@ -58,14 +62,14 @@ class ServerContexts:
         """By the monotonic clock: no warning of what is missing before that."""
         self._contexts: OrderedDict[tuple[str, ...], ssl.SSLContext | None] = OrderedDict()
         """By fingerprints; None for what OpenSSL would not take, so that it is tried and said once."""
-        self._wrapping = _wrapping_context(settings, self._switch)
+        self._wrapping = self._logged(_wrapping_context(settings, self._switch))
 
     def change(self, settings: TlsSettings) -> None:
         """Speak otherwise to those who connect from now on. Sessions can be resumed if no more than ALPN changes."""
         before, self.settings = self.settings, settings
         self._contexts.clear()
         if _of_wrapping(before) != _of_wrapping(settings):
-            self._wrapping = _wrapping_context(settings, self._switch)
+            self._wrapping = self._logged(_wrapping_context(settings, self._switch))
 
     def follow(self, resolver: Resolver) -> None:
         """Show what `resolver` finds from now on, and let go of the contexts, and with them of the keys, of what was
@@ -137,11 +141,17 @@ class ServerContexts:
     def _make(self, certificates: Sequence[Certificate]) -> ssl.SSLContext | None:
         self.made += 1
         try:
-            return certificate_context(self.settings, certificates)
+            return self._logged(certificate_context(self.settings, certificates))
         except ssl.SSLError as error:
             shown = ", ".join(certificate.fingerprint for certificate in certificates)
             log.error("OpenSSL does not take the certificate %s: %s", shown, error)
             return None
+
+    def _logged(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        # The secrets come from whichever context the connection has at the time.
+        if self._key_log is not None:
+            self._key_log.follow(context)
+        return context
 
 
 def _held(resolver: Resolver, fingerprint: str) -> Certificate | None:
@@ -156,12 +166,15 @@ def certificate_context(settings: TlsSettings, certificates: Sequence[Certificat
     """
     context = _context(settings)
     for certificate in certificates:
-        _load(context, certificate)
+        load_certificate(context, certificate)
     return context
 
 
-def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """`load_cert_chain` takes nothing but a path, and a worker opens none: so the path is that of a piece of memory."""
+def load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
+    """Have `context` show it. Raises ssl.SSLError when OpenSSL does not take it.
+
+    `load_cert_chain` takes nothing but a path, and a worker opens none: so the path is that of a piece of memory.
+    """
     memory = os.memfd_create("certificate", os.MFD_CLOEXEC)
     with open(memory, "wb", buffering=0) as file:
         file.write(f"{certificate.chain}{certificate.key}".encode("ascii"))

@@ -1,8 +1,10 @@
 """The embedded demonstration: a page, two backends in turns, and each request as it reached them."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,7 +12,7 @@ from trio.testing import memory_stream_pair
 
 from sozu_trio import app
 from sozu_trio.cli import demo
-from sozu_trio.cli.demo import LONGEST_DELAY, demo_config, open_demo_backends, serve_demo, welcome
+from sozu_trio.cli.demo import LONGEST_DELAY, open_demonstration, serve_demo, welcome
 from sozu_trio.config.addresses import Address
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.testing import Client
@@ -21,16 +23,19 @@ pytestmark = pytest.mark.virtual_time
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Address:
-    """In place of 127.0.0.1:8080, which may be taken."""
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        free = bound_address(sock)
+    """In place of 127.0.0.1:8080, which may be taken, and another one in place of 8443."""
+    any_port = Address("127.0.0.1", 0)
+    with open_listening_socket(any_port) as one, open_listening_socket(any_port) as other:
+        free, secure = bound_address(one), bound_address(other)
     monkeypatch.setattr(demo, "ADDRESS", str(free))
+    monkeypatch.setattr(demo, "SECURE_ADDRESS", str(secure))
     return free
 
 
 @asynccontextmanager
 async def served() -> AsyncIterator[None]:
-    async with open_demo_backends() as ports, app.open_proxy(demo_config(ports), logs=RecordedLogs("info")):
+    async with open_demonstration() as demonstration, app.open_proxy(demonstration.config, logs=RecordedLogs("info")):
+        assert demonstration.config.notices == ()
         yield
 
 
@@ -107,6 +112,28 @@ async def test_a_client_that_is_gone_is_nothing() -> None:
 
 
 async def test_the_welcome_has_lines_to_try() -> None:
-    lines = [line for line in welcome().splitlines() if line.startswith("  curl ")]
-    assert len(lines) >= 4
-    assert all("http://127.0.0.1:8080/" in line for line in lines)
+    lines = [line for line in welcome(Path("/a folder/authority.pem")).splitlines() if line.startswith("  curl ")]
+    assert len(lines) == 5
+    assert all("http://127.0.0.1:8080/" in line for line in lines[:4])
+    assert lines[4].startswith("  curl --cacert '/a folder/authority.pem' https://localhost:8443/   ")
+
+
+async def test_the_same_over_tls_for_who_trusts_the_file_that_the_welcome_names(
+    address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("sozu.sock.d").mkdir()
+    authority = tmp_path / "sozu.sock.d" / "authority.pem"
+    async with open_demonstration() as demonstration, app.open_proxy(demonstration.config, logs=RecordedLogs("info")):
+        async with AsyncExitStack() as stack:
+            assert str(authority) in demonstration.greet(stack)
+            context = ssl.create_default_context(cafile=authority)
+            assert b"PRIVATE KEY" not in authority.read_bytes()
+        assert not authority.exists()
+        plain = await trio.open_tcp_stream("127.0.0.1", int(demo.SECURE_ADDRESS.rpartition(":")[2]))
+        stream = trio.SSLStream(plain, context, server_hostname="localhost", https_compatible=True)
+        await stream.send_all(b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b"".join([data async for data in stream])
+        await stream.aclose()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"X-Forwarded-Proto: https" in answer

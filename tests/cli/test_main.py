@@ -43,6 +43,14 @@ def free_address() -> Address:
         return bound_address(sock)
 
 
+def free_addresses(monkeypatch: pytest.MonkeyPatch) -> tuple[Address, Address]:
+    """Where the demonstration listens, in place of ports that may be taken."""
+    address, secure = free_address(), free_address()
+    monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(address))
+    monkeypatch.setattr("sozu_trio.cli.demo.SECURE_ADDRESS", str(secure))
+    return address, secure
+
+
 @pytest.fixture
 def stop_when_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     say_ready = serve._say_ready
@@ -192,19 +200,22 @@ def test_a_mistake_of_ours_is_not_passed_off_as_the_operators(tmp_path: Path, mo
 def test_without_a_file_it_serves_the_demonstration(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    address = free_address()
-    monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(address))
+    address, secure = free_addresses(monkeypatch)
     assert main(["serve"]) == 0
     out = capfd.readouterr().out
-    assert "curl http://127.0.0.1:8080/" in out
-    assert f"\nsozu_trio ready: listening on {address} (generation 1)\n" in out
+    assert f"curl http://{address}/" in out
+    assert f"https://localhost:{secure.port}/" in out
+    assert "sozu_trio ready: listening on 127.0.0.1:" in out
+    assert str(secure) in out.partition("sozu_trio ready")[2]
 
 
+@pytest.mark.parametrize("taken", ["ADDRESS", "SECURE_ADDRESS"])
 def test_without_a_file_a_taken_port_is_told_and_no_welcome(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], taken: str
 ) -> None:
+    free_addresses(monkeypatch)
     with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(bound_address(sock)))
+        monkeypatch.setattr(f"sozu_trio.cli.demo.{taken}", str(bound_address(sock)))
         assert main(["serve"]) == 1
     out, err = capfd.readouterr()
     assert ("curl" in out, err.count("\n")) == (False, 1)

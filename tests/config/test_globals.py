@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sozu_trio.config.listeners import Timeouts
 from sozu_trio.config.load import Config
-from sozu_trio.config.program import Program
+from sozu_trio.config.program import Program, Settings
 
 Problems = Callable[[str], list[str]]
 Load = Callable[[str], Config]
@@ -27,6 +27,7 @@ def test_every_key_arrives(load: Load) -> None:
         worker_timeout = 6
         shutdown_timeout = 0
         max_connections = 7
+        max_connections_total = 9
         retry_after = 0
         front_timeout = 0
         back_timeout = 1.5
@@ -51,11 +52,14 @@ def test_every_key_arrives(load: Load) -> None:
         worker_automatic_restart=False,
         worker_timeout=6,
         shutdown_timeout=0,
-        max_connections=7,
-        retry_after=0,
-        timeouts=Timeouts(front=0, back=1.5, connect=2, request=3),
+        settings=Settings(
+            timeouts=Timeouts(front=0, back=1.5, connect=2, request=3),
+            log_level="warn",
+            max_connections=7,
+            max_connections_total=9,
+            retry_after=0,
+        ),
         activate_listeners=False,
-        log_level="warn",
         log_target="stderr",
         log_colored=True,
         access_logs_target="udp://127.0.0.1:514",

@@ -164,7 +164,7 @@ def test_sozus_own_sample_is_served() -> None:
     assert [backend.weight for backend in config.backends] == [100, 50, 100, 50]
     assert (len(config.http_frontends), len(config.tcp_frontends)) == (3, 1)
     assert config.tcp_frontends[0].tags == {"owner": "team-b"}
-    assert config.program.max_connections == 500
+    assert config.program.settings.max_connections == 500
     assert {notice.where for notice in config.notices} == {
         *(
             "command_buffer_size",

@@ -7,8 +7,8 @@ import pytest
 
 from sozu_trio.config import cipher_names, group_names, tls_settings
 from sozu_trio.config.report import Report
-from sozu_trio.config.schema import TlsVersion
 from sozu_trio.config.tls_settings import TlsSettings, read_settings
+from sozu_trio.config.values import TlsVersion
 
 BOTH: Sequence[TlsVersion] = ("TLS_V12", "TLS_V13")
 

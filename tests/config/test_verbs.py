@@ -38,4 +38,5 @@ def test_a_cluster_has_the_keys_of_the_file_some_under_other_names(verb: str) ->
     renamed = {"load_balancing": "load-balancing-policy", "authorized_hashes": "authorized-hash", "answers": "answer"}
     elsewhere = {"frontends", "backends", "health_check", "udp", "answer_503", "tls"}
     wanted = {renamed.get(key, hyphened(key)) for key in keys_of(schema.ClusterTable) if key not in elsewhere}
-    assert {*keys_of(BODIES[verb])} == {*wanted, "id", "expect-proxy"}
+    tls = {"tls", *(f"tls-{hyphened(key).removeprefix('tls-')}" for key in keys_of(schema.BackendTlsTable))}
+    assert {*keys_of(BODIES[verb])} == {*wanted, *tls, "id", "expect-proxy"}

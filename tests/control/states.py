@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import (
     Backend,
@@ -81,6 +82,15 @@ PEMS = tuple(issue(f"{name}.example").read() for name in ("a", "b", "*"))
 CERTIFICATES = st.builds(
     ListenerCertificate, address=ADDRESSES, certificate=st.sampled_from(PEMS), default=st.booleans()
 )
+_AUTHORITY = issue(common_name="authority", authority=True)
+BACKEND_TLS = st.builds(
+    BackendTls,
+    server_name=st.none() | st.sampled_from(["api.internal", "10.0.0.1"]),
+    ca=st.none() | st.just(_AUTHORITY.pem.decode()),
+    fingerprint=st.none() | st.just("ab" * 32),
+    certificate=st.none() | st.just(issue("proxy.example").read()),
+    versions=st.sampled_from([("TLS_V12",), ("TLS_V12", "TLS_V13")]),
+) | st.just(BackendTls(verify=False))
 CLUSTERS = st.builds(
     Cluster,
     cluster_id=IDS,
@@ -92,6 +102,7 @@ CLUSTERS = st.builds(
     idle_timeout=SECONDS,
     https_redirect=st.booleans(),
     https_redirect_port=st.none() | st.integers(1, 65535),
+    tls=st.none() | BACKEND_TLS,
 )
 HTTP_FRONTENDS = st.builds(
     HttpFrontend,

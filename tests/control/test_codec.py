@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.listeners import HttpListener
-from sozu_trio.config.program import Program
+from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.codec import converter, decode, encode
 from sozu_trio.control.messages import (
     ASKS,
@@ -53,16 +53,15 @@ PROGRAMS = st.builds(
     command_socket=st.builds(Path, st.sampled_from(["/run/a.sock", "b"])),
     command_allowed_uids=st.none() | st.lists(st.integers(0, 9), max_size=3).map(tuple),
     shutdown_timeout=SECONDS,
-    timeouts=TIMEOUTS,
+    settings=st.builds(Settings, timeouts=TIMEOUTS, log_level=TEXT, max_connections_total=st.integers(0, 9)),
     pid_file_path=st.none() | st.just(Path("/run/pid")),
-    log_level=TEXT,
     access_logs_target=st.none() | TEXT,
     access_logs_format=st.sampled_from(["ascii", "json"]),
 )
 SERIALS = st.integers(0, 1 << 60)
 TRANSPORTS = st.just("tcp")
 ANY_ASK = st.one_of(
-    st.builds(Begin, serial=SERIALS, worker_id=st.integers(0, 64), program=PROGRAMS),
+    st.builds(Begin, serial=SERIALS, worker_id=st.integers(0, 64), program=PROGRAMS, region=SERIALS),
     st.builds(Amend, serial=SERIALS, attempt=SERIALS, base=st.none() | SERIALS, delta=DELTAS),
     st.builds(Prepare, serial=SERIALS, attempt=SERIALS, generation=SERIALS),
     st.builds(Forget, serial=SERIALS),

@@ -8,7 +8,7 @@ import pytest
 
 from sozu_trio.control.history import History
 from sozu_trio.control.journal_file import LONG, JournalFile, Successor, open_file
-from sozu_trio.control.journal_lines import entry_line
+from sozu_trio.control.journal_lines import Line, entry_line
 from sozu_trio.control.journal_read import read_journal
 from sozu_trio.routing.state import EMPTY
 from tests.control.disk import Disk
@@ -37,7 +37,7 @@ def disk(path: Path, file: JournalFile, monkeypatch: pytest.MonkeyPatch) -> Iter
     made.close()
 
 
-def succeed(path: Path, history: History = HISTORY, lines: tuple[bytes, ...] = ()) -> JournalFile:
+def succeed(path: Path, history: History = HISTORY, lines: tuple[Line, ...] = ()) -> JournalFile:
     new = Successor(path, history, no_rest)
     try:
         return new.finish(lines)

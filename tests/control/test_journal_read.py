@@ -39,7 +39,7 @@ def added(generation: int, what: str = "cluster add") -> Entry:
 
 def lines_of(history: History) -> list[bytes]:
     head = base_lines(history.base, history.base_generation, no_rest)
-    return [*head, *(entry_line(each, no_rest) for each in history.entries)]
+    return [*head, *(bytes(entry_line(each, no_rest)) for each in history.entries)]
 
 
 HISTORY = History(base=BASE, base_generation=4, entries=tuple(added(number) for number in (5, 6, 7)))
@@ -95,7 +95,7 @@ def test_large_differences_stand_in_pieces(tmp_path: Path) -> None:
     state = declare([], [Cluster(cluster_id="api")], [], [], backends)
     rests: list[int] = []
     large = entry(2, diff(EMPTY, state))
-    lines = [*base_lines(state, 1, lambda: rests.append(1)), entry_line(large, lambda: rests.append(2))]
+    lines = [*base_lines(state, 1, lambda: rests.append(1)), bytes(entry_line(large, lambda: rests.append(2)))]
     assert max(map(len, lines[:-1])) < len(lines[-1]) / 2
     assert rests == [1] * (len(lines) - 2) + [2, 2, 2]
     history = read(tmp_path, b"".join(lines)).history

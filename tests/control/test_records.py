@@ -1,23 +1,26 @@
 """Records as people read them, and what nobody reads."""
 
+import hashlib
 import json
 import re
 from dataclasses import fields
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, HttpsListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
 from sozu_trio.config.tls_settings import TlsSettings
-from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted, shortened
+from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted, shortened, without_pem
 from sozu_trio.routing.state import EMPTY, declare, with_declared
 from tests.control.states import BACKENDS, CLUSTERS, HTTP_FRONTENDS, HTTP_LISTENERS, SETTINGS, TCP_LISTENERS
-from tests.tls.parts import authorities
+from tests.tls.parts import authorities, issue
 
 WEB, MAIL = Address("127.0.0.1", 80), Address("::1", 25)
 
@@ -50,6 +53,22 @@ def test_a_listener_in_full() -> None:
 def test_every_document_is_json(record: Record | Settings) -> None:
     document = document_of(record)
     assert json.loads(json.dumps(document)) == document
+
+
+def test_of_tls_people_see_no_pem_and_dumps_no_key() -> None:
+    issued = issue("proxy.example")
+    tls = BackendTls(server_name="a.example", ca=issued.pem.decode(), certificate=issued.read())
+    document = document_of(Cluster(cluster_id="api", tls=tls))
+    assert document["tls"]["key"] == issued.key_pem.decode()
+    assert redacted(document)["tls"] == {**document["tls"], "key": "(redacted)"}
+    assert without_pem(document)["tls"] == {
+        "server_name": "a.example",
+        "ca": f"1 authority ({hashlib.sha256(issued.pem).hexdigest()[:12]})",
+        "certificate": issued.certificate.fingerprint(SHA256()).hex(),
+        "verify": True,
+        "tls_versions": ["TLS_V12", "TLS_V13"],
+    }
+    assert without_pem(document_of(Cluster(cluster_id="api"))) == document_of(Cluster(cluster_id="api"))
 
 
 OURS = {"cluster_id", "active"}
@@ -86,6 +105,16 @@ def test_authorities_are_counted_and_told_apart() -> None:
     assert re.fullmatch(r"2 authorities \([0-9a-f]{12}\)", shown(one + two))
     assert len({shown(one), shown(two), shown(one + two)}) == 3
     assert shown("") == ""
+
+
+def test_authorities_of_backends_are_counted_as_well() -> None:
+    text = "".join(each.pem.decode() for each in authorities("one", "two"))
+    tls = {"server_name": "a.example", "verify": True, "tls_versions": ["TLS_V12", "TLS_V13"]}
+    document = document_of(Cluster(cluster_id="api", tls=BackendTls(server_name="a.example", ca=text)))
+    assert document["tls"] == {**tls, "ca": text}
+    short = shortened(document)["tls"]
+    assert re.fullmatch(r"2 authorities \([0-9a-f]{12}\)", short.pop("ca"))
+    assert short == tls
 
 
 def test_a_document_belongs_to_who_asked_for_it() -> None:

@@ -87,11 +87,13 @@ backends = [{{ address = "127.0.0.1:{backend}" }}]
 """
 
 
-def connect_tls(port: int, context: ssl.SSLContext, name: str | None = "localhost") -> ssl.SSLSocket:
+def connect_tls(
+    port: int, context: ssl.SSLContext, name: str | None = "localhost", session: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
     """A connection after its handshake; an end without close_notify is an error."""
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
     try:
-        return context.wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False)
+        return context.wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False, session=session)
     except BaseException:
         sock.close()
         raise

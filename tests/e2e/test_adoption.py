@@ -228,12 +228,12 @@ def start_in_vain(proxy: Proxy, file: Path | None = None) -> str:
 
 
 def test_settings_and_workers_that_the_file_says_otherwise(tmp_path: Path, page: Nginx) -> None:
-    with lives(tmp_path, page.port, before="worker_count = 3\nmax_connections = 100") as main:
+    with lives(tmp_path, page.port, before="worker_count = 3\norphan_timeout = 100") as main:
         first, *others = pids(main.start())
         main.kill()
-        proxy = main.start("worker_count = 1\nmax_connections = 50")
+        proxy = main.start("worker_count = 1\norphan_timeout = 50")
         assert pids(proxy) == [first]
-        assert "worker 0 goes on with the settings it began with: max_connections" in proxy.output()
+        assert "worker 0 goes on with the settings it began with: orphan_timeout" in proxy.output()
         wait_until(lambda: not any(map(is_there, others)))
         wait_until(lambda: len(doors(main.folder)) == 1)
         for _ in range(10):

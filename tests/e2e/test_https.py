@@ -21,7 +21,7 @@ from tests.e2e.websocket import serve_echo
 from tests.tls.parts import key_of_kind, rsa_key
 
 HELLO = b"hello over TLS\n"
-SIZE = 64 << 20
+SIZE = 100 << 20
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from benchmarks.processes import Process, free_port, says
 from tests.e2e.clients import PATIENCE, curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import READY, SERVE, StartProxy, environment_with
+
+DEMONSTRATION = (8080, 8443)
+"""Its ports."""
 
 
 def serve(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -119,13 +123,14 @@ def test_pid_file(tmp_path: Path, start_proxy: StartProxy) -> None:
 
 @pytest.fixture
 def demonstration(tmp_path: Path) -> Iterator[Process]:
-    """`serve` without arguments; it has its port in its code."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 8080))
-        except OSError:
-            pytest.skip("port 8080 is in use")
+    """`serve` without arguments; it has its ports in its code."""
+    for port in DEMONSTRATION:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                pytest.skip(f"port {port} is in use")
     with Process(SERVE, tmp_path, name="sozu_trio", environment=environment_with({})) as process:
         process.wait_until(says("sozu_trio ready"), READY)
         yield process
@@ -146,12 +151,31 @@ def test_demonstration_has_a_page_and_says_what_to_try(demonstration: Process) -
     assert b"sozu_trio works" in page.body
     # Each line it proposes works as it stands.
     proposed = re.findall(r"^ +(curl .*?) {3,}", demonstration.output(), re.MULTILINE)
-    assert len(proposed) == 4
+    assert len(proposed) == 5
     for line in proposed:
         shown = subprocess.run(
             ["sh", "-c", line.replace("slow?5", "slow?0")], capture_output=True, timeout=PATIENCE, check=True
         )
         assert shown.stdout
+
+
+def test_authority_of_the_demonstration(demonstration: Process, tmp_path: Path) -> None:
+    """It is trusted as long as its worker is another one each time, and nothing of it stays."""
+    authority = tmp_path / "sozu.sock.d" / "authority.pem"
+    for host in ("localhost", "127.0.0.1"):
+        assert b"https" in curl(f"https://{host}:8443/hello", "--cacert", str(authority)).body
+    (line,) = re.findall(r"^ +curl --cacert (\S+) https:\S+ ", demonstration.output(), re.MULTILINE)
+    assert line == str(authority)
+    run_ctl(tmp_path, "upgrade", "--worker", "0")
+    assert curl("https://localhost:8443/hello", "--cacert", str(authority)).status == 200
+    assert b"PRIVATE KEY" not in authority.read_bytes()
+    assert demonstration.end() == 0
+    assert not authority.exists()
+
+
+def run_ctl(folder: Path, *words: str) -> None:
+    command = [sys.executable, "-m", "sozu_trio", "ctl", *words]
+    subprocess.run(command, cwd=folder, capture_output=True, timeout=2 * PATIENCE, check=True)
 
 
 def test_taken_port_of_the_demonstration(demonstration: Process, tmp_path: Path) -> None:

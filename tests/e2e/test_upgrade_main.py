@@ -413,8 +413,8 @@ def test_new_code_that_fails_is_replaced_by_the_old(
 def test_new_workers_that_fail_leave_the_old_ones_in_place(
     module: str, old: str, new: str, said: str, page: Nginx, start_proxy: StartProxy, copy: Copy
 ) -> None:
-    before = "worker_count = 2\nworker_timeout = 2"
-    copy.replace("nursery/crew.py", "STARTING = 10.0", "STARTING = 2.0")
+    before = "worker_count = 2\nworker_timeout = 5"
+    copy.replace("nursery/tenure.py", "STARTING: Final = 10.0", "STARTING: Final = 5.0")
     proxy = start_proxy(http_proxy(free_port(), page.port, before=before), environment=copy.environment)
     serving_before = who_serves(proxy)
     copy.replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.2.0"')

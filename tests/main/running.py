@@ -14,6 +14,7 @@ from sozu_trio.app import open_proxy
 from sozu_trio.config.load import load_config
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.birth import begin
+from sozu_trio.main.certificate_watch import CertificateWatch
 from sozu_trio.main.events import Events, Hearing
 from sozu_trio.main.parts import Parts
 from sozu_trio.main.transactions import Transactions
@@ -75,6 +76,7 @@ async def running(file: Path, state_from: str | None = None) -> AsyncIterator[As
                 journal=journal,
                 events=events,
                 audit=Audit(audited.append),
+                certificate_watch=CertificateWatch(beginning.seen, config.program.certificate_check_interval),
             )
             yield AskedMain(parts, {}, audited)
 

@@ -53,7 +53,7 @@ def test_of_listeners_and_frontends(tmp_path: Path) -> None:
     default, other = valid("*.example"), valid("a.example")
     put(tmp_path, "default", default)
     put(tmp_path, "a", other)
-    found = read_certificate_files(config(tmp_path), ())
+    found = read_certificate_files(config(tmp_path), ()).records
     assert [(str(each.address), each.certificate.names, each.default) for each in found] == [
         ("127.0.0.1:443", ("*.example",), True),
         ("127.0.0.1:443", ("a.example",), False),
@@ -65,7 +65,7 @@ def test_the_default_may_be_a_frontends_too(tmp_path: Path) -> None:
     one = valid("a.example")
     put(tmp_path, "default", one)
     put(tmp_path, "a", one)
-    assert [each.default for each in read_certificate_files(config(tmp_path), ())] == [True, False]
+    assert [each.default for each in read_certificate_files(config(tmp_path), ()).records] == [True, False]
 
 
 def test_a_chain_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_chain_in_a_file_of_its_own(tmp_path: Path) -> None:
     text = HTTPS.replace('certificate = "default.pem"\nkey = "default.key"', "").replace(
         'key = "a.key"', 'key = "a.key", certificate_chain = "chain"'
     )
-    (first, _) = read_certificate_files(config(tmp_path, text), ())
+    (first, _) = read_certificate_files(config(tmp_path, text), ()).records
     assert first.certificate.chain.count("BEGIN CERTIFICATE") == 3
 
 
@@ -100,10 +100,10 @@ def test_one_that_is_not_valid(tmp_path: Path, caplog: pytest.LogCaptureFixture)
         "clusters.web.frontends[1].certificate: /a.pem is not valid yet; want one that is valid now",
     ]
     with caplog.at_level(logging.WARNING):
-        at_start = read_certificate_files(made, None)
+        at_start = read_certificate_files(made, None).records
     assert len(at_start) == len(caplog.records) == 3
     known = {(each.address, each.certificate.fingerprint) for each in at_start}
-    assert read_certificate_files(made, known) == at_start, "those in force stay"
+    assert read_certificate_files(made, known).records == at_start, "those in force stay"
 
 
 def test_no_problem_quotes_a_key(tmp_path: Path) -> None:

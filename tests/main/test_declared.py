@@ -11,7 +11,7 @@ from sozu_trio.config.load import load_config
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.config.schema import FileTable
 from sozu_trio.errors import ConfigError
-from sozu_trio.main.declared import HOT, declared_by, read_file, waiting_for_a_start
+from sozu_trio.main.declared import FOLLOWED, declared_by, read_file, waiting_for_a_start
 from tests.main.running import GLOBALS, HTTP, SERVICES, TCP, write
 
 
@@ -44,12 +44,12 @@ async def test_a_file_is_read_away_from_the_loop_with_all_its_errors(tmp_path: P
     ("changes", "lines"),
     [
         ({}, []),
-        ({"timeouts": Timeouts(front=7), "log_level": "warn"}, []),
+        ({"settings": Settings(timeouts=Timeouts(front=7), log_level="warn", max_connections=7)}, []),
         ({"worker_count": 3}, []),
         (
-            {"saved_state": Path("/state.json"), "log_level": "warn", "max_connections": 7},
+            {"saved_state": Path("/state.json"), "shutdown_timeout": 7},
             [
-                "max_connections: 7 instead of 10000 takes effect at the next start",
+                "shutdown_timeout: 7 instead of 30 takes effect at the next start",
                 "saved_state: '/state.json' instead of nothing takes effect at the next start",
             ],
         ),
@@ -76,9 +76,5 @@ def test_the_way_back_is_told_too() -> None:
 
 def test_what_is_told_are_keys_of_the_file() -> None:
     keys = {each.name for each in dataclasses.fields(FileTable)}
-    told = {each.name for each in dataclasses.fields(Program)} - HOT
+    told = {each.name for each in dataclasses.fields(Program)} - FOLLOWED
     assert told <= keys
-
-
-def test_all_that_is_hot_is_in_force_through_state() -> None:
-    assert {each.name for each in dataclasses.fields(Settings)} == HOT

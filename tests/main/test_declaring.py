@@ -121,13 +121,13 @@ async def test_another_file(main: AskedMain, tmp_path: Path, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["reload", "plan"])
 async def test_keys_that_need_a_new_start_are_told(main: AskedMain, tmp_path: Path, verb: str) -> None:
-    write(tmp_path, "max_connections = 9\n" + GLOBALS + SERVICES)
+    write(tmp_path, "shutdown_timeout = 9\n" + GLOBALS + SERVICES)
     content = await main.ask(verb)
     assert content["notices"] == [
-        "max_connections: 9 instead of 10000 takes effect at the next start",
+        "shutdown_timeout: 9 instead of 30 takes effect at the next start",
     ]
     assert content["generation"] == 1
-    assert main.parts.config.program.max_connections == 10000
+    assert main.parts.config.program.shutdown_timeout == 30
     assert (await main.ask(verb))["notices"] == content["notices"]
 
 

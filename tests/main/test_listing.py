@@ -177,4 +177,4 @@ async def test_listeners_with_how_many_sessions_they_have(main: AskedMain) -> No
 
 @pytest.mark.parametrize("body", [{}, {"domain": "api.example"}, {"fingerprint": "00"}])
 async def test_no_certificates(main: AskedMain, body: dict[str, str]) -> None:
-    assert await main.ask("certificate list", **body) == {"certificates": []}
+    assert await main.ask("certificate list", **body) == {"certificates": [], "unusable": []}

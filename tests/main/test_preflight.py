@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ def script(folder: Path, text: str) -> str:
     return str(path)
 
 
-async def refusal(folder: Path, program: str) -> str:
+async def refusal(folder: Path, program: str, lack: Callable[[], None] = lambda: None) -> str:
+    """`lack` is called when main serves."""
     async with running(write(folder)) as main:
+        lack()
         with pytest.raises(OperatorError) as refused:
             async with preflight(main.parts, LAUNCH, program):
                 pass
@@ -91,15 +94,15 @@ async def test_what_main_lacks_for_a_trial_is_told(
     def lack(*_args: object, **_options: object) -> None:
         raise error
 
-    monkeypatch.setattr(where, what, lack)
-    assert await refusal(tmp_path, sys.executable) == f"the new code cannot be tried, nothing has changed: {error}"
+    said = await refusal(tmp_path, sys.executable, lambda: monkeypatch.setattr(where, what, lack))
+    assert said == f"the new code cannot be tried, nothing has changed: {error}"
 
 
 async def test_code_of_another_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROTOCOL", 999)
     said = await refusal(tmp_path, sys.executable)
     assert f"version {__version__} cannot talk to what runs now" in said
-    assert "which speak 999 and 2); want a stop and a start" in said
+    assert "which speak 999 and 3); want a stop and a start" in said
 
 
 @pytest.mark.parametrize("path", ["python3", "", "/nowhere/python", "/etc/passwd", "/tmp", "/a\0b"])

@@ -11,13 +11,14 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.clusters import Cluster
 from sozu_trio.control.history import Entry
 from sozu_trio.errors import JournalError, NotConfirmed, OperatorError
+from sozu_trio.main import transactions
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.events import WAITING, Event, Events
 from sozu_trio.main.transactions import Order, Transactions
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import NOTHING, Delta, amend
 from sozu_trio.routing.drains import Drains
-from sozu_trio.routing.state import EMPTY, State
+from sozu_trio.routing.state import EMPTY, State, with_declared
 
 ACTOR = Actor(uid=1, pid=2, process="test")
 
@@ -158,6 +159,34 @@ async def test_what_no_worker_has_confirmed_is_told_all_the_same(running: Runnin
             await running.transactions.carry_out(adding("a"))
         assert (await events.receive())["kind"] == "CLUSTER_ADDED"
     assert running.transactions.generation == 2
+
+
+async def test_who_follows_is_told_when_it_is_in_force_and_only_then(running: Running) -> None:
+    told: list[int] = []
+    order = replace(adding("a"), follow=lambda: told.append(running.transactions.generation))
+    running.journal.full = True
+    with pytest.raises(JournalError):
+        await running.transactions.carry_out(order)
+    assert told == []
+    running.journal.full = False
+    running.supervisor.unconfirmed = NotConfirmed("worker 0 has not confirmed", 2)
+    with pytest.raises(NotConfirmed):
+        await running.transactions.carry_out(order)
+    assert told == [2]
+    running.supervisor.unconfirmed = None
+    await running.transactions.carry_out(replace(order, make=lambda state: state))
+    assert told == [2, 2], "also where it was so already"
+
+
+async def test_what_a_change_has_made_is_no_business_of_the_garbage_collector(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(transactions, "keep", kept.append)
+    declared = amend(EMPTY, Delta(clusters=(Cluster(cluster_id="a"), Cluster(cluster_id="b"))))
+    order = replace(adding(""), make=lambda state: with_declared(declared, declared))
+    await running.transactions.carry_out(order)
+    assert kept == [4]
 
 
 async def test_changes_take_turns_and_build_on_one_another(running: Running) -> None:

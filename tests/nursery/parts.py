@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.program import Program
+from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import IN_MEMFD, INLINE_SIZE, Channel
 from sozu_trio.control.codec import encode
 from sozu_trio.control.messages import Ask, Happened, Lines, Listen, Logged, Reply
@@ -21,6 +21,7 @@ from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
@@ -125,7 +126,7 @@ class FakeHandler:
     `release`.
     """
 
-    def __init__(self, program: Program, worker_id: int) -> None:
+    def __init__(self, program: Program, worker_id: int, tally: Tally) -> None:
         self.program = program
         self.worker_id = worker_id
         self.generations: list[int] = []
@@ -143,7 +144,7 @@ class FakeHandler:
             refuse=self._refuse,
             relieve=lambda: self.freed,
             next_name=lambda: f"session-{next(numbers)}",
-            capacity=Capacity(program.max_connections),
+            capacity=Capacity(tally, program.settings),
             admit=self._admit,
         )
 
@@ -151,11 +152,17 @@ class FakeHandler:
     def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         return {"pool": self._service}
 
+    def follow(self, settings: Settings) -> None:
+        self.doors.capacity.follow(settings)
+
     def relieve_with(self, relieve: Callable[[], int]) -> None:
         self.relieve = relieve
 
     def tell_with(self, tell: Callable[[Happened], None]) -> None:
         self.tell = tell
+
+    def trust(self, authorities: str) -> None:
+        self.authorities = authorities
 
     def swap(self, table: Table) -> None:
         self.table = table
@@ -295,8 +302,8 @@ class Workers:
         """Have the worker that was started as the `number`th end without another word."""
         self.deaths[number].cancel(reason="kill -9")
 
-    def _make_handler(self, number: int, program: Program, worker_id: int) -> FakeHandler:
-        self._handlers[number] = FakeHandler(program, worker_id)
+    def _make_handler(self, number: int, program: Program, worker_id: int, tally: Tally) -> FakeHandler:
+        self._handlers[number] = FakeHandler(program, worker_id, tally)
         return self._handlers[number]
 
     @property

@@ -33,10 +33,11 @@ from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.state import ListenerKey, declare
 from sozu_trio.telemetry.counters import Counters
+from tests.nursery.counting import REGIONS
 
 PATIENCE = 20
 KEY = "tcp", Address("127.0.0.1", 1)
-PROGRAM = Program(max_connections=5)
+PROGRAM = Program(orphan_timeout=5)
 SLEEPER = """
 import socket, sys, time
 sock = socket.socket(fileno=int(sys.argv[1]))
@@ -65,8 +66,10 @@ class Left:
 
     async def serve(self) -> None:
         held = [(self._worker_id, self.key, self.listening), (7, self.key, self.listening)]
-        itself = Adopted(worker_id=self._worker_id, program=PROGRAM)
-        channel = await self._door.next_main(partial(introduce, itself=itself, held=held, place=self.place))
+        itself = Adopted(worker_id=self._worker_id, program=PROGRAM, region=0)
+        channel = await self._door.next_main(
+            partial(introduce, itself=itself, held=held, own=(self.place, REGIONS.fileno()))
+        )
         try:
             while received := await channel.receive():
                 self.asked.append(received[0])
@@ -150,7 +153,8 @@ async def test_settings_that_it_does_not_follow(tmp_path: Path) -> None:
     async with left(tmp_path, 0):
         with closed(await find_orphans(tmp_path, PATIENCE)) as (orphan,):
             assert settings_kept(orphan, PROGRAM) == []
-            assert settings_kept(orphan, Program(retry_after=1, worker_count=9)) == ["max_connections", "retry_after"]
+            other = Program(shutdown_timeout=1, worker_count=9)
+            assert settings_kept(orphan, other) == ["shutdown_timeout", "orphan_timeout"]
 
 
 @contextmanager
@@ -192,24 +196,24 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"
 @pytest.mark.parametrize(
     ("says", "sends", "why"),
     [
-        ([], False, "it has gone"),
-        ([Reply(serial=0)], False, "it does not say who it is"),
-        ([Adopted(worker_id=5, program=PROGRAM), Reply(serial=0)], True, "it does not say who it is"),
-        ([Counted(counters=(1,))], False, "Counted with 0 descriptors makes no sense"),
-        ([Adopted(worker_id=0, program=PROGRAM)], False, "Adopted with 0 descriptors makes no sense"),
-        ([Holding(sockets=((0, *KEY),))], False, "Holding with 0 descriptors makes no sense"),
-        ([Holding(sockets=((0, *KEY),))], True, "its socket for 127.0.0.1:1 does not listen there"),
+        ([], 0, "it has gone"),
+        ([Reply(serial=0)], 0, "it does not say who it is"),
+        ([Adopted(worker_id=5, program=PROGRAM, region=0), Reply(serial=0)], 2, "it does not say who it is"),
+        ([Counted(counters=(1,))], 0, "Counted with 0 descriptors makes no sense"),
+        ([Adopted(worker_id=0, program=PROGRAM, region=0)], 0, "Adopted with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *KEY),))], 0, "Holding with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *KEY),))], 1, "its socket for 127.0.0.1:1 does not listen there"),
     ],
 )
 async def test_one_that_makes_no_sense_is_killed(
     tmp_path: Path,
     says: list[object],
-    sends: bool,
+    sends: int,
     why: str,
     process: "subprocess.Popen[str]",
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It would go on serving by another State than all others. `sends`: a socket comes with what it says first."""
+    """It would go on serving by another State than all others. `sends`: so many sockets come with its first word."""
     assert await answered(tmp_path, says, sends=sends) == []
     assert caplog.messages[-1].endswith(f"(pid {process.pid}) is not adopted, and killed: {why}")
     assert process.wait(PATIENCE) == -signal.SIGKILL
@@ -245,7 +249,7 @@ async def test_one_that_refuses_ends_by_itself(
     assert doors_in(tmp_path) == []
 
 
-async def answered(directory: Path, says: list[object], *, sends: bool = False, spared: int = 0) -> list[Orphan]:
+async def answered(directory: Path, says: list[object], *, sends: int = 0, spared: int = 0) -> list[Orphan]:
     """Who is adopted where one answers Adopt by `says`."""
     listening = socket.create_server(("127.0.0.1", 0))
 
@@ -254,7 +258,7 @@ async def answered(directory: Path, says: list[object], *, sends: bool = False, 
         assert received is not None
         assert isinstance(received[0], Adopt)
         for number, each in enumerate(says):
-            await channel.send(each, [listening.fileno()] if sends and not number else [])
+            await channel.send(each, [] if number else [listening.fileno()] * sends)
         channel.close()
 
     sock, _ = make_door(directory, 0)

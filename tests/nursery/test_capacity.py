@@ -4,12 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sozu_trio.config.program import Settings
 from sozu_trio.nursery.capacity import Capacity
+from sozu_trio.nursery.regions import Regions
+from sozu_trio.nursery.tally import Tally
+from tests.nursery.counting import alone
 
 
 @given(st.integers(0, 5), st.lists(st.booleans(), max_size=40))
 def test_never_more_than_the_limit_and_never_fewer_than_possible(limit: int, wishes: list[bool]) -> None:
-    capacity, inside = Capacity(limit), 0
+    capacity, inside = Capacity(alone(), Settings(max_connections=limit)), 0
     for comes in wishes:
         if comes:
             let_in = capacity.take()
@@ -23,11 +27,11 @@ def test_never_more_than_the_limit_and_never_fewer_than_possible(limit: int, wis
 
 def test_a_place_that_nobody_took_cannot_be_given_back() -> None:
     with pytest.raises(AssertionError):
-        Capacity(1).give()
+        Capacity(alone(), Settings(max_connections=1)).give()
 
 
 def test_whoever_was_let_in_once_gets_a_place_beyond_the_limit() -> None:
-    capacity = Capacity(1)
+    capacity = Capacity(alone(), Settings(max_connections=1))
     capacity.take_beyond()
     capacity.take_beyond()
     assert (capacity.taken, capacity.take()) == (2, False)
@@ -35,3 +39,18 @@ def test_whoever_was_let_in_once_gets_a_place_beyond_the_limit() -> None:
     assert not capacity.take()
     capacity.give()
     assert capacity.take()
+
+
+def test_all_workers_together_have_a_limit_too() -> None:
+    regions = Regions()
+    settings = Settings(max_connections=3, max_connections_total=4)
+    one, other = (Capacity(Tally(regions.fileno(), regions.give(1)), settings) for _ in range(2))
+    regions.close()
+    assert [one.take() for _ in range(4)] == [True, True, True, False]
+    assert [other.take() for _ in range(2)] == [True, False]
+    one.give()
+    assert [other.take() for _ in range(2)] == [True, False]
+    other.follow(Settings(max_connections=3))
+    assert [other.take() for _ in range(2)] == [True, False]
+    one.follow(Settings(max_connections=1))
+    assert not one.take()

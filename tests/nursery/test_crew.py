@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,7 +16,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Beat, Kill, Listen, Look, Stop
+from sozu_trio.control.messages import Ask, Beat, Begin, Kill, Listen, Look, Stop
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.asking import ask_all, kill_session_of, look_at
 from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew
@@ -23,6 +24,7 @@ from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused
 from tests.nursery.parts import FakeHandler, Workers, connected, no_descriptor_free
+from tests.tls.parts import issue
 
 pytestmark = pytest.mark.virtual_time
 
@@ -48,6 +50,15 @@ async def test_each_has_its_id_and_its_program() -> None:
         assert {handler.program.worker_timeout for handler in workers.handlers} == {TIMEOUT}
     assert crew.living == []
     assert len(crew.workers) == 3
+
+
+async def test_each_gets_the_systems_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(issue(common_name="root", authority=True).pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    workers = Workers()
+    async with running(workers):
+        assert {handler.authorities for handler in workers.handlers} == {bundle.read_text()}
 
 
 async def test_all_are_asked_at_once_and_those_who_refuse_are_named() -> None:
@@ -401,3 +412,19 @@ async def test_a_replacement_is_tried_again_until_there_are_descriptors_for_it(
         await trio.sleep(LONGEST_PAUSE)
         assert [worker.worker_id for worker in crew.living] == [0, 1, 2]
     assert "worker 1 cannot be started: [Errno 24] Too many open files" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Begin, None])
+async def test_a_stop_does_not_wait_for_a_replacement_that_has_not_begun(kind: type[Ask] | None) -> None:
+    """It has nothing, and could not be told."""
+    workers = Workers()
+    async with running(workers) as crew:
+        workers.ignored_later |= {kind} if kind else set()
+        workers.kill(1)
+        await wait_all_tasks_blocked()
+        if kind is None:
+            workers.kill(3)
+            await wait_all_tasks_blocked()
+        await crew.stop(None)
+        begun = trio.current_time()
+    assert trio.current_time() == begun

@@ -12,10 +12,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.program import Settings
 from sozu_trio.nursery import listener as listener_module
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, ListenerNode, SessionNode, serve_listener
 from sozu_trio.routing.state import ListenerKey
+from tests.nursery.counting import alone
 from tests.nursery.parts import ScriptedListening, connected
 
 pytestmark = pytest.mark.virtual_time
@@ -38,7 +40,12 @@ class Inn:
         """When those who were refused politely go."""
         numbers = itertools.count(1)
         self.doors = Doorkeeping(
-            serve, self._refuse, self._relieve, lambda: f"session-{next(numbers)}", Capacity(most), admit_nobody
+            serve,
+            self._refuse,
+            self._relieve,
+            lambda: f"session-{next(numbers)}",
+            Capacity(alone(), Settings(max_connections=most)),
+            admit_nobody,
         )
 
     async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:

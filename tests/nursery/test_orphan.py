@@ -21,7 +21,7 @@ from sozu_trio.nursery.door import knock, make_door
 from sozu_trio.nursery.orphan import AT_ONCE, AWAY, PATIENCE, Door, Held, OtherProtocol, await_main, introduce
 
 pytestmark = pytest.mark.virtual_time
-ITSELF = Adopted(worker_id=3, program=Program(max_connections=5), leaving=True, seconds_left=4.5)
+ITSELF = Adopted(worker_id=3, program=Program(orphan_timeout=5), region=2, leaving=True, seconds_left=4.5)
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def introducing(*held: Held) -> AsyncIterator[Channel[Report]]:
     place = os.memfd_create("where")
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(introduce, worker, ITSELF, held, place)
+            nursery.start_soon(introduce, worker, ITSELF, held, (place, place))
             yield main
     finally:
         os.close(place)

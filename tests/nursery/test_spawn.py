@@ -14,6 +14,7 @@ from sozu_trio.control.messages import Begin, Reply
 from sozu_trio.nursery.door import doors_in
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.spawn import SpawnProcess
+from tests.nursery.counting import REGIONS
 
 PATIENCE = 30
 DIRECTORY = Path(tempfile.mkdtemp())
@@ -46,7 +47,7 @@ async def test_a_worker_begins_answers_and_ends_when_main_is_gone(nursery: trio.
     spawned: Spawned = await nursery.start(run)
     assert is_there(spawned.pid)
     assert spawned.pid != os.getpid()
-    await ours.send(Begin(serial=1, worker_id=3, program=Program()))
+    await ours.send(Begin(serial=1, worker_id=3, program=Program(), region=0), [REGIONS.fileno()])
     assert await ours.receive() == (Reply(serial=1), [])
     ours.close()
     await over.wait()
@@ -66,7 +67,7 @@ async def test_one_tells_where_it_is(nursery: trio.Nursery) -> None:
     ours, theirs = channel_pair()
     async with trio.open_nursery() as spawning:
         spawned: Spawned = await spawning.start(spawn, 0, theirs)
-        await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
         await ours.receive()
         assert spawned.where is not None
         told = await spawned.where()
@@ -82,7 +83,7 @@ async def test_one_that_is_stopped_tells_nothing(nursery: trio.Nursery) -> None:
     ours, theirs = channel_pair()
     async with trio.open_nursery() as spawning:
         spawned: Spawned = await spawning.start(spawn, 0, theirs)
-        await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
         await ours.receive()
         os.kill(spawned.pid, signal.SIGSTOP)
         assert spawned.where is not None
@@ -97,7 +98,7 @@ async def test_one_has_nothing_of_ours_but_its_channel(nursery: trio.Nursery) ->
         os.set_inheritable(file.fileno(), True)
         async with trio.open_nursery() as spawning:
             spawned: Spawned = await spawning.start(spawn, 0, theirs)
-            await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+            await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
             await ours.receive()
             assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null"}
             spawning.cancel_scope.cancel(reason="enough")

@@ -37,10 +37,12 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.control.moves import KINDS
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.state import EMPTY, declare
 from sozu_trio.telemetry.counters import Counters, read_counters
+from tests.nursery.counting import REGIONS
 from tests.nursery.parts import FakeHandler, connected, listening
 
 pytestmark = pytest.mark.virtual_time
@@ -75,8 +77,8 @@ class Main:
     def handler(self) -> FakeHandler:
         return self.handlers[0]
 
-    def make_handler(self, program: Program, worker_id: int) -> FakeHandler:
-        self.handlers.append(FakeHandler(program, worker_id))
+    def make_handler(self, program: Program, worker_id: int, tally: Tally) -> FakeHandler:
+        self.handlers.append(FakeHandler(program, worker_id, tally))
         return self.handler
 
     async def says(self) -> Reply | Stopped | None:
@@ -135,7 +137,8 @@ async def started(program: Program = Program()) -> AsyncIterator[Main]:  # noqa:
             theirs.close()
 
         nursery.start_soon(run)
-        assert await main.ask(Begin(serial=1, worker_id=3, program=program)) is None
+        begin = Begin(serial=1, worker_id=3, program=program, region=0, authorities="PEM")
+        assert await main.ask(begin, REGIONS.fileno()) is None
         yield main
     ours.close()
 
@@ -149,9 +152,10 @@ async def test_what_moves_sessions_is_made_before_anybody_is_let_in(monkeypatch:
 
 
 async def test_the_first_message_makes_the_handler() -> None:
-    async with started(Program(max_connections=5)) as main:
-        assert (main.handler.worker_id, main.handler.program.max_connections) == (3, 5)
-        assert await main.ask(Begin(serial=2, worker_id=3, program=Program())) == "Begin comes once"
+    async with started(Program(shutdown_timeout=5)) as main:
+        assert (main.handler.worker_id, main.handler.program.shutdown_timeout) == (3, 5)
+        assert main.handler.authorities == "PEM"
+        assert await main.ask(Begin(serial=2, worker_id=3, program=Program(), region=0)) == "Begin comes once"
         await main.channel.send(Stop(serial=9, grace=None))
         while not isinstance(await main.says(), Stopped):
             pass

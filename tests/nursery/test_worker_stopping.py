@@ -23,9 +23,11 @@ from sozu_trio.control.messages import (
     Stop,
     Stopped,
 )
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.delta import NOTHING, Delta
 from sozu_trio.telemetry.counters import Counters
+from tests.nursery.counting import REGIONS
 from tests.nursery.parts import FakeHandler, connected, listening
 from tests.nursery.test_worker import names_in, started
 
@@ -115,7 +117,7 @@ async def test_garbage_from_main_stops_softly(caplog: pytest.LogCaptureFixture) 
     worker: Channel[Ask] = Channel(worker_sock, {"Begin": Begin})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_worker, worker, FakeHandler)
-        await main.send(Begin(serial=1, worker_id=0, program=Program()))
+        await main.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
         await main.send(Commit(serial=2, generation=3))
         assert await main.receive() == (Reply(serial=1), [])
         assert await main.receive() == (Counted(counters=Counters().numbers()), [])
@@ -141,13 +143,13 @@ async def test_a_main_that_reads_nothing_more_delays_the_end_only_so_long() -> N
     ours, theirs = channel_pair()
     handlers: list[FakeHandler] = []
 
-    def make_handler(program: Program, worker_id: int) -> FakeHandler:
-        handlers.append(FakeHandler(program, worker_id))
+    def make_handler(program: Program, worker_id: int, tally: Tally) -> FakeHandler:
+        handlers.append(FakeHandler(program, worker_id, tally))
         return handlers[0]
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_worker, theirs, make_handler)
-        await ours.send(Begin(serial=1, worker_id=0, program=Program()))
+        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
         await wait_all_tasks_blocked()
         for _ in range(1000):
             handlers[0].lines.append("x" * 5000)

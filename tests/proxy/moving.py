@@ -40,12 +40,14 @@ from sozu_trio.control.moves import OFFERS, Offer, Offered, Parcel, Taken
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.listener import ListenerNode, Resume, SessionNode
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.proxy.doors import ProxyHandler
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, State
 from sozu_trio.testing import Client, ScriptedBackend
+from tests.nursery.counting import REGIONS
 
 ROOM = Taken(taken=(), refused=(), room=500)
 TEXT = """
@@ -105,8 +107,8 @@ class Moving:
     def proxy(self) -> Proxy:
         return self.handler.proxy
 
-    def _make(self, program: Program, worker_id: int) -> ProxyHandler:
-        handler = ProxyHandler(program, worker_id)
+    def _make(self, program: Program, worker_id: int, tally: Tally) -> ProxyHandler:
+        handler = ProxyHandler(program, worker_id, tally)
         self._handlers.append(handler)
         doors = handler.doors
 
@@ -220,7 +222,7 @@ class Succession:
         self.workers.append(worker)
         self.nursery.start_soon(worker.run)
         self.nursery.start_soon(worker.hear)
-        await worker.ask(Begin, worker_id=0, program=self.config.program)
+        await worker.ask(Begin, REGIONS.fileno(), worker_id=0, program=self.config.program, region=0)
         await worker.change(self.state, 1)
         for name, address in self.addresses.items():
             await worker.ask(Listen, self.sockets[name].fileno(), transport="tcp", address=address)

@@ -15,12 +15,13 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Cluster
 from sozu_trio.config.limits import EXHAUSTED_PAUSE, LINGER
-from sozu_trio.config.program import Program
+from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.messages import Happened
 from sozu_trio.proxy.doors import CLUSTERS_PER_SLICE, ProxyHandler
 from sozu_trio.routing.table import NO_TABLE, ClusterEntry
 from sozu_trio.testing import BackendConnection, Client, RunningProxy, ScriptedBackend
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.nursery.counting import alone
 
 in_virtual_time = pytest.mark.virtual_time
 
@@ -148,7 +149,7 @@ async def test_a_refused_client_that_is_gone_already_is_nothing(house: House) ->
 
 @in_virtual_time
 async def test_sessions_are_counted(start_backend: StartBackend) -> None:
-    handler = ProxyHandler(Program(max_connections=5), 1)
+    handler = ProxyHandler(Program(settings=Settings(max_connections=5)), 1, alone())
     assert handler.doors.capacity.limit == 5
     assert handler.lines is handler.proxy.lines
     assert handler.proxy.counters.sessions == 0
@@ -156,7 +157,7 @@ async def test_sessions_are_counted(start_backend: StartBackend) -> None:
 
 
 def test_events_of_the_proxy_are_told() -> None:
-    handler, told = ProxyHandler(Program(), 1), list[Happened]()
+    handler, told = ProxyHandler(Program(), 1, alone()), list[Happened]()
     handler.tell_with(told.append)
     address = Address("127.0.0.1", 9000)
     handler.proxy.on_event("BACKEND_DOWN", "api", "b", address)
@@ -169,7 +170,7 @@ def test_events_of_the_proxy_are_told() -> None:
 
 @in_virtual_time
 async def test_what_is_looked_at_is_asked_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = ProxyHandler(Program(), 1)
+    handler = ProxyHandler(Program(), 1, alone())
     clusters = [f"c{number}" for number in range(2 * CLUSTERS_PER_SLICE + 1)]
     entry = ClusterEntry(Cluster(cluster_id="any"), ())
     handler.swap(replace(NO_TABLE, clusters=dict.fromkeys(clusters, entry)))
@@ -202,7 +203,7 @@ async def test_what_is_looked_at_is_asked_of_the_proxy(monkeypatch: pytest.Monke
 )
 async def test_what_cannot_be_looked_at_is_refused(what: str, query: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        await ProxyHandler(Program(), 1).look(what, query)
+        await ProxyHandler(Program(), 1, alone()).look(what, query)
 
 
 @contextmanager

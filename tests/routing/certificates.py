@@ -40,6 +40,9 @@ class FakePem:
     def authorities(self, certificates: bytes) -> str:
         return f"{self._word(certificates)} read"
 
+    def trusted(self, certificates: bytes) -> str:
+        return self._word(certificates)
+
     def _word(self, text: bytes) -> str:
         word = text.decode().split()[0]
         if word == "bad":

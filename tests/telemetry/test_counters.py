@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sozu_trio.telemetry.counters import GAUGES, NAMES, Counters, read_counters
+from sozu_trio.telemetry.counters import CIPHER_COUNTERS, GAUGES, NAMES, Counters, read_counters
 
 WIDTH = len(Counters().numbers())
 
 
 def test_every_counter_has_a_name_of_its_own() -> None:
-    assert {field.name for field in fields(Counters)} == {*NAMES, "by_status"}
-    assert len(set(NAMES.values())) == len(NAMES)
+    assert {field.name for field in fields(Counters)} == {*NAMES, "by_status", "by_cipher"}
+    assert len({*NAMES.values(), *CIPHER_COUNTERS}) == len(NAMES) + len(CIPHER_COUNTERS)
 
 
 def test_a_snapshot_has_every_name_from_the_start() -> None:
     snapshot = Counters().snapshot()
     assert set(snapshot.values()) == {0}
-    assert set(NAMES.values()) < set(snapshot)
+    assert {*NAMES.values(), *CIPHER_COUNTERS} < set(snapshot)
 
 
 def test_a_snapshot_shows_what_was_counted() -> None:
@@ -70,8 +70,23 @@ def test_each_counter_travels_as_itself() -> None:
         alone = Counters()
         setattr(alone, attribute, 7)
         assert read_counters(alone.numbers()) == alone
-    alone = Counters(by_status=list(range(10)))
+    alone = Counters(by_status=list(range(10)), by_cipher=list(range(len(CIPHER_COUNTERS))))
     assert read_counters(alone.numbers()) == alone
+
+
+def test_ciphers_are_counted_by_the_names_sozu_has_for_them() -> None:
+    total, other = Counters(), Counters()
+    agreed = ("TLS_AES_256_GCM_SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "AES128-SHA", "?")
+    for cipher in agreed:
+        total.agreed_on(cipher)
+    other.agreed_on("AES128-SHA")
+    total.add(other)
+    assert {name: value for name, value in total.snapshot().items() if value} == {
+        "tls.cipher.TLS13_AES_256_GCM_SHA384": 1,
+        "tls.cipher.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": 2,
+        "tls.cipher.TLS_RSA_WITH_AES_128_CBC_SHA": 2,
+        "tls.cipher.other": 1,
+    }
 
 
 @pytest.mark.parametrize("numbers", [[], [0] * (WIDTH - 1), [0] * (WIDTH + 1), [-1] * WIDTH])
@@ -93,8 +108,23 @@ def test_failed_handshakes_are_counted_by_their_kind() -> None:
     }
 
 
+def test_failed_handshakes_with_backends_are_counted_by_their_kind() -> None:
+    counters = Counters()
+    for kind in ("expired", "name", "fingerprint", "client_certificate", "not_tls", "timeout", "version", "closed"):
+        counters.backend_handshake_failed(kind)
+    failed = {name: value for name, value in counters.snapshot().items() if value}
+    assert failed == {
+        "backend.tls.failed.certificate": 3,
+        "backend.tls.failed.client_certificate": 1,
+        "backend.tls.failed.not_tls": 1,
+        "backend.tls.failed.timeout": 1,
+        "backend.tls.failed.other": 2,
+    }
+
+
 def test_of_a_process_that_is_no_more_only_totals_count() -> None:
     counters = read_counters([1] * WIDTH)
     counters.close_gauges()
     assert {name for name in NAMES if not getattr(counters, name)} == set(GAUGES)
     assert counters.by_status == [1] * 10
+    assert counters.by_cipher == [1] * len(CIPHER_COUNTERS)

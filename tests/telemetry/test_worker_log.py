@@ -34,7 +34,7 @@ def test_lines_have_the_name_of_the_worker() -> None:
 def test_the_level_is_that_of_the_file_until_the_state_says_another_one() -> None:
     worker_log = WorkerLog()
     with worker_log.serve(0, colored=False):
-        worker_log.begin(Program(log_level="warn"))
+        worker_log.begin(Program(settings=Settings(log_level="warn")))
         assert say(worker_log) == ["trouble"]
         worker_log.follow(Settings(log_level="warn"))
         assert say(worker_log) == ["trouble"]
@@ -48,7 +48,7 @@ def test_the_environment_of_the_start_outweighs_the_file_but_not_the_state(monke
     monkeypatch.setenv("SOZU_LOG", "debug")
     worker_log = WorkerLog()
     with worker_log.serve(0, colored=False):
-        worker_log.begin(Program(log_level="warn"))
+        worker_log.begin(Program(settings=Settings(log_level="warn")))
         worker_log.follow(Settings(log_level="warn"))
         assert say(worker_log) == ["detail", "trouble"]
         worker_log.follow(Settings(log_level="error"))

@@ -11,8 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from sozu_trio.config.schema import ClientAuth
 from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.config.values import ClientAuth
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.routing.resolver import NO_CERTIFICATES, Resolver
 from sozu_trio.tls.authorities import read_authorities

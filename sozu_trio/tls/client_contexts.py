@@ -1,0 +1,119 @@
+"""The OpenSSL contexts with which backends are connected to.
+
+What a context holds is little of what a cluster says: name and fingerprint belong to each connection. So clusters that
+say the same share one, and the authorities of the system, which take OpenSSL 25 ms, are read once. A context is made
+when a backend is first connected to, and goes with the last cluster that has it.
+"""
+
+import hashlib
+import socket
+import ssl
+from collections.abc import Hashable
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from sozu_trio.config.backend_tls import BackendTls
+from sozu_trio.errors import HandshakeFailed
+from sozu_trio.routing.slices import Sliced
+from sozu_trio.tls.client_failures import WORDS
+from sozu_trio.tls.contexts import VERSIONS, load_certificate
+
+HTTP: Final = ("http/1.1",)
+BEGIN, END = "-----BEGIN ", "-----END CERTIFICATE-----\n"
+AT_ONCE: Final = 20
+"""Authorities that OpenSSL reads in one go: about 3 ms."""
+
+
+class Session(NamedTuple):
+    """What a later connection to the same backend may resume, within the same context."""
+
+    context: ssl.SSLContext
+    session: ssl.SSLSession
+
+
+class ClientContexts:
+    """All there are in a worker."""
+
+    def __init__(self, authorities: str = "") -> None:
+        self.authorities = authorities
+        """Those of the system, in PEM."""
+        self._contexts: WeakValueDictionary[Hashable, ssl.SSLContext] = WeakValueDictionary()
+
+    def make(self, tls: BackendTls, alpn: tuple[str, ...]) -> Sliced[ssl.SSLContext]:
+        """One that speaks as `tls` says, in slices. Raises OSError where OpenSSL does not take what is in it."""
+        ca = (self.authorities if tls.ca is None else tls.ca) if tls.asks_authorities else None
+        key = (tls.asks_authorities, tls.ca, tls.certificate, tls.versions, alpn)
+        found = self._contexts.get(key)
+        if found is None:
+            made = yield from _context(tls, ca, alpn)
+            # Somebody else may have made one meanwhile.
+            found = self._contexts.setdefault(key, made)
+        return found
+
+
+class ClientTls:
+    """TLS as it is spoken to the backends of one cluster, for as long as it says the same."""
+
+    __slots__ = ("_contexts", "_made", "settings")
+
+    def __init__(self, settings: BackendTls, contexts: ClientContexts) -> None:
+        self.settings = settings
+        self._contexts = contexts
+        self._made: dict[bool, ssl.SSLContext] = {}
+
+    def prepare(self, *, http: bool) -> Sliced[None]:
+        """Make what `wrap` needs, in slices, where it is not there yet. Raises OSError as `ClientContexts.make`."""
+        if http not in self._made:
+            self._made[http] = yield from self._contexts.make(self.settings, HTTP if http else ())
+
+    def wrap(self, sock: socket.socket, address: str, *, http: bool, session: Session | None = None) -> ssl.SSLSocket:
+        """A connected, non-blocking socket to the backend at the IP address `address`, for TLS, before its handshake;
+        `sock` itself is detached. It is prepared.
+
+        `http`: say that HTTP/1.1 is spoken. `session`: of an earlier connection to the same backend, to be resumed.
+        Raises OSError, with `sock` as it was, when the connection is broken already.
+        """
+        context = self._made[http]
+        sock.getpeername()  # `wrap_socket` would ask after it has detached `sock`, and leave it open.
+        return context.wrap_socket(
+            sock,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+            server_hostname=self.settings.server_name or address,
+            # One of another context would be an error: the backend may have been spoken to in another protocol.
+            session=session.session if session is not None and session.context is context else None,
+        )
+
+    def check(self, sock: ssl.SSLSocket) -> None:
+        """After the handshake: what OpenSSL was not asked to check. Raises HandshakeFailed."""
+        wanted = self.settings.fingerprint
+        if wanted is None:
+            return
+        leaf = sock.getpeercert(binary_form=True)
+        shown = "" if leaf is None else hashlib.sha256(leaf).hexdigest()
+        if shown != wanted:
+            raise HandshakeFailed("fingerprint", f"{WORDS['fingerprint']}: {shown}")
+
+
+def _context(tls: BackendTls, ca: str | None, alpn: tuple[str, ...]) -> Sliced[ssl.SSLContext]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = min(VERSIONS[version] for version in tls.versions)
+    context.maximum_version = max(VERSIONS[version] for version in tls.versions)
+    # Nobody needs renegotiation, and with it a reader would have to write.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if ca is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        certificates = [each + END for each in ca.split(END) if BEGIN in each]
+        for start in range(0, len(certificates), AT_ONCE):
+            context.load_verify_locations(cadata="".join(certificates[start : start + AT_ONCE]))
+            yield
+    if tls.ca is not None:
+        # Who names a certificate trusts it, be it no root.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if tls.certificate is not None:
+        load_certificate(context, tls.certificate)
+    return context

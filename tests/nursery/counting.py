@@ -1,0 +1,16 @@
+"""Workers of tests count for themselves."""
+
+from sozu_trio.nursery.regions import Regions
+from sozu_trio.nursery.tally import Tally
+
+REGIONS = Regions()
+"""What comes with a Begin; nobody looks at what is counted there."""
+
+
+def alone() -> Tally:
+    """Of a worker beside which there is no other."""
+    regions = Regions()
+    try:
+        return Tally(regions.fileno(), regions.give(1))
+    finally:
+        regions.close()
