@@ -1,61 +1,53 @@
-"""fuzz_control.py control [--seconds 60] [--seed N] [--socket PATH] — `scripts/fuzz` calls it.
+"""scripts/fuzz control [--seconds 60] [--seed N] [--socket PATH]
 
 Starts a proxy before a backend, sends it traffic, and meanwhile has clients of its control socket send what
 `fuzz_lines` makes. Each line must get exactly one final reply, well-formed, and a failure unless it may be valid. The
 traffic must get its answer every time and in time, and the memory of the proxy must stay what it was. Prints figures.
 
 With --socket the proxy is one that runs already, is changed by what happens to be valid, and gets no traffic from here.
-Exit code 1: something was not as it must be; the seed that is printed finds it again.
 """
 
 import argparse
 import json
-import math
 import random
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
 import trio
 
-from benchmarks.failures import leaves
+from benchmarks import fuzz_beside
+from benchmarks.fuzz_beside import (
+    PATIENCE,
+    WARM_UP,
+    Beside,
+    Unsound,
+    failures_of,
+    send_traffic,
+    serve_backend,
+    serving,
+    watch_memory,
+)
 from benchmarks.fuzz_lines import Shots
-from benchmarks.processes import PAGE, Process, ProcessTrouble, family, free_port, says
+from benchmarks.processes import free_port
 from sozu_trio.control.frames import Lines
 from sozu_trio.control.protocol import NoReply, Reply, read_reply
 
 CLIENTS = 8
 SHOTS = 40
 """What a client sends before it says goodbye and comes again."""
-PATIENCE = 60
-"""Seconds a conversation, or one request of the traffic, may take."""
-WARM_UP = 0.25
-"""Part of the time after which memory should have become what it will be."""
 LARGE_FIRST, LARGE_LATER = 0.5, 0.05
 """Part of the conversations that have a large request, until then and from then on."""
-ALLOWED_GROWTH = 16 << 20
-"""Bytes from then on."""
 TOO_LONG = b"x" * 3_000_000
 """Bytes of a line that no proxy takes, unless its `max_command_buffer_size` is larger."""
-SLOWEST = 1.0
-"""Seconds that a request of the traffic may take on a machine where everything here runs at once."""
-BODY = b"untouched\n"
-
-
-class Unsound(Exception):
-    """The proxy said or did what it must not."""
-
-
-FAILURES = (Unsound, ProcessTrouble, OSError, trio.BrokenResourceError, trio.TooSlowError)
 
 
 @dataclass
-class Figures:
+class Figures(Beside):
     """What has been seen."""
 
     conversations: int = 0
@@ -63,102 +55,42 @@ class Figures:
     lines: int = 0
     replies: Counter[str] = field(default_factory=Counter)
     """By status."""
-    requests: int = 0
-    """Of the traffic."""
-    slowest: float = 0
-    """Seconds for one of them."""
-    rss: list[int] = field(default_factory=list)
-    """Bytes, from when the proxy had warmed up."""
 
 
-def main() -> None:
-    options = command_line()
-    seed = random.randrange(2**32) if options.seed is None else options.seed
-    print(f"seed {seed}", flush=True)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--socket", type=Path, help="of a proxy that runs already; what is valid changes it")
+
+
+def main(options: argparse.Namespace, seed: int) -> list[str]:
+    """Fuzz the proxy at `options.socket`, or one of our own; what was wrong."""
     figures = Figures()
-    problems = [*run(options.socket, seed, options.seconds, figures), *growth(figures), *delay(figures)]
+    wrong = [*run(options.socket, seed, options.seconds, figures), *fuzz_beside.problems(figures)]
     show(figures)
-    if problems:
-        raise SystemExit("\n".join(f"fuzz failed: {problem}" for problem in problems))
-
-
-def command_line() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Garbage in, failures out.")
-    targets = parser.add_subparsers(dest="target", required=True, metavar="control")
-    control = targets.add_parser("control", help="the control socket")
-    control.add_argument("--seconds", type=seconds, default=60, help="how long (60)")
-    control.add_argument("--seed", type=int, help="send what the run with this seed sent (a new one each time)")
-    control.add_argument("--socket", type=Path, help="of a proxy that runs already; what is valid changes it")
-    return parser.parse_args()
-
-
-def seconds(text: str) -> float:
-    if not 0 < (number := float(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return number
+    return wrong
 
 
 def run(path: Path | None, seed: int, length: float, figures: Figures) -> Iterator[str]:
-    """Fuzz the proxy at `path`, or one of our own; what was wrong."""
-    try:
-        if path is not None:
-            trio.run(fuzz, path, None, seed, length, figures)
-        else:
-            with proxy() as (path, ports):
-                trio.run(fuzz, path, ports, seed, length, figures)
-    except FAILURES as error:
-        yield repr(error)
-    except BaseExceptionGroup as group:
-        failures, others = group.split(FAILURES)
-        if failures is None or others is not None:
-            raise
-        yield from (repr(error) for error in leaves(failures))
-
-
-def growth(figures: Figures) -> Iterator[str]:
-    first, last = halves(figures.rss)
-    if last - first > ALLOWED_GROWTH:
-        yield f"the proxy's memory has grown by more than {ALLOWED_GROWTH >> 20} MiB"
-
-
-def halves(rss: Sequence[int]) -> tuple[int, int]:
-    """What memory fell back to in either half of the time: a large request takes some for as long as it is read."""
-    middle = len(rss) // 2
-    return min(rss[:middle], default=0), min(rss[middle:], default=0)
-
-
-def delay(figures: Figures) -> Iterator[str]:
-    if figures.slowest > SLOWEST:
-        yield f"a request of the traffic took more than {SLOWEST:g} s"
+    if path is not None:
+        yield from failures_of(partial(trio.run, fuzz, path, None, seed, length, figures))
+        return
+    with proxy() as (path, ports):
+        yield from failures_of(partial(trio.run, fuzz, path, ports, seed, length, figures))
 
 
 def show(figures: Figures) -> None:
     said = ", ".join(f"{count:,} {status}" for status, count in sorted(figures.replies.items())) or "none"
     print(f"{figures.conversations:,} conversations, {figures.lines:,} lines, {figures.hang_ups:,} hang-ups")
     print(f"replies: {said}")
-    if figures.requests:
-        print(f"traffic: {figures.requests:,} requests, all answered, the slowest in {figures.slowest * 1000:.0f} ms")
-    if figures.rss:
-        first, last = (size / 2**20 for size in halves(figures.rss))
-        most = max(figures.rss) / 2**20
-        print(f"memory of the proxy: {first:.1f} MiB warmed up, {last:.1f} MiB later, {most:.1f} MiB at most")
+    fuzz_beside.show(figures)
 
 
 @contextmanager
 def proxy() -> Iterator[tuple[Path, tuple[int, int]]]:
     """A real proxy: its control socket, and the ports of its listener and of the backend it expects."""
     with tempfile.TemporaryDirectory(prefix="sozu_trio-fuzz-") as home:
-        ports = free_port(), free_port()
-        file, path = Path(home, "config.toml"), Path(home, "sock")
-        file.write_text(configuration(path, *ports))
-        command = [sys.executable, "-m", "sozu_trio", "serve", "-c", str(file)]
-        with Process(command, Path(home), name="sozu_trio") as process:
-            process.wait_until(says("sozu_trio ready"))
+        ports, path = (free_port(), free_port()), Path(home, "sock")
+        with serving(configuration(path, *ports), Path(home)):
             yield path, ports
-            if process.exit_code is not None:
-                raise process.trouble(f"died with exit code {process.exit_code}")
-            if code := process.end():
-                raise process.trouble(f"ended with exit code {code}")
 
 
 def configuration(path: Path, port: int, backend: int) -> str:
@@ -180,7 +112,7 @@ async def fuzz(path: Path, ports: tuple[int, int] | None, seed: int, length: flo
     async with trio.open_nursery() as nursery:
         if ports is not None:
             await nursery.start(serve_backend, ports[1])
-            nursery.start_soon(send_traffic, ports[0], figures)
+            nursery.start_soon(send_traffic, partial(trio.open_tcp_stream, "127.0.0.1", ports[0]), figures)
         nursery.start_soon(watch_memory, await pid_of(path), length, figures)
         nursery.start_soon(never_read, path)
         deadline = trio.current_time() + length
@@ -295,45 +227,3 @@ async def pid_of(path: Path) -> int:
                 content = reply_in(found[0]).content
                 return int(content["pid"])
     raise Unsound("no hello")
-
-
-async def watch_memory(pid: int, length: float, figures: Figures) -> NoReturn:
-    await trio.sleep(WARM_UP * length)
-    while True:
-        figures.rss.append(PAGE * sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(pid)))
-        await trio.sleep(length / 50)
-
-
-async def serve_backend(port: int, *, task_status: trio.TaskStatus[Any]) -> None:
-    async def answer(stream: trio.SocketStream) -> None:
-        received = b""
-        async for data in stream:
-            received += data
-            while b"\r\n\r\n" in received:
-                received = received.partition(b"\r\n\r\n")[2]
-                await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY))
-
-    await trio.serve_tcp(answer, port, host="127.0.0.1", task_status=task_status)
-
-
-async def send_traffic(port: int, figures: Figures) -> NoReturn:
-    """One request after the other. Raises Unsound for any other answer than the right one."""
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        while True:
-            began = trio.current_time()
-            await stream.send_all(b"GET / HTTP/1.1\r\nHost: traffic.example\r\n\r\n")
-            answer = b""
-            while not answer.endswith(b"\r\n\r\n" + BODY):
-                with trio.move_on_after(PATIENCE):
-                    data = await stream.receive_some()
-                    answer += data
-                    if data and answer.startswith(b"HTTP/1.1 200 "[: len(answer)]):
-                        continue
-                raise Unsound(f"the traffic was answered {answer!r}")
-            figures.requests += 1
-            figures.slowest = max(figures.slowest, trio.current_time() - began)
-            await trio.sleep(0.002)
-
-
-if __name__ == "__main__":
-    main()

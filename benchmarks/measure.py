@@ -7,9 +7,13 @@ A wrong status, length or content anywhere raises: a relay that answers wrongly 
 import hashlib
 import http.client
 import re
+import socket
+import ssl
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.processes import Process
 
@@ -23,6 +27,15 @@ class WrongAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Secure:
+    """TLS as all of a run must speak it; `context` is a client's."""
+
+    context: ssl.SSLContext
+    version: str
+    cipher: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is asked for: `path`, by `connections` clients that go through `hosts`; `body` is the right answer."""
 
@@ -30,6 +43,20 @@ class Work:
     connections: int
     body: bytes
     hosts: tuple[str, ...]
+    secure: Secure | None = None
+    """None: plain HTTP."""
+    anew: Literal["", "full", "resumed"] = ""
+    """A new connection for each request, with a handshake of that kind; empty: they are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a generator has seen: requests/s, latencies in ms."""
+
+    requests: int
+    rate: float
+    p50: float
+    p99: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +71,17 @@ class Figures:
     rss: int
 
 
-def measure(process: Process, port: int, work: Work, seconds: int) -> Figures:
-    """Load the relay at 127.0.0.1:`port`. Raises WrongAnswer."""
+def measure(process: Process, port: int, work: Work, seconds: int, load: Callable[[int, Work, int], Load]) -> Figures:
+    """Load the relay at 127.0.0.1:`port` by `load`. Raises WrongAnswer."""
     check(port, work)
     load(port, work, WARM_UP)
     before = process.cpu_seconds()
-    report = load(port, work, seconds)
+    seen = load(port, work, seconds)
     spent = process.cpu_seconds() - before
     rss = process.rss()
     check(port, work)
-    requests = int(found(r"(\d+) requests in", report))
     return Figures(
-        requests=requests,
-        cpu=1e6 * spent / requests,
-        rate=float(found(r"Requests/sec:\s+([\d.]+)", report)),
-        p50=scaled(found(r"\s50%\s+(\S+)", report)),
-        p99=scaled(found(r"\s99%\s+(\S+)", report)),
-        rss=rss,
+        requests=seen.requests, cpu=1e6 * spent / seen.requests, rate=seen.rate, p50=seen.p50, p99=seen.p99, rss=rss
     )
 
 
@@ -68,7 +89,7 @@ def check(port: int, work: Work) -> None:
     """Ask once for each host. Raises WrongAnswer."""
     for host in work.hosts:
         try:
-            status, body = fetch(port, work.path, host)
+            status, body = fetch(port, work.path, host, work.secure)
         except (OSError, http.client.HTTPException) as error:
             raise WrongAnswer(f"{host}{work.path}: {error!r}") from error
         if status != 200 or len(body) != len(work.body):
@@ -79,18 +100,31 @@ def check(port: int, work: Work) -> None:
             raise WrongAnswer(f"{host}{work.path}: the right length, another content")
 
 
-def fetch(port: int, path: str, host: str) -> tuple[int, bytes]:
+def fetch(port: int, path: str, host: str, secure: Secure | None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if secure is not None:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=secure.context)
     try:
         connection.request("GET", path, headers={"Host": host})
+        if secure is not None:
+            check_agreed(connection.sock, secure)
         response = connection.getresponse()
         return response.status, response.read()
     finally:
         connection.close()
 
 
-def load(port: int, work: Work, seconds: int) -> str:
-    """Run wrk and return its report. Raises WrongAnswer when any answer was missing, short or not 2xx."""
+def check_agreed(sock: socket.socket, secure: Secure) -> None:
+    """Raises WrongAnswer when client and relay have agreed on something else than the others."""
+    assert isinstance(sock, ssl.SSLSocket)
+    cipher = sock.cipher()
+    agreed, wanted = (sock.version(), cipher and cipher[0]), (secure.version, secure.cipher)
+    if agreed != wanted:
+        raise WrongAnswer(f"agreed on {agreed}, want {wanted}")
+
+
+def load_kept(port: int, work: Work, seconds: int) -> Load:
+    """Run wrk on connections that are kept. Raises WrongAnswer when any answer was missing, short or not 2xx."""
     with tempfile.NamedTemporaryFile(
         "w", suffix=".lua"
     ) as script:  # a file, as wrk reads it once per thread and once more
@@ -108,7 +142,10 @@ def load(port: int, work: Work, seconds: int) -> str:
             script.name,
         ]
         done = subprocess.run(
-            [*command, f"http://127.0.0.1:{port}{work.path}"], capture_output=True, text=True, check=False
+            [*command, f"{'https' if work.secure else 'http'}://127.0.0.1:{port}{work.path}"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     trouble = re.search(r"Socket errors.*|Non-2xx.*", done.stdout)
     if done.returncode or trouble:
@@ -116,7 +153,12 @@ def load(port: int, work: Work, seconds: int) -> str:
     requests, read = int(found(r"(\d+) requests in", done.stdout)), scaled(found(r", (\S+)B read", done.stdout))
     if not requests or read < 0.99 * requests * len(work.body):  # wrk rounds what it prints
         raise WrongAnswer(f"wrk: {requests} answers of {len(work.body)} bytes, but {read:.0f} bytes read")
-    return done.stdout
+    return Load(
+        requests=requests,
+        rate=float(found(r"Requests/sec:\s+([\d.]+)", done.stdout)),
+        p50=scaled(found(r"\s50%\s+(\S+)", done.stdout)),
+        p99=scaled(found(r"\s99%\s+(\S+)", done.stdout)),
+    )
 
 
 def requests_in_turn(hosts: tuple[str, ...]) -> str:

@@ -4,13 +4,13 @@ A ratio divides the CPU per request of the subject by that of the other in the s
 both: below 1 the subject is cheaper.
 """
 
-import json
 import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from typing import Any
 
 from benchmarks.measure import Figures, Work
 
@@ -83,16 +83,13 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, Linux {platform.release()}, {python}, trio {version('trio')}"
 
 
-def as_json(rounds: Rounds, subject: str, work: Work, seconds: int) -> str:
-    """Everything measured, round by round, and the ratios."""
+def as_record(rounds: Rounds, subject: str, work: Work, seconds: int) -> dict[str, Any]:
+    """Everything measured, round by round, and the ratios, as JSON takes it."""
     ratios = {name: ratio(rounds, subject, name) for name in rounds}
-    return json.dumps(
-        {
-            "machine": machine(),
-            "work": {"path": work.path, "bytes": len(work.body), "connections": work.connections, "seconds": seconds},
-            "rounds": {name: [asdict(figures) for figures in measured] for name, measured in rounds.items()},
-            "ratios": {name: asdict(found) for name, found in ratios.items() if found},
-            "ratios_of": subject,
-        },
-        indent=2,
-    )
+    return {
+        "machine": machine(),
+        "work": {"path": work.path, "bytes": len(work.body), "connections": work.connections, "seconds": seconds},
+        "rounds": {name: [asdict(figures) for figures in measured] for name, measured in rounds.items()},
+        "ratios": {name: asdict(found) for name, found in ratios.items() if found},
+        "ratios_of": subject,
+    }

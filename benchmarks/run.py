@@ -1,10 +1,11 @@
-"""run.py small|bulk|routes|state|certificates [options] — the command line of the benchmarks; `scripts/bench` calls it.
+"""run.py small|bulk|tls|routes|state|certificates [options] — the benchmarks; `scripts/bench` calls it.
 
 Rounds are interleaved: each relay once, then each once more, so that a machine that slows down does so for all of them.
 Progress goes to standard error, the result to standard output. Exit code 1: wrong answer, failed relay, missed bar.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import certificates, report, state
-from benchmarks.measure import Figures, Work, WrongAnswer, measure
+from benchmarks import certificates, report, state, tls
+from benchmarks.handshakes import load_anew
+from benchmarks.measure import Figures, Work, WrongAnswer, load_kept, measure
 from benchmarks.peers import HERE, HOST, PEERS, SMALL, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
 from benchmarks.processes import ProcessTrouble
 
@@ -38,6 +40,8 @@ def main() -> None:
         installed("wrk")
         if options.work == "routes":
             routes(options)
+        elif options.work == "tls":
+            secure(options)
         else:
             compare(options)
     except (ProcessTrouble, WrongAnswer) as error:
@@ -48,9 +52,10 @@ def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="CPU per request, beside references in the same run."
     )
-    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|routes|state|certificates")
+    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|tls|routes|state|certificates")
     works.add_parser("small", help="34-byte answers, 64 keep-alive connections")
     works.add_parser("bulk", help="10 MiB answers, 4 connections")
+    works.add_parser("tls", help="TLS to the client: 34-byte and 10 MiB answers, full and resumed handshakes")
     works.add_parser("routes", help="look-up among many hosts: by itself, then through the proxy")
     timed = dict(works.choices)
     works.add_parser("state", help="10,000 clusters: from the file, from the journal, and one change to them")
@@ -66,6 +71,10 @@ def command_line() -> argparse.Namespace:
                 "--only", type=names_among(known), default=known, metavar="A,B", help=f"of {', '.join(known)}"
             )
             work.add_argument("--without", type=names_among(known), default=(), metavar="A,B", help="leave these out")
+    known = tuple(tls.BARS)
+    of_tls = works.choices["tls"]
+    of_tls.add_argument("--only", type=names_among(known), default=known, metavar="A,B", help=f"of {', '.join(known)}")
+    of_tls.add_argument("--key", choices=tls.KEYS, default="ecdsa", help="kind of the certificate's key (ecdsa)")
     return parser.parse_args()
 
 
@@ -95,7 +104,9 @@ def compare(options: argparse.Namespace) -> None:
         "bulk": Work(path="/big", connections=4, body=big, hosts=(HOST,)),
     }
     work = small_or_bulk[options.work]
-    show(measured(peers, work, big, options), OURS, work, options)
+    rounds = measured(peers, work, big, options)
+    show(rounds, OURS, work, options)
+    keep(rounds, OURS, work, options)
 
 
 def routes(options: argparse.Namespace) -> None:
@@ -107,6 +118,7 @@ def routes(options: argparse.Namespace) -> None:
     work = Work(path="/", connections=64, body=SMALL, hosts=asked)
     rounds = measured(peers, work, b"", options)
     show(rounds, MANY, work, options)
+    keep(rounds, MANY, work, options)
     found = report.ratio(rounds, MANY, FEW)
     if found and found.median > HOSTS_BAR:
         raise SystemExit(
@@ -114,27 +126,50 @@ def routes(options: argparse.Namespace) -> None:
         )
 
 
+def secure(options: argparse.Namespace) -> None:
+    """The proxy beside nginx over TLS, one kind of work after the other."""
+    certificate, big, missed, records = tls.Certificate(options.key), os.urandom(BIG), [], {}
+    peers, works = tls.peers(certificate), tls.works(certificate.trusting, big)
+    for name in options.only:
+        print(f"{name}: ", end="")
+        rounds = measured(peers, works[name], big, options)
+        show(rounds, OURS, works[name], options)
+        print(flush=True)
+        records[name] = report.as_record(rounds, OURS, works[name], options.seconds)
+        found = report.ratio(rounds, OURS, "nginx")
+        if found and found.median > tls.BARS[name]:
+            missed.append(f"{name}: CPU is {found.median:.2f} × nginx's, want at most {tls.BARS[name]:g}")
+    if options.json:
+        options.json.write_text(json.dumps(records, indent=2))
+    if missed:
+        raise SystemExit("\n".join(f"bar missed: {each}" for each in missed))
+
+
 def measured(peers: Mapping[str, Peer], work: Work, big: bytes, options: argparse.Namespace) -> report.Rounds:
     """Every peer's figures, round by round. Raises ProcessTrouble, WrongAnswer."""
     rounds: dict[str, list[Figures]] = {name: [] for name in peers}
+    load = load_anew if work.anew else load_kept
     with tempfile.TemporaryDirectory(prefix="sozu_trio-bench-") as home, backend_serving(Path(home), big) as backend:
         for number in range(1, options.rounds + 1):
             for name, peer in peers.items():
                 with serving(peer, Path(home, f"{number}-{name}".replace(" ", "-")), backend) as (process, port):
-                    figures = measure(process, port, work, options.seconds)
+                    figures = measure(process, port, work, options.seconds, load)
                 say(f"round {number} of {options.rounds}: {name}: {figures.cpu:,.1f} µs CPU per request")
                 rounds[name].append(figures)
     return rounds
 
 
 def show(rounds: report.Rounds, subject: str, work: Work, options: argparse.Namespace) -> None:
-    if options.json:
-        options.json.write_text(report.as_json(rounds, subject, work, options.seconds))
     rows = report.table(rounds, subject)
     print(f"{len(work.body):,} bytes, {work.connections} connections, {options.rounds} × {options.seconds} s")
     print(report.machine())
     print()
     print(report.markdown(rows) if options.markdown else report.aligned(rows))
+
+
+def keep(rounds: report.Rounds, subject: str, work: Work, options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(json.dumps(report.as_record(rounds, subject, work, options.seconds), indent=2))
 
 
 def say(text: str) -> None:

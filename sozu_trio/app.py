@@ -16,11 +16,11 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
@@ -31,7 +31,7 @@ from sozu_trio.control.channel import Channel
 from sozu_trio.control.endpoint import open_control_socket
 from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.lock import LOCK, locked
-from sozu_trio.control.messages import Ask, Happened, Lines, Logged, Report
+from sozu_trio.control.messages import Ask, Report
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.main.audit import Audit
@@ -41,9 +41,10 @@ from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.certificate_watch import CertificateWatch
 from sozu_trio.main.continuing import go_on
 from sozu_trio.main.declared import declared_by
-from sozu_trio.main.events import Event, Events
+from sozu_trio.main.events import Events
 from sozu_trio.main.expiring import watch_expiry
 from sozu_trio.main.handoff import Succession
+from sozu_trio.main.hearing import TakesLines, hear, take_lines, tell_of
 from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.launch import Launch
 from sozu_trio.main.named_files import with_files_read
@@ -82,14 +83,6 @@ LAST_ANSWERS = 2.0
 """Seconds that answers under way get once everything else has stopped, that to `shutdown` among them."""
 
 
-class TakesLines(Protocol):
-    """Where lines go: the targets of a configuration, or a test's memory."""
-
-    def take(self, lines: str, dropped: int) -> None: ...
-    def take_log(self, lines: Iterable[str], dropped: int) -> None: ...
-    def serve(self) -> AbstractAsyncContextManager[None]: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """How `serve` was called: what to serve, the file it comes from, and where else to begin from.
@@ -115,7 +108,7 @@ class Start:
 async def open_proxy(
     config: Config,
     *,
-    logs: "TakesLines | None" = None,
+    logs: TakesLines | None = None,
     inherited: Iterable[socket.socket] = (),
     events: Events | None = None,
     begin_with: tuple[State, int] | None = None,
@@ -132,7 +125,7 @@ async def open_proxy(
     declared = declared_by(with_files_read(config), read_certificate_files(config, None).records)
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
-        config.program, _serve_in_process, partial(_take, lines), on_event=partial(_pass_on, events or Events())
+        config.program, _serve_in_process, partial(take_lines, lines), on_event=partial(tell_of, events or Events())
     )
     supervisor.inherit(inherited)
     async with lines.serve(), _running(config, supervisor, first, journal):
@@ -181,8 +174,8 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
             code=code,
             key_log=start.key_log,
         ),
-        partial(_take, logs),
-        on_event=partial(_pass_on, events),
+        partial(take_lines, logs),
+        on_event=partial(tell_of, events),
         workers=program.worker_count,
     )
     supervisor.inherit(start.sockets, shared=True)
@@ -197,7 +190,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     ):
         async with (
             logs.serve(),
-            _beginning(start, supervisor, heirlooms, partial(_hear, logs, events)) as beginning,
+            _beginning(start, supervisor, heirlooms, partial(hear, logs, events)) as beginning,
             trio.open_nursery() as nursery,
         ):
             parts = _parts(start, supervisor, beginning, events, logs, replacement)
@@ -372,33 +365,6 @@ async def _serve_in_process(_worker_id: int, channel: Channel[Ask], *, task_stat
         await serve_worker(channel, ProxyHandler)
     finally:
         channel.close()
-
-
-def _take(logs: TakesLines, report: Lines | Logged) -> None:
-    if isinstance(report, Lines):
-        logs.take(report.lines, report.dropped)
-    else:
-        logs.take_log(report.lines, report.dropped)
-
-
-def _hear(logs: TakesLines, events: Events, report: Report) -> None:
-    """What a worker has said to the image of main before."""
-    match report:
-        case Lines() | Logged():
-            _take(logs, report)
-        case Happened():
-            _pass_on(events, report)
-
-
-def _pass_on(events: Events, happened: Happened) -> None:
-    events.tell(
-        Event(
-            kind=happened.kind,
-            cluster_id=happened.cluster_id,
-            backend_id=happened.backend_id,
-            address=happened.address,
-        )
-    )
 
 
 def _log_notices(config: Config) -> None:

@@ -4,6 +4,7 @@ Names are ASCII: an internationalised one is written with `xn--` labels both in 
 SNI (RFC 6066 §3).
 """
 
+import functools
 import ipaddress
 import re
 from typing import Final
@@ -43,5 +44,11 @@ def canonical_address(text: str) -> str | None:
 
 def _host_name(text: str) -> str | None:
     """Its last label is never a number, so that it is no address either."""
+    return _spelt(text) if len(text) <= LONGEST_NAME + 1 else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _spelt(text: str) -> str | None:
+    # Kept because each handshake asks for the same few, three times; whatever clients make up, it is bounded.
     name = text.lower().removesuffix(".")
     return name if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None else None

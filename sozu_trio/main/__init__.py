@@ -5,6 +5,7 @@ birth          the State it all begins with: file, journal, saved state
 actors         who asks
 events         what happened, told to whoever listens
 told           a change of State as events
+hearing        what workers tell unasked, on its way to logs and events
 audit          who changed what, and what came of it
 documents      records as the JSON that people and programs read
 bodies         what may stand in the body of a verb that is no change

@@ -18,6 +18,8 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
     One that has only just connected may have its first word on the way, and is waited for all the same. Raises OSError
     when the connection is broken.
     """
+    if node.listener.departure is None and _has_spoken(stream.sock):
+        return True
     drain = node.listener.drain
     deadline = node.started + limit
     released = False
@@ -36,6 +38,14 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
     with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
         return await is_speaking(stream)
     return False
+
+
+def _has_spoken(sock: socket.socket) -> bool:
+    """Most have by the time they are accepted, and need no deadline. Raises OSError when the connection is broken."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
 
 
 async def is_speaking(stream: Stream) -> bool:

@@ -5,6 +5,7 @@ it waits for the first byte of a request the connection is idle: a drain wakes i
 scope lasts as long as the connection; what a cancellation means depends on what was going on, so `_woken` looks.
 """
 
+import functools
 import logging
 import time
 from http import HTTPStatus
@@ -66,7 +67,7 @@ class HttpConnection:
         self.forwarding = Forwarding(listener, client, destination)
         self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
         self.id_field = listener.sozu_id_header.encode().lower()
-        self.response_lines = (_response_lines(listener, 0), _response_lines(listener, 1))
+        self.response_lines = _response_lines(listener.sozu_id_header, listener.via)
         self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
         self.patience = proxy.wheel.patience()
         """For every wait of this connection; who is waited for, and for how long, changes."""
@@ -280,9 +281,15 @@ class HttpConnection:
         await linger(self.stream)
 
 
-def _response_lines(listener: HttpListener, minor: int) -> bytes:
-    """What each response that came as HTTP/1.`minor` gets beside its own fields, with a place for the request's id."""
-    name, via = listener.sozu_id_header.encode(), listener.via.encode()
+@functools.lru_cache(maxsize=64)
+def _response_lines(id_header: str, via: str) -> tuple[bytes, bytes]:
+    """What each response gets beside its own fields, with a place for the request's id: one that came as HTTP/1.0, and
+    one that came as HTTP/1.1.
+    """
+    return _lines_of(0, id_header.encode(), via.encode()), _lines_of(1, id_header.encode(), via.encode())
+
+
+def _lines_of(minor: int, name: bytes, via: bytes) -> bytes:
     lines = b"%b: \0" % name if not via else b"%b: \0\r\n%b" % (name, via_line(minor, via))
     return lines.replace(b"%", b"%%").replace(b"\0", b"%b")
 

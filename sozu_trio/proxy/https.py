@@ -183,6 +183,7 @@ class HttpsConnection(HttpConnection):
             # Any client may have sent its close_notify, and closing with that unread would reset the connection.
             with contextlib.suppress(ConnectionError):
                 await linger(self.stream)
-        with trio.move_on_after(GOODBYE):
-            await self.stream.finish()
+        if not self.stream.is_finished:
+            with trio.move_on_after(GOODBYE):
+                await self.stream.finish()
         return False

@@ -20,6 +20,7 @@ import ssl
 from typing import Final, cast
 
 import trio
+from trio.lowlevel import wait_readable
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
 from sozu_trio.errors import HandshakeFailed
@@ -134,8 +135,24 @@ class TlsStream(Stream):
 
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
-        await self.wait_readable(patience)
-        return await self.receive(size, patience)
+        if self._unsent or self._has_something():
+            return await self.receive(size, patience)
+        # Once per request: what `wait_readable` and `receive` would do, in one.
+        if patience is not None:
+            patience.expect(self)
+        try:  # noqa: SIM105 - a context manager costs more
+            await wait_readable(self.sock)
+        except trio.ClosedResourceError:
+            pass  # It was severed: whatever is done with it now says so.
+        if patience is not None:
+            patience.relax()
+        self._immediate = 0
+        try:
+            data = self._read(size)
+        except ssl.SSLWantReadError:
+            return await self.receive(size, patience)
+        self.bytes_in += len(data)
+        return data
 
     async def send(self, data: bytes, patience: Patience | None = None) -> None:
         """All of `data`. Raises OSError when the connection is broken, or was by a send that did not end."""
@@ -169,14 +186,19 @@ class TlsStream(Stream):
         if self._notified:
             self._check_open()
         self._cut = True
+        sent, size = 0, len(data)
         try:
-            done = self._tls.send(data)
+            # Each call sends one record of 16 KiB; to turn to every one of them costs a relay 4 % more.
+            while sent < size:
+                sent += self._tls.send(data[sent:] if sent else data)
         except ssl.SSLWantWriteError:
-            raise BlockingIOError from None
+            if not sent:
+                raise BlockingIOError from None
+            return sent
         except ssl.SSLError as error:
             raise self._broken(error) from error
         self._cut = False
-        return done
+        return sent
 
     def _check_open(self) -> None:
         if self._cut or self._notified:
@@ -221,6 +243,11 @@ class TlsStream(Stream):
         while self._unsent and not self.is_closed:
             await self.wait_writable()
             self._push()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether `finish` has nothing left to do."""
+        return self.is_closed or (self._notified and not self._unsent)
 
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""

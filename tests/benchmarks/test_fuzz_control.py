@@ -3,13 +3,15 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from benchmarks import fuzz_control
-from benchmarks.fuzz_control import SLOWEST, Figures, Unsound, delay, fuzz, growth, proxy, send_traffic, show
+from benchmarks.fuzz_beside import BODY, Unsound, send_traffic, serve_backend
+from benchmarks.fuzz_control import Figures, fuzz, proxy, show
 from tests.control.conversing import open_control
 
 HELLO = b'{"v":1,"id":null,"status":"ok","message":"hello","content":{"pid":%d}}\n' % os.getpid()
@@ -82,7 +84,7 @@ async def serve_once(handle: Callable[[trio.SocketStream], Awaitable[None]], nur
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 503 Service Unavailable\r\n\r\n"])
 async def test_traffic_that_suffers_is_noticed(answer: bytes) -> None:
-    right = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + fuzz_control.BODY
+    right = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + BODY
     answers = [right, right, answer]
 
     async def handle(stream: trio.SocketStream) -> None:
@@ -94,19 +96,9 @@ async def test_traffic_that_suffers_is_noticed(answer: bytes) -> None:
     async with trio.open_nursery() as nursery:
         port = await serve_once(handle, nursery)
         with pytest.raises(Unsound, match="the traffic was answered"):
-            await send_traffic(port, figures)
+            await send_traffic(partial(trio.open_tcp_stream, "127.0.0.1", port), figures)
         nursery.cancel_scope.cancel(reason="the test is over")
     assert figures.requests == 2
-
-
-@pytest.mark.parametrize(("sizes", "flat"), [([], True), ([50, 60, 55], True), ([50, 90, 51], True), ([50, 67], False)])
-def test_memory(sizes: list[int], flat: bool) -> None:
-    assert (list(growth(Figures(rss=[size << 20 for size in sizes]))) == []) == flat
-
-
-def test_traffic_that_waits_is_no_success() -> None:
-    assert list(delay(Figures(slowest=SLOWEST))) == []
-    assert list(delay(Figures(slowest=SLOWEST + 0.1))) == ["a request of the traffic took more than 1 s"]
 
 
 def test_a_real_proxy_is_started_and_ended() -> None:
@@ -119,8 +111,8 @@ def test_a_real_proxy_is_started_and_ended() -> None:
 async def ask_once(ports: tuple[int, int]) -> None:
     figures = Figures()
     async with trio.open_nursery() as nursery:
-        await nursery.start(fuzz_control.serve_backend, ports[1])
+        await nursery.start(serve_backend, ports[1])
         with trio.move_on_after(0.2):
-            await send_traffic(ports[0], figures)
+            await send_traffic(partial(trio.open_tcp_stream, "127.0.0.1", ports[0]), figures)
         nursery.cancel_scope.cancel(reason="enough")
     assert figures.requests > 0

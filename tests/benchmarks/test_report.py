@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.measure import Figures, Work
-from benchmarks.report import Ratio, aligned, as_json, markdown, ratio, table
+from benchmarks.report import Ratio, aligned, as_record, markdown, ratio, table
 
 
 def figures(cpu: float) -> Figures:
@@ -46,7 +46,7 @@ def test_markdown() -> None:
 
 def test_json_holds_every_round() -> None:
     work = Work(path="/", connections=64, body=b"hello", hosts=("bench.example",))
-    found = json.loads(as_json(ROUNDS, "ours", work, 4))
+    found = json.loads(json.dumps(as_record(ROUNDS, "ours", work, 4)))
     assert [measured["cpu"] for measured in found["rounds"]["ours"]] == [60, 90, 50]
     assert found["ratios"]["floor"] == {"median": 2, "low": 1, "high": 3}
     assert found["work"] == {"path": "/", "bytes": 5, "connections": 64, "seconds": 4}

@@ -122,9 +122,13 @@ def s_client(port: int, *options: str, given: bytes = b"") -> str:
 
 
 @contextlib.contextmanager
-def coming(port: int, context: ssl.SSLContext, request: bytes, clients: int = 4) -> "Iterator[Coming]":
-    """While the body runs clients come, each with a handshake for every request, and some that stay."""
-    coming = Coming(port, context, request)
+def coming(
+    port: int, context: ssl.SSLContext, request: bytes, clients: int = 4, pause: float = 0.0
+) -> "Iterator[Coming]":
+    """While the body runs clients come, each with a handshake for every request, and some that stay; seconds of
+    `pause` after each leave time for what else this process does.
+    """
+    coming = Coming(port, context, request, pause)
     threads = [threading.Thread(target=coming.come) for _ in range(clients)]
     threads += [threading.Thread(target=coming.stay) for _ in range(clients)]
     for thread in threads:
@@ -140,7 +144,7 @@ def coming(port: int, context: ssl.SSLContext, request: bytes, clients: int = 4)
 class Coming:
     """What became of clients, whose answers have a Content-Length."""
 
-    def __init__(self, port: int, context: ssl.SSLContext, request: bytes) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext, request: bytes, pause: float) -> None:
         self.done = 0
         self.closes = 0
         """Connections that were to stay, and were closed after a response that said so, or with a close_notify."""
@@ -149,6 +153,7 @@ class Coming:
         self._port = port
         self._context = context
         self._request = request
+        self._pause = pause
 
     def come(self) -> None:
         """One request for each connection."""
@@ -182,6 +187,7 @@ class Coming:
         if not head.startswith(b"HTTP/1.1 200") or len(body) != length:
             self.failures.append(repr(answer[:100]))
         self.done += 1
+        time.sleep(self._pause)
         if b"onnection: close" not in head:
             return True
         self.closes += 1

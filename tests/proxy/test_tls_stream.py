@@ -110,6 +110,16 @@ async def test_tickets_are_nothing() -> None:
         assert Stream.is_quiet(client)
 
 
+async def test_tickets_are_nothing_to_who_waits_either() -> None:
+    async with connected(server_contexts(tickets=4)) as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.send, b"hello")
+        assert await client.receive_later(100) == b"hello"
+    async with connected(server_contexts(tickets=4)) as (client, server):
+        with trio.move_on_after(1):
+            await client.receive_later(100)
+            pytest.fail("tickets were taken for data")
+
+
 async def test_what_is_met_when_asked_for_quiet_is_not_lost(contexts: ServerContexts) -> None:
     async with connected(contexts) as (client, server):
         await client.send(b"hello")
@@ -378,12 +388,13 @@ async def test_who_is_waited_for_and_how_long(contexts: ServerContexts) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_severed_stream_is_a_reset_for_whoever_waits(contexts: ServerContexts) -> None:
+@pytest.mark.parametrize("method", ["receive", "receive_later"])
+async def test_a_severed_stream_is_a_reset_for_whoever_waits(contexts: ServerContexts, method: str) -> None:
     async with connected(contexts) as (client, server):
 
         async def receive() -> None:
             with pytest.raises(ConnectionResetError, match="cut by the operator"):
-                await server.receive(100)
+                await getattr(server, method)(100)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive)
@@ -532,6 +543,16 @@ async def test_reads_and_writes_that_never_wait(contexts: ServerContexts) -> Non
             client.send_now(memoryview(b"more"))
 
 
+async def test_many_records_go_at_once(contexts: ServerContexts) -> None:
+    async with connected(contexts) as (client, server):
+        data = MEGABYTE[:40_000]
+        assert server.send_now(memoryview(data)) == len(data)
+        got = b""
+        while len(got) < len(data):
+            got += await client.receive(65536)
+        assert got == data
+
+
 async def test_a_write_that_could_not_go_on_is_repeated_or_nothing_is_sent_any_more(contexts: ServerContexts) -> None:
     async with connected(contexts) as (client, server):
         data = memoryview(MEGABYTE * 16)
@@ -562,10 +583,13 @@ async def test_to_finish_is_to_wait_until_there_is_room_for_it(contexts: ServerC
             await server.finish()
             done = True
 
+        assert not server.is_finished
         async with trio.open_nursery() as nursery:
             nursery.start_soon(finish)
             await wait_all_tasks_blocked()
             assert not done
+            assert not server.is_finished
             await receive_all(client, got)
         assert done
+        assert server.is_finished
         assert len(got) == size
