@@ -63,6 +63,7 @@ from sozu_trio.nursery.estate import Estate, hear_out, reap_left
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.sandbox import sandbox_of
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor
@@ -167,10 +168,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     supervisor = Supervisor(
         program,
         SpawnProcess(
-            WORKER,
-            program.runtime_directory,
-            str(int(program.log_colored)),
-            ROOM,
+            *(WORKER, program.runtime_directory, str(int(program.log_colored)), sandbox_of(program).argument(), ROOM),
             code=code,
             key_log=start.key_log,
         ),

@@ -118,6 +118,7 @@ WORKERS = (
     member("generation", right=True),
     member("sessions", right=True),
     sparse("sandbox"),
+    sparse("unsandboxed"),
 )
 REPLACED = (
     *(

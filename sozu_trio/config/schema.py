@@ -294,6 +294,10 @@ class FileTable:
     upgrade_drain_timeout: Seconds = 300
     certificate_check_interval: Seconds = 10
     runtime_directory: Path | None = None
+    sandbox: Literal["require", "auto", "off"] = "auto"
+    sandbox_violation: Literal["deny", "kill"] = "deny"
+    user: str | None = None
+    group: str | None = None
 
 
 LISTENER_ANSWERS = tuple(each.name for each in fields(ListenerTable) if each.name.startswith("answer_"))

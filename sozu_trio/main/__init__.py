@@ -38,6 +38,7 @@ ending         shutdown
 service_manager what systemd is told, and in which words
 informing      when it is told
 signals        what main does when it is signalled
+rights         which of root's rights it keeps
 
 Main runs other code in its own place:
 
