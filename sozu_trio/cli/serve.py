@@ -96,6 +96,7 @@ def _config_of(left: Succession) -> Config:
         tcp_frontends=(),
         backends=(),
         certificates=(),
+        authorities=(),
         backend_tls=(),
         notices=(),
     )

@@ -29,6 +29,7 @@ def warm_up() -> None:
     _know_the_time_zone()
     _format_a_traceback()
     _shake_hands()
+    _read_the_end_of_a_certificate()
     _let_threads_end()
 
 
@@ -64,6 +65,11 @@ def _shake_hands() -> None:
         for end in ends * 3:
             with contextlib.suppress(ssl.SSLWantReadError):
                 end.do_handshake()
+
+
+def _read_the_end_of_a_certificate() -> None:
+    """`strptime` imports its other half, which knows the locale, when it is called first."""
+    ssl.cert_time_to_seconds("Jan  1 00:00:00 2000 GMT")
 
 
 def _let_threads_end() -> None:

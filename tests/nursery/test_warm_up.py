@@ -11,7 +11,8 @@ warm_up()
 before = set(sys.modules)
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(arguments) if event in ("open", "import") else None)
-import traceback, time
+import ssl, traceback, time
+ssl.cert_time_to_seconds("Dec 31 23:59:59 2049 GMT")
 "bücher".encode("idna")
 time.strftime("%c %Z", time.localtime())
 warm_up()
