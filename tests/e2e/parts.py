@@ -4,9 +4,11 @@ Fixtures in conftest.py hand these out. All is synchronous: what is tested lives
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -136,13 +138,20 @@ class Proxy:
 
 
 def sandboxed(config: str) -> str:
-    """`config`, with what SOZU_TRIO_SANDBOX says of workers: with `require` a layer that is missing fails every test,
-    and so does a system call that is not allowed, which might go unnoticed else.
+    """`config`, with every layer required of workers where this kernel has them, unless SOZU_TRIO_SANDBOX says another
+    mode. A system call that is not allowed kills, for an error might go unnoticed.
     """
-    mode = os.environ.get("SOZU_TRIO_SANDBOX")
-    if mode is None or "sandbox =" in config:
+    if "sandbox =" in config:
         return config
+    mode = os.environ.get("SOZU_TRIO_SANDBOX") or ("require" if has_all_layers() else "auto")
     return f'sandbox = "{mode}"\nsandbox_violation = "kill"\n{config}'
+
+
+@functools.cache
+def has_all_layers() -> bool:
+    """Whether a process can be sealed here with all there is."""
+    script = "from sozu_trio.nursery.sandbox import *; raise SystemExit(len(seal(Sandbox(mode='require')).refusal))"
+    return subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
 
 
 class StartProxy(Protocol):
