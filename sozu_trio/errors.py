@@ -13,6 +13,7 @@
      │       └─ CorruptJournal   what is written down cannot be relied on
      ├─ ExchangeError            one exchange ends, with an HTTP answer where one can still be given
      │   ├─ RequestRefused       blame: client    400, 405, 408, 414, 417, 431, 501, 505 …
+     │   ├─ LimitReached         blame: client    429
      │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
      │   ├─ NoBackend            blame: backend   503, nothing was reached
      │   │   └─ BackendInsecure                   502, TLS with it did not come about
@@ -152,6 +153,8 @@ class ExchangeError(SozuTrioError):
 
     status: int = 500
     retry: bool = False
+    retry_after: int | None = None
+    """What Retry-After says, in seconds, 0 = nothing; None = as usual with the status."""
 
 
 class RequestRefused(ExchangeError):
@@ -163,6 +166,18 @@ class RequestRefused(ExchangeError):
 
     def __init__(self, status: int, reason: str) -> None:
         self.status = status
+        super().__init__(reason)
+
+
+class LimitReached(ExchangeError):
+    """The client has as much as it may have of something; the connection closes where that is connections."""
+
+    blame: ClassVar[Blame] = "client"
+    status = 429
+
+    def __init__(self, reason: str, retry_after: int, *, closes: bool) -> None:
+        self.retry_after = retry_after
+        self.closes = closes
         super().__init__(reason)
 
 

@@ -56,7 +56,7 @@ HELPS: Mapping[str, Help] = {
     "www-authenticate": Help("the realm shown to who must log in", "REALM"),
     "answer": Help("an answer of the proxy's own, such as 503=TEMPLATE; may be repeated", "CODE=TEMPLATE"),
     "max-connections-per-ip": Help("connections one client address may have, 0 = any number", "N"),
-    "retry-after": Help("seconds in Retry-After", "S"),
+    "retry-after": Help("seconds in Retry-After of its answers 429, 0 = the field is left out", "S"),
     # health checks
     "uri": Help("what is asked for", "PATH", "-u"),
     "interval": Help("seconds between two checks", "S"),
@@ -132,7 +132,7 @@ HELPS: Mapping[str, Help] = {
     "default": Help("shown, too, to clients that ask for a name nobody has a certificate for, or for none"),
     "fingerprint": Help("the certificate's, as certificate list shows it", "SHA256HEX", "-f"),
     # the rest
-    "limit": Help("connections one client address may have, 0 = any number", "N"),
+    "limit": Help("connections one client address may have in a cluster, 0 = any number", "N"),
     "filter": Help("log directives, such as info,sozu_trio.proxy=debug", "FILTER"),
 }
 

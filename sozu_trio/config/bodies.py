@@ -58,6 +58,8 @@ class ClusterBody:
     """Sōzu's; here it is the listener that expects, so only false may be said."""
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    max_connections_per_ip: Count | None = None
+    retry_after: Count | None = None
     https_redirect: bool | None = None
     https_redirect_port: Port | None = None
     tls: bool | None = None
@@ -230,6 +232,18 @@ class ListenerStop:
     """Answer when the last of its sessions has gone, or was cut."""
     drain_timeout: Seconds | None = None
     """Of `drain`: seconds after which they are cut; 0 = never, None = `shutdown_timeout`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimitSet:
+    """Of `connection-limit set`: what `max_connections_per_ip` is from now on."""
+
+    limit: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimitRemove:
+    """Of `connection-limit remove`, which needs nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,12 @@ class Cluster:
     """Backend connections kept for reuse, per backend and worker (http)."""
     idle_timeout: float = 30
     """Seconds a backend connection is kept for reuse; 0 = for ever."""
+    max_connections_per_ip: int | None = None
+    """Client connections of one client address that were routed here, over all workers; 0 = any number, None = as the
+    global key says.
+    """
+    retry_after: int | None = None
+    """Seconds in Retry-After of its answers 429; 0 = the field is left out, None = as the global key says."""
     https_redirect: bool = False
     """Requests over plain HTTP are answered 301 to https."""
     https_redirect_port: int | None = None

@@ -23,6 +23,10 @@ class Settings:
     """Client connections per worker."""
     max_connections_total: int = 0
     """Client connections of all workers together; 0 = any number."""
+    max_connections_per_source: int = 0
+    """Client connections of one client address, over all listeners and workers; 0 = any number."""
+    max_connections_per_ip: int = 0
+    """Client connections of one client address that were routed to one cluster, over all workers; 0 = any number."""
     retry_after: int = 60
     """What Retry-After says, in seconds; 0 = the field is left out."""
 

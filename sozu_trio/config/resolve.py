@@ -119,6 +119,8 @@ def resolve_clusters(file: schema.FileTable, report: Report) -> tuple[Cluster, .
             send_proxy=table.send_proxy and table.protocol == "tcp",
             max_idle_connections=table.max_idle_connections,
             idle_timeout=table.idle_timeout,
+            max_connections_per_ip=table.max_connections_per_ip,
+            retry_after=table.retry_after,
             https_redirect=table.https_redirect and table.protocol == "http",
             https_redirect_port=_redirect_port(table, where, report),
             tls=_backend_tls(table.tls, place(where, "tls"), report),

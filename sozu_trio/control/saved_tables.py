@@ -112,6 +112,8 @@ class SavedClusterTable:
     send_proxy: bool | None = None
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    max_connections_per_ip: Count | None = None
+    retry_after: Count | None = None
     https_redirect: bool | None = None
     https_redirect_port: Port | None = None
     tls: SavedBackendTlsTable | None = None
@@ -186,6 +188,8 @@ class SavedSettingsTable:
     log_level: str | None = None
     max_connections: Positive | None = None
     max_connections_total: Count | None = None
+    max_connections_per_source: Count | None = None
+    max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
 
 

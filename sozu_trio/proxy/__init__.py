@@ -8,7 +8,7 @@ response     the backend's answer on its way to the client
 upload       the client's body on its way to the backend
 body         one message's body, read; transfer: written
 forwarding   what we tell the backend about the client
-answers      responses of our own
+answers      responses of our own; turning_away: of a connection that may not stay
 tcp          a session of a tcp listener
 relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that
 tunnels      tunnels that may move to the next worker; resuming: sessions that came from the one before

@@ -12,12 +12,15 @@ from typing import Any
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import HttpFrontend
+from sozu_trio.config.clusters import Cluster, HttpFrontend
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program
+from sozu_trio.errors import LimitReached
 from sozu_trio.nursery.garbage import keep
 from sozu_trio.nursery.hangup import HangupWatch
 from sozu_trio.nursery.holding import in_slices
+from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.nursery.places import Places
 from sozu_trio.proxy.backend_states import BackendStates
 from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
@@ -39,7 +42,9 @@ SWEEP_PERIOD = 1.0
 class Proxy:
     """The live state of one worker's data path."""
 
-    def __init__(self, program: Program, worker_id: int, key_log: KeyLog | None = None) -> None:
+    def __init__(self, program: Program, worker_id: int, places: Places, key_log: KeyLog | None = None) -> None:
+        """`places`: of the addresses of clients."""
+        self.places = places
         self.program = program
         self.settings = program.settings
         """Those in force."""
@@ -64,6 +69,15 @@ class Proxy:
         self.tls = TlsListeners(key_log)
         self.relieve: Callable[[], int] = self.close_unused
         """What to do when the kernel has no more descriptors; whoever knows of more to close puts it here."""
+
+    def enter(self, node: SessionNode, cluster: Cluster, client: Address) -> None:
+        """Count a connection of `client` that was routed to `cluster`, until it ends. Raises LimitReached."""
+        if self.places.enter(node.held, cluster, client.host):
+            return
+        self.counters.refused_per_cluster += 1
+        wait = self.settings.retry_after if cluster.retry_after is None else cluster.retry_after
+        why = f"too many connections of the client's address in cluster {cluster.cluster_id}"
+        raise LimitReached(why, wait, closes=True)
 
     def connector(self, cluster: ClusterState, timeouts: BackendTimeouts) -> Connector:
         """What connects one request or session to `cluster`."""

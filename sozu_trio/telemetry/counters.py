@@ -27,6 +27,10 @@ class Counters:
     """Client connections accepted."""
     refused: int = 0
     """Client connections over `max_connections`, answered 503 or closed."""
+    refused_sources: int = 0
+    """Client connections over `max_connections_per_source`, answered 429 or closed."""
+    refused_per_cluster: int = 0
+    """Requests and TCP sessions over `max_connections_per_ip`, answered 429 or closed."""
     requests: int = 0
     """HTTP requests whose head was complete."""
     active_requests: int = 0
@@ -171,6 +175,8 @@ NAMES = {
     "sessions": "client.connections",
     "sessions_total": "listener.accepted.total",
     "refused": "listener.connection_capped",
+    "refused_sources": "listener.source_capped",
+    "refused_per_cluster": "cluster.source_capped",
     "requests": "http.requests",
     "active_requests": "http.active_requests",
     "tcp_sessions": "tcp.requests",

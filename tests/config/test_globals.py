@@ -28,6 +28,8 @@ def test_every_key_arrives(load: Load) -> None:
         shutdown_timeout = 0
         max_connections = 7
         max_connections_total = 9
+        max_connections_per_source = 8
+        max_connections_per_ip = 7
         retry_after = 0
         front_timeout = 0
         back_timeout = 1.5
@@ -57,6 +59,8 @@ def test_every_key_arrives(load: Load) -> None:
             log_level="warn",
             max_connections=7,
             max_connections_total=9,
+            max_connections_per_source=8,
+            max_connections_per_ip=7,
             retry_after=0,
         ),
         activate_listeners=False,

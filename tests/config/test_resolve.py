@@ -108,6 +108,8 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
         load_balancing = "LEAST_LOADED"
         load_metric = "requests"
         max_idle_connections = 0
+        max_connections_per_ip = 3
+        retry_after = 4
         idle_timeout = 0
         frontends = [
           { address = "127.0.0.1:80", hostname = "a.example" },
@@ -125,6 +127,8 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
             load_balancing=LoadBalancing.LEAST_LOADED,
             load_metric=LoadMetric.REQUESTS,
             max_idle_connections=0,
+            max_connections_per_ip=3,
+            retry_after=4,
             idle_timeout=0,
         ),
     )

@@ -30,6 +30,8 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
         "expect-proxy": False,
         "max-idle-connections": 3,
         "idle-timeout": 0.5,
+        "max-connections-per-ip": 0,
+        "retry-after": 7,
     }
     assert changed(EMPTY, ("cluster add", body)).clusters == {
         "api": Cluster(
@@ -40,6 +42,8 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
             send_proxy=True,
             max_idle_connections=3,
             idle_timeout=0.5,
+            max_connections_per_ip=0,
+            retry_after=7,
         )
     }
 
