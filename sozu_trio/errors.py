@@ -16,6 +16,7 @@
      │   ├─ LimitReached         blame: client    429
      │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
      │   ├─ NoBackend            blame: backend   503, nothing was reached
+     │   │   ├─ BackendsFull                      503, all have as much to do as they may
      │   │   └─ BackendInsecure                   502, TLS with it did not come about
      │   ├─ BackendClosed        blame: backend   502, or another try
      │   ├─ BadResponse          blame: backend   502
@@ -192,6 +193,10 @@ class NoBackend(ExchangeError):
 
     blame: ClassVar[Blame] = "backend"
     status = 503
+
+
+class BackendsFull(NoBackend):
+    """Every backend that may be tried has as many connections as it may have, and no place became free in time."""
 
 
 class BackendInsecure(NoBackend):

@@ -55,6 +55,9 @@ HELPS: Mapping[str, Help] = {
     "authorized-hash": Help("user:sha256hex of who may log in; may be repeated", "HASH"),
     "www-authenticate": Help("the realm shown to who must log in", "REALM"),
     "answer": Help("an answer of the proxy's own, such as 503=TEMPLATE; may be repeated", "CODE=TEMPLATE"),
+    "cluster max-connections": Help("connections to its backends, of all workers, 0 = any number", "N"),
+    "max-queue": Help("requests that wait in a worker for a connection where there may be no more", "N"),
+    "queue-timeout": Help("seconds they wait, 0 = for ever", "S"),
     "max-connections-per-ip": Help("connections one client address may have, 0 = any number", "N"),
     "retry-after": Help("seconds in Retry-After of its answers 429, 0 = the field is left out", "S"),
     # health checks
@@ -67,6 +70,7 @@ HELPS: Mapping[str, Help] = {
     # backends
     "weight": Help("its share, 0 to 255 (default: 100)", "N"),
     "backup": Help("used only when no other backend can be had", "", "-b"),
+    "backend max-connections": Help("connections to it, of all workers, 0 = any number", "N"),
     "sticky-id": Help("its value in the sticky cookie", "ID", "-s"),
     "now": Help("cut its sessions"),
     "deadline": Help("cut its sessions after so many seconds (default: let them finish)", "S"),

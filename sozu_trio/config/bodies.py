@@ -58,6 +58,9 @@ class ClusterBody:
     """Sōzu's; here it is the listener that expects, so only false may be said."""
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    max_connections: Count | None = None
+    max_queue: Count | None = None
+    queue_timeout: Seconds | None = None
     max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
     https_redirect: bool | None = None
@@ -100,6 +103,7 @@ class BackendAdd:
     """
     weight: Weight | None = None
     backup: bool | None = None
+    max_connections: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,7 @@ class BackendUpdate:
     address: BackendAddress | None = None
     weight: Weight | None = None
     backup: bool | None = None
+    max_connections: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,12 @@ class Cluster:
     """Client connections of one client address that were routed here, over all workers; 0 = any number, None = as the
     global key says.
     """
+    max_connections: int = 0
+    """To its backends, idle ones included, of all workers together; 0 = any number."""
+    max_queue: int = 100
+    """Requests and TCP sessions that wait in a worker for a connection where there may be no more."""
+    queue_timeout: float = 5
+    """Seconds they wait at most; 0 = for ever."""
     retry_after: int | None = None
     """Seconds in Retry-After of its answers 429; 0 = the field is left out, None = as the global key says."""
     https_redirect: bool = False
@@ -101,3 +107,5 @@ class Backend:
     address: Address
     weight: int = 100
     backup: bool = False
+    max_connections: int = 0
+    """Idle ones included, of all workers together; 0 = any number."""

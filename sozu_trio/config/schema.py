@@ -161,6 +161,8 @@ class BackendTable:
     weight: Weight = 100
     sticky_id: str | None = None
     backup: bool = False
+    # ours
+    max_connections: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +230,9 @@ class ClusterTable:
     udp: UdpTable | None = None
     # ours
     max_idle_connections: Count = 64
+    max_connections: Count = 0
+    max_queue: Count = 100
+    queue_timeout: Seconds = 5
     idle_timeout: Seconds = 30
     tls: BackendTlsTable | None = None
 

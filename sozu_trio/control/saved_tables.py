@@ -112,6 +112,9 @@ class SavedClusterTable:
     send_proxy: bool | None = None
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    max_connections: Count | None = None
+    max_queue: Count | None = None
+    queue_timeout: Seconds | None = None
     max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
     https_redirect: bool | None = None
@@ -155,6 +158,7 @@ class SavedBackendTable:
     address: Address
     weight: Weight | None = None
     backup: bool | None = None
+    max_connections: Count | None = None
     origin: Origin | None = None
 
 

@@ -24,10 +24,10 @@ class Places:
     worker.
     """
 
-    __slots__ = ("_tally", "per_cluster", "per_source")
+    __slots__ = ("per_cluster", "per_source", "tally")
 
     def __init__(self, tally: Tally, settings: Settings) -> None:
-        self._tally = tally
+        self.tally = tally
         self.follow(settings)
 
     def follow(self, settings: Settings) -> None:
@@ -49,20 +49,20 @@ class Places:
         return not limit or cluster.cluster_id in held or self._take(held, cluster.cluster_id, host, limit)
 
     def _take(self, held: Held, cluster_id: str, host: str, limit: int) -> bool:
-        key = self._tally.key(b"place", cluster_id.encode(), source_of(host))
-        if not self._tally.take(key, limit):
+        key = self.tally.key(b"place", cluster_id.encode(), source_of(host))
+        if not self.tally.take(key, limit):
             return False
         held[cluster_id] = key
         return True
 
     def go_on(self, held: Mapping[str, int]) -> Held:
         """Take, whatever the limits, what a connection held in the worker before; returns what it holds here."""
-        return {cluster_id: key for cluster_id, key in held.items() if self._tally.add(key)}
+        return {cluster_id: key for cluster_id, key in held.items() if self.tally.add(key)}
 
     def leave(self, held: Held) -> None:
         """The connection has ended here."""
         for key in held.values():
-            self._tally.give(key)
+            self.tally.give(key)
         held.clear()
 
 

@@ -63,6 +63,7 @@ class ProxyHandler:
             "hang-ups": self.proxy.hangups.run,
             "patience": self.proxy.wheel.run,
             "idle backend connections": self.proxy.sweep_idle,
+            "queues": self.proxy.yield_idle,
             "swaps": self.proxy.follow_swaps,
         }
 

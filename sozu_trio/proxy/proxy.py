@@ -26,6 +26,7 @@ from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
+from sozu_trio.proxy.queueing import LOOK
 from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
@@ -61,7 +62,7 @@ class Proxy:
         self.random = random.random
         self.on_event: Tell = tell_nobody
         """Told what happens to backends; whoever wants to know puts it here."""
-        self.backends = BackendStates(self.random, lambda *event: self.on_event(*event))
+        self.backends = BackendStates(self.random, places.tally, lambda *event: self.on_event(*event))
         self._swapped = trio.Event()
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
@@ -117,6 +118,12 @@ class Proxy:
                     await trio.lowlevel.checkpoint()
         finally:
             self.close_unused()
+
+    async def yield_idle(self) -> None:
+        """Close idle backend connections that are in the way of other workers, where these may have no more."""
+        while True:
+            await trio.sleep(LOOK if self.backends.has_limits else SWEEP_PERIOD)
+            self.backends.yield_idle()
 
     def close_unused(self) -> int:
         """Close what nobody uses, because descriptors are needed; returns how many that freed."""

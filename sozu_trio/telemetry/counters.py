@@ -61,6 +61,12 @@ class Counters:
     """Answers of backends that could not be understood or were cut short."""
     exhausted: int = 0
     """Requests and TCP sessions that got no backend at all."""
+    queued: int = 0
+    """Gauge: requests and TCP sessions that wait for a backend that may have one more connection."""
+    queued_total: int = 0
+    """Those that had to wait."""
+    queue_refused: int = 0
+    """Those that found too many who wait, or waited for too long."""
     pool_hits: int = 0
     """Requests that found a pooled connection."""
     pool_misses: int = 0
@@ -191,6 +197,9 @@ NAMES = {
     "backend_up": "backend.up",
     "bad_responses": "http.backend_parse_errors",
     "exhausted": "backend.connect.retries_exhausted",
+    "queued": "backend.queue.waiting",
+    "queued_total": "backend.queue.total",
+    "queue_refused": "backend.queue.refused",
     "pool_hits": "backend.pool.hit",
     "pool_misses": "backend.pool.miss",
     "access_lines": "access_logs.count",
@@ -223,4 +232,4 @@ NAMES = {
 """Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`,
 `tls.handshakes`, `tls.resumed`, `tls.cipher.other` and most kinds of failed handshakes."""
 
-GAUGES: Final = ("sessions", "active_requests", "tunnels")
+GAUGES: Final = ("sessions", "active_requests", "tunnels", "queued")

@@ -109,6 +109,9 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
         load_metric = "requests"
         max_idle_connections = 0
         max_connections_per_ip = 3
+        max_connections = 5
+        max_queue = 6
+        queue_timeout = 7
         retry_after = 4
         idle_timeout = 0
         frontends = [
@@ -117,7 +120,7 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
         ]
         backends = [
           { address = "127.0.0.1:1" },
-          { address = "127.0.0.1:2", backend_id = "two", weight = 0, backup = true },
+          { address = "127.0.0.1:2", backend_id = "two", weight = 0, backup = true, max_connections = 8 },
         ]
         """)
     assert config.clusters == (
@@ -128,6 +131,9 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
             load_metric=LoadMetric.REQUESTS,
             max_idle_connections=0,
             max_connections_per_ip=3,
+            max_connections=5,
+            max_queue=6,
+            queue_timeout=7,
             retry_after=4,
             idle_timeout=0,
         ),
@@ -138,7 +144,14 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
     )
     assert config.backends == (
         Backend(cluster_id="api", backend_id="api-0-127.0.0.1:1", address=Address("127.0.0.1", 1)),
-        Backend(cluster_id="api", backend_id="two", address=Address("127.0.0.1", 2), weight=0, backup=True),
+        Backend(
+            cluster_id="api",
+            backend_id="two",
+            address=Address("127.0.0.1", 2),
+            weight=0,
+            backup=True,
+            max_connections=8,
+        ),
     )
     assert config.notices == ()
 

@@ -31,6 +31,9 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
         "max-idle-connections": 3,
         "idle-timeout": 0.5,
         "max-connections-per-ip": 0,
+        "max-connections": 5,
+        "max-queue": 6,
+        "queue-timeout": 7,
         "retry-after": 7,
     }
     assert changed(EMPTY, ("cluster add", body)).clusters == {
@@ -43,6 +46,9 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
             max_idle_connections=3,
             idle_timeout=0.5,
             max_connections_per_ip=0,
+            max_connections=5,
+            max_queue=6,
+            queue_timeout=7,
             retry_after=7,
         )
     }
@@ -90,8 +96,8 @@ def test_clusters_that_do_not_exist(changed: Changed, refused: Refused) -> None:
 
 
 def test_adding_a_backend_replaces_the_one_of_its_id(changed: Changed) -> None:
-    before = changed(EMPTY, API, ("backend add", {**ONE, "weight": 7, "backup": True}))
-    assert before.backends == {"api": {"1": backend(weight=7, backup=True)}}
+    before = changed(EMPTY, API, ("backend add", {**ONE, "weight": 7, "backup": True, "max-connections": 3}))
+    assert before.backends == {"api": {"1": backend(weight=7, backup=True, max_connections=3)}}
     after = changed(before, ("backend add", {**ONE, "address": "127.0.0.1:2"}))
     assert after.backends == {"api": {"1": backend(address=Address("127.0.0.1", 2))}}
 
