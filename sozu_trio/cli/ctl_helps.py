@@ -58,6 +58,8 @@ HELPS: Mapping[str, Help] = {
     "cluster max-connections": Help("connections to its backends, of all workers, 0 = any number", "N"),
     "max-queue": Help("requests that wait in a worker for a connection where there may be no more", "N"),
     "queue-timeout": Help("seconds they wait, 0 = for ever", "S"),
+    "max-requests": Help("requests a second that go to it, of all workers, 0 = any number (http)", "N"),
+    "max-requests-burst": Help("of these at once, after a pause, 0 = those of one second", "N"),
     "max-connections-per-ip": Help("connections one client address may have, 0 = any number", "N"),
     "retry-after": Help("seconds in Retry-After of its answers 429, 0 = the field is left out", "S"),
     # health checks

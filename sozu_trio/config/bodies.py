@@ -61,6 +61,8 @@ class ClusterBody:
     max_connections: Count | None = None
     max_queue: Count | None = None
     queue_timeout: Seconds | None = None
+    max_requests: Count | None = None
+    max_requests_burst: Count | None = None
     max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
     https_redirect: bool | None = None

@@ -63,6 +63,10 @@ class Cluster:
     """Requests and TCP sessions that wait in a worker for a connection where there may be no more."""
     queue_timeout: float = 5
     """Seconds they wait at most; 0 = for ever."""
+    max_requests: int = 0
+    """HTTP requests a second, over all workers; 0 = any number."""
+    max_requests_burst: int = 0
+    """Of these at once, after a pause; 0 = those of one second."""
     retry_after: int | None = None
     """Seconds in Retry-After of its answers 429; 0 = the field is left out, None = as the global key says."""
     https_redirect: bool = False

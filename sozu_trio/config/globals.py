@@ -67,6 +67,8 @@ def _settings(file: FileTable) -> Settings:
         max_connections_total=file.max_connections_total,
         max_connections_per_source=file.max_connections_per_source,
         max_connections_per_ip=file.max_connections_per_ip,
+        max_requests_per_ip=file.max_requests_per_ip,
+        max_requests_per_ip_burst=file.max_requests_per_ip_burst,
         retry_after=file.retry_after,
     )
 

@@ -122,6 +122,8 @@ def resolve_clusters(file: schema.FileTable, report: Report) -> tuple[Cluster, .
             max_connections=table.max_connections,
             max_queue=table.max_queue,
             queue_timeout=table.queue_timeout,
+            max_requests=table.max_requests,
+            max_requests_burst=table.max_requests_burst,
             max_connections_per_ip=table.max_connections_per_ip,
             retry_after=table.retry_after,
             https_redirect=table.https_redirect and table.protocol == "http",

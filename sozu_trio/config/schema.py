@@ -233,6 +233,8 @@ class ClusterTable:
     max_connections: Count = 0
     max_queue: Count = 100
     queue_timeout: Seconds = 5
+    max_requests: Count = 0
+    max_requests_burst: Count = 0
     idle_timeout: Seconds = 30
     tls: BackendTlsTable | None = None
 
@@ -285,6 +287,8 @@ class FileTable:
     # ours
     max_connections_total: Count = 0
     max_connections_per_source: Count = 0
+    max_requests_per_ip: Count = 0
+    max_requests_per_ip_burst: Count = 0
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300

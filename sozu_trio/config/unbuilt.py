@@ -113,6 +113,7 @@ _HTTP_LISTENER_KEYS = {
 _HTTP_CLUSTER_KEYS = {
     *("sticky_session", "https_redirect", "https_redirect_port", "http2", "answer_503", "answers"),
     *("authorized_hashes", "www_authenticate", "retry_after", "max_idle_connections", "idle_timeout"),
+    *("max_requests", "max_requests_burst"),
 }
 _HTTP_FRONTEND_KEYS = {
     *("path_type", "method", "position", "tls_versions", "redirect", "redirect_scheme", "redirect_template"),

@@ -115,6 +115,8 @@ class SavedClusterTable:
     max_connections: Count | None = None
     max_queue: Count | None = None
     queue_timeout: Seconds | None = None
+    max_requests: Count | None = None
+    max_requests_burst: Count | None = None
     max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
     https_redirect: bool | None = None
@@ -193,6 +195,8 @@ class SavedSettingsTable:
     max_connections: Positive | None = None
     max_connections_total: Count | None = None
     max_connections_per_source: Count | None = None
+    max_requests_per_ip: Count | None = None
+    max_requests_per_ip_burst: Count | None = None
     max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
 

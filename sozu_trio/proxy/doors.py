@@ -64,12 +64,14 @@ class ProxyHandler:
             "patience": self.proxy.wheel.run,
             "idle backend connections": self.proxy.sweep_idle,
             "queues": self.proxy.yield_idle,
+            "rates": self.proxy.sweep_rates,
             "swaps": self.proxy.follow_swaps,
         }
 
     def follow(self, settings: Settings) -> None:
         """Go by `settings` from now on."""
         self.proxy.settings = settings
+        self.proxy.rates.follow(settings)
         self.doors.capacity.follow(settings)
 
     def relieve_with(self, relieve: Callable[[], int]) -> None:

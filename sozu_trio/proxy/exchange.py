@@ -107,6 +107,8 @@ class Exchange:
             if self.connection.gone:
                 raise ClientGone("closed its connection")
             self.body.begin()
+            if self.proxy.rates.per_ip:
+                self.proxy.take_request(self.connection.client)
             decision = self._decide()
             if decision is None:
                 await self._answer_itself()
@@ -154,6 +156,8 @@ class Exchange:
         if cluster is None:
             raise NoBackend(f"there is no cluster {cluster_id}")
         self.proxy.enter(connection.node, cluster.cluster, connection.client)
+        if cluster.cluster.max_requests:
+            self.proxy.take_request_for(cluster.cluster)
         if len(connection.node.held) >= MOST_HELD:
             self.close = True
         return cluster

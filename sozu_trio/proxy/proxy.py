@@ -7,7 +7,7 @@ it and survives its swaps.
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
@@ -27,6 +27,7 @@ from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.queueing import LOOK
+from sozu_trio.proxy.rates import Rates
 from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
@@ -46,6 +47,7 @@ class Proxy:
     def __init__(self, program: Program, worker_id: int, places: Places, key_log: KeyLog | None = None) -> None:
         """`places`: of the addresses of clients."""
         self.places = places
+        self.rates = Rates(places.tally, program.settings)
         self.program = program
         self.settings = program.settings
         """Those in force."""
@@ -79,6 +81,22 @@ class Proxy:
         wait = self.settings.retry_after if cluster.retry_after is None else cluster.retry_after
         why = f"too many connections of the client's address in cluster {cluster.cluster_id}"
         raise LimitReached(why, wait, closes=True)
+
+    def take_request(self, client: Address) -> None:
+        """A request of `client`, for whatever it is. Raises LimitReached where that asks too often."""
+        if wait := self.rates.wait_of(client.host, trio.current_time()):
+            self._limit_rate("the client's address asks too often", wait, self.settings.retry_after)
+
+    def take_request_for(self, cluster: Cluster) -> None:
+        """A request that was routed to `cluster`. Raises LimitReached where that gets too many."""
+        if wait := self.rates.wait_for(cluster, trio.current_time()):
+            kept = self.settings.retry_after if cluster.retry_after is None else cluster.retry_after
+            self._limit_rate(f"cluster {cluster.cluster_id} is asked too often", wait, kept)
+
+    def _limit_rate(self, why: str, wait: int, kept: int) -> NoReturn:
+        """`kept`: 0 where nobody is to be told when to come again."""
+        self.counters.rate_limited += 1
+        raise LimitReached(why, wait if kept else 0, closes=False)
 
     def connector(self, cluster: ClusterState, timeouts: BackendTimeouts) -> Connector:
         """What connects one request or session to `cluster`."""
@@ -124,6 +142,13 @@ class Proxy:
         while True:
             await trio.sleep(LOOK if self.backends.has_limits else SWEEP_PERIOD)
             self.backends.yield_idle()
+
+    async def sweep_rates(self) -> None:
+        """Forget clients that have not asked for a while."""
+        while True:
+            await trio.sleep(SWEEP_PERIOD)
+            for _ in self.rates.sweep(trio.current_time()):
+                await trio.lowlevel.checkpoint()
 
     def close_unused(self) -> int:
         """Close what nobody uses, because descriptors are needed; returns how many that freed."""

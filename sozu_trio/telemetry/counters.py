@@ -47,6 +47,8 @@ class Counters:
     """Bytes written to clients."""
     client_errors: int = 0
     """Request heads and bodies that could not be understood or were refused."""
+    rate_limited: int = 0
+    """Requests over `max_requests_per_ip` or `max_requests` of a cluster, answered 429."""
     unrouted: int = 0
     """Requests that no frontend wanted."""
     retries: int = 0
@@ -190,6 +192,7 @@ NAMES = {
     "bytes_in": "bytes_in",
     "bytes_out": "bytes_out",
     "client_errors": "http.frontend_parse_errors",
+    "rate_limited": "http.rate_limited",
     "unrouted": "http.failed_backend_matching",
     "retries": "backend.retries",
     "backend_errors": "backend.connections.error",

@@ -30,6 +30,8 @@ def test_every_key_arrives(load: Load) -> None:
         max_connections_total = 9
         max_connections_per_source = 8
         max_connections_per_ip = 7
+        max_requests_per_ip = 6
+        max_requests_per_ip_burst = 5
         retry_after = 0
         front_timeout = 0
         back_timeout = 1.5
@@ -61,6 +63,8 @@ def test_every_key_arrives(load: Load) -> None:
             max_connections_total=9,
             max_connections_per_source=8,
             max_connections_per_ip=7,
+            max_requests_per_ip=6,
+            max_requests_per_ip_burst=5,
             retry_after=0,
         ),
         activate_listeners=False,

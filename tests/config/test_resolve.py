@@ -112,6 +112,8 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
         max_connections = 5
         max_queue = 6
         queue_timeout = 7
+        max_requests = 8
+        max_requests_burst = 9
         retry_after = 4
         idle_timeout = 0
         frontends = [
@@ -134,6 +136,8 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
             max_connections=5,
             max_queue=6,
             queue_timeout=7,
+            max_requests=8,
+            max_requests_burst=9,
             retry_after=4,
             idle_timeout=0,
         ),

@@ -34,6 +34,8 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
         "max-connections": 5,
         "max-queue": 6,
         "queue-timeout": 7,
+        "max-requests": 8,
+        "max-requests-burst": 9,
         "retry-after": 7,
     }
     assert changed(EMPTY, ("cluster add", body)).clusters == {
@@ -49,6 +51,8 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
             max_connections=5,
             max_queue=6,
             queue_timeout=7,
+            max_requests=8,
+            max_requests_burst=9,
             retry_after=7,
         )
     }
