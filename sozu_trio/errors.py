@@ -13,8 +13,10 @@
      │       └─ CorruptJournal   what is written down cannot be relied on
      ├─ ExchangeError            one exchange ends, with an HTTP answer where one can still be given
      │   ├─ RequestRefused       blame: client    400, 405, 408, 414, 417, 431, 501, 505 …
+     │   ├─ LimitReached         blame: client    429
      │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
      │   ├─ NoBackend            blame: backend   503, nothing was reached
+     │   │   ├─ BackendsFull                      503, all have as much to do as they may
      │   │   └─ BackendInsecure                   502, TLS with it did not come about
      │   ├─ BackendClosed        blame: backend   502, or another try
      │   ├─ BadResponse          blame: backend   502
@@ -152,6 +154,8 @@ class ExchangeError(SozuTrioError):
 
     status: int = 500
     retry: bool = False
+    retry_after: int | None = None
+    """What Retry-After says, in seconds, 0 = nothing; None = as usual with the status."""
 
 
 class RequestRefused(ExchangeError):
@@ -166,6 +170,18 @@ class RequestRefused(ExchangeError):
         super().__init__(reason)
 
 
+class LimitReached(ExchangeError):
+    """The client has as much as it may have of something; the connection closes where that is connections."""
+
+    blame: ClassVar[Blame] = "client"
+    status = 429
+
+    def __init__(self, reason: str, retry_after: int, *, closes: bool) -> None:
+        self.retry_after = retry_after
+        self.closes = closes
+        super().__init__(reason)
+
+
 class ClientGone(ExchangeError):
     """The client closed or reset its connection, or reads no more: nothing is answered, and the log shows no status."""
 
@@ -177,6 +193,10 @@ class NoBackend(ExchangeError):
 
     blame: ClassVar[Blame] = "backend"
     status = 503
+
+
+class BackendsFull(NoBackend):
+    """Every backend that may be tried has as many connections as it may have, and no place became free in time."""
 
 
 class BackendInsecure(NoBackend):

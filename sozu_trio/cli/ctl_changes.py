@@ -121,7 +121,7 @@ LINES: Mapping[str, tuple[str, str]] = {
         "certificate replace --address 127.0.0.1:8443 --new-certificate new.pem --new-key new.key "
         f"--fingerprint {'0123456789abcdef' * 4}",
     ),
-    "connection-limit set": ("limit the connections of one client address", "connection-limit set 100"),
+    "connection-limit set": ("limit the connections of one client address in each cluster", "connection-limit set 100"),
     "connection-limit remove": ("lift that limit", "connection-limit remove"),
     "logging": ("change what the log says, now", "logging info,sozu_trio.proxy=debug"),
 }

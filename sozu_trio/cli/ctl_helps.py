@@ -55,8 +55,13 @@ HELPS: Mapping[str, Help] = {
     "authorized-hash": Help("user:sha256hex of who may log in; may be repeated", "HASH"),
     "www-authenticate": Help("the realm shown to who must log in", "REALM"),
     "answer": Help("an answer of the proxy's own, such as 503=TEMPLATE; may be repeated", "CODE=TEMPLATE"),
+    "cluster max-connections": Help("connections to its backends, of all workers, 0 = any number", "N"),
+    "max-queue": Help("requests that wait in a worker for a connection where there may be no more", "N"),
+    "queue-timeout": Help("seconds they wait, 0 = for ever", "S"),
+    "max-requests": Help("requests a second that go to it, of all workers, 0 = any number (http)", "N"),
+    "max-requests-burst": Help("of these at once, after a pause, 0 = those of one second", "N"),
     "max-connections-per-ip": Help("connections one client address may have, 0 = any number", "N"),
-    "retry-after": Help("seconds in Retry-After", "S"),
+    "retry-after": Help("seconds in Retry-After of its answers 429, 0 = the field is left out", "S"),
     # health checks
     "uri": Help("what is asked for", "PATH", "-u"),
     "interval": Help("seconds between two checks", "S"),
@@ -67,6 +72,7 @@ HELPS: Mapping[str, Help] = {
     # backends
     "weight": Help("its share, 0 to 255 (default: 100)", "N"),
     "backup": Help("used only when no other backend can be had", "", "-b"),
+    "backend max-connections": Help("connections to it, of all workers, 0 = any number", "N"),
     "sticky-id": Help("its value in the sticky cookie", "ID", "-s"),
     "now": Help("cut its sessions"),
     "deadline": Help("cut its sessions after so many seconds (default: let them finish)", "S"),
@@ -137,7 +143,7 @@ HELPS: Mapping[str, Help] = {
     "default": Help("shown, too, to clients that ask for a name nobody has a certificate for, or for none"),
     "fingerprint": Help("the certificate's, as certificate list shows it", "SHA256HEX", "-f"),
     # the rest
-    "limit": Help("connections one client address may have, 0 = any number", "N"),
+    "limit": Help("connections one client address may have in a cluster, 0 = any number", "N"),
     "filter": Help("log directives, such as info,sozu_trio.proxy=debug", "FILTER"),
 }
 

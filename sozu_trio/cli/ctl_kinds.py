@@ -12,7 +12,6 @@ from sozu_trio.config import schema
 from sozu_trio.config.verbs import BODIES
 
 _SOZUS: Mapping[str, Any] = {
-    "limit": int,
     "reset_alpn": bool,
     "tls_cipher_list": tuple,
     "hsts_max_age": int,

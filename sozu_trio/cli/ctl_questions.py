@@ -83,7 +83,11 @@ LISTS = (
         example="cluster health-check list",
         options=(option("-i", "--id", metavar="CLUSTER", help="only that of this cluster"),),
     ),
-    Verb(words="connection-limit show", help="the limit in force", example="connection-limit show"),
+    Verb(
+        words="connection-limit show",
+        help="the limit in force, and clusters with one of their own",
+        example="connection-limit show",
+    ),
 )
 
 LOOKS = (

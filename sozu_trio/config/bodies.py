@@ -58,6 +58,13 @@ class ClusterBody:
     """Sōzu's; here it is the listener that expects, so only false may be said."""
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    max_connections: Count | None = None
+    max_queue: Count | None = None
+    queue_timeout: Seconds | None = None
+    max_requests: Count | None = None
+    max_requests_burst: Count | None = None
+    max_connections_per_ip: Count | None = None
+    retry_after: Count | None = None
     https_redirect: bool | None = None
     https_redirect_port: Port | None = None
     tls: bool | None = None
@@ -98,6 +105,7 @@ class BackendAdd:
     """
     weight: Weight | None = None
     backup: bool | None = None
+    max_connections: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +117,7 @@ class BackendUpdate:
     address: BackendAddress | None = None
     weight: Weight | None = None
     backup: bool | None = None
+    max_connections: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +239,18 @@ class ListenerStop:
     """Answer when the last of its sessions has gone, or was cut."""
     drain_timeout: Seconds | None = None
     """Of `drain`: seconds after which they are cut; 0 = never, None = `shutdown_timeout`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimitSet:
+    """Of `connection-limit set`: what `max_connections_per_ip` is from now on."""
+
+    limit: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimitRemove:
+    """Of `connection-limit remove`, which needs nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

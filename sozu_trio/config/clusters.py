@@ -53,6 +53,22 @@ class Cluster:
     """Backend connections kept for reuse, per backend and worker (http)."""
     idle_timeout: float = 30
     """Seconds a backend connection is kept for reuse; 0 = for ever."""
+    max_connections_per_ip: int | None = None
+    """Client connections of one client address that were routed here, over all workers; 0 = any number, None = as the
+    global key says.
+    """
+    max_connections: int = 0
+    """To its backends, idle ones included, of all workers together; 0 = any number."""
+    max_queue: int = 100
+    """Requests and TCP sessions that wait in a worker for a connection where there may be no more."""
+    queue_timeout: float = 5
+    """Seconds they wait at most; 0 = for ever."""
+    max_requests: int = 0
+    """HTTP requests a second, over all workers; 0 = any number."""
+    max_requests_burst: int = 0
+    """Of these at once, after a pause; 0 = those of one second."""
+    retry_after: int | None = None
+    """Seconds in Retry-After of its answers 429; 0 = the field is left out, None = as the global key says."""
     https_redirect: bool = False
     """Requests over plain HTTP are answered 301 to https."""
     https_redirect_port: int | None = None
@@ -95,3 +111,5 @@ class Backend:
     address: Address
     weight: int = 100
     backup: bool = False
+    max_connections: int = 0
+    """Idle ones included, of all workers together; 0 = any number."""

@@ -69,6 +69,10 @@ def _settings(file: FileTable) -> Settings:
         log_level=file.log_level,
         max_connections=file.max_connections,
         max_connections_total=file.max_connections_total,
+        max_connections_per_source=file.max_connections_per_source,
+        max_connections_per_ip=file.max_connections_per_ip,
+        max_requests_per_ip=file.max_requests_per_ip,
+        max_requests_per_ip_burst=file.max_requests_per_ip_burst,
         retry_after=file.retry_after,
     )
 

@@ -23,6 +23,14 @@ class Settings:
     """Client connections per worker."""
     max_connections_total: int = 0
     """Client connections of all workers together; 0 = any number."""
+    max_connections_per_source: int = 0
+    """Client connections of one client address, over all listeners and workers; 0 = any number."""
+    max_connections_per_ip: int = 0
+    """Client connections of one client address that were routed to one cluster, over all workers; 0 = any number."""
+    max_requests_per_ip: int = 0
+    """HTTP requests a second of one client address, over all workers; 0 = any number."""
+    max_requests_per_ip_burst: int = 0
+    """Of these at once, after a pause; 0 = those of one second."""
     retry_after: int = 60
     """What Retry-After says, in seconds; 0 = the field is left out."""
 

@@ -122,6 +122,13 @@ def resolve_clusters(file: schema.FileTable, report: Report) -> tuple[Cluster, .
             send_proxy=table.send_proxy and table.protocol == "tcp",
             max_idle_connections=table.max_idle_connections,
             idle_timeout=table.idle_timeout,
+            max_connections=table.max_connections,
+            max_queue=table.max_queue,
+            queue_timeout=table.queue_timeout,
+            max_requests=table.max_requests,
+            max_requests_burst=table.max_requests_burst,
+            max_connections_per_ip=table.max_connections_per_ip,
+            retry_after=table.retry_after,
             https_redirect=table.https_redirect and table.protocol == "http",
             https_redirect_port=_redirect_port(table, where, report),
             tls=_backend_tls(table.tls, place(where, "tls"), report),
@@ -254,6 +261,7 @@ def resolve_backends(file: schema.FileTable, report: Report) -> dict[str, Backen
                     address=table.address,
                     weight=table.weight,
                     backup=table.backup,
+                    max_connections=table.max_connections,
                 )
     return backends
 

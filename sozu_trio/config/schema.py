@@ -170,6 +170,8 @@ class BackendTable:
     weight: Weight = 100
     sticky_id: str | None = None
     backup: bool = False
+    # ours
+    max_connections: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +239,11 @@ class ClusterTable:
     udp: UdpTable | None = None
     # ours
     max_idle_connections: Count = 64
+    max_connections: Count = 0
+    max_queue: Count = 100
+    queue_timeout: Seconds = 5
+    max_requests: Count = 0
+    max_requests_burst: Count = 0
     idle_timeout: Seconds = 30
     tls: BackendTlsTable | None = None
 
@@ -288,6 +295,9 @@ class FileTable:
     clusters: Mapping[str, ClusterTable] = field(default_factory=dict)
     # ours
     max_connections_total: Count = 0
+    max_connections_per_source: Count = 0
+    max_requests_per_ip: Count = 0
+    max_requests_per_ip_burst: Count = 0
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300

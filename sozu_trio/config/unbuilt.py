@@ -36,7 +36,6 @@ _MEMORY = "has no effect: memory is taken as it is needed and given back"
 _ANSWERS = Refused("custom answers")
 _REWRITES = Refused("rewriting")
 _REDIRECT = "has no effect without redirect"
-_PER_IP = Refused("limits per client address")
 _LISTENERS = Refused("udp listeners", only=("udp",), want="'http', 'https' or 'tcp'")
 _HTTP2 = Refused("HTTP/2")
 _HEALTH = Refused("health checks")
@@ -49,7 +48,6 @@ _OF_LISTENER = Refused(
 
 GLOBAL: Mapping[str, Rule] = {
     "command_buffer_size": _MEMORY,
-    "max_connections_per_ip": _PER_IP,
     "slab_entries_per_connection": _MEMORY,
     "min_buffers": _MEMORY,
     "max_buffers": _MEMORY,
@@ -85,8 +83,6 @@ CLUSTER: Mapping[str, Rule] = {
     "answers": _ANSWERS,
     "authorized_hashes": Refused("authentication"),
     "www_authenticate": "has no effect without required_auth",
-    "max_connections_per_ip": _PER_IP,
-    "retry_after": "has no effect without max_connections_per_ip",
     "health_check": _HEALTH,
     "udp": _UDP,
 }
@@ -125,6 +121,7 @@ _HTTP_LISTENER_KEYS = {
 _HTTP_CLUSTER_KEYS = {
     *("sticky_session", "https_redirect", "https_redirect_port", "http2", "answer_503", "answers"),
     *("authorized_hashes", "www_authenticate", "retry_after", "max_idle_connections", "idle_timeout"),
+    *("max_requests", "max_requests_burst"),
 }
 _HTTP_FRONTEND_KEYS = {
     *("path_type", "method", "position", "tls_versions", "redirect", "redirect_scheme", "redirect_template"),
@@ -146,7 +143,6 @@ VERBS: Mapping[str, Refused] = {
     **{f"frontend udp {action}": _UDP for action in ("add", "remove")},
     **{f"cluster h2 {action}": _HTTP2 for action in ("enable", "disable")},
     **{f"cluster health-check {action}": _HEALTH for action in ("set", "remove")},
-    **{f"connection-limit {action}": _PER_IP for action in ("set", "remove")},
 }
 """Verbs of the control socket that are refused as a whole."""
 

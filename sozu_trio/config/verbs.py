@@ -15,6 +15,8 @@ from sozu_trio.config.bodies import (
     BackendUpdate,
     ClusterBody,
     ClusterRemove,
+    ConnectionLimitRemove,
+    ConnectionLimitSet,
     HttpFrontendAdd,
     HttpFrontendRemove,
     HttpListenerBody,
@@ -56,7 +58,7 @@ def _unbuilt(*keys: str) -> type:
 _CLUSTER = _with(
     ClusterBody,
     schema.ClusterTable,
-    ["sticky_session", "http2", "www_authenticate", "max_connections_per_ip", "retry_after"],
+    ["sticky_session", "http2", "www_authenticate"],
 )
 _BACKEND_ADD = _with(BackendAdd, schema.BackendTable, ["sticky_id"])
 _BACKEND_UPDATE = _with(BackendUpdate, schema.BackendTable, ["sticky_id"])
@@ -118,7 +120,7 @@ BODIES: Mapping[str, type] = {
     "cluster h2 disable": _unbuilt("id"),
     "cluster health-check set": _unbuilt("id", *(each.name for each in fields(schema.HealthCheckTable))),
     "cluster health-check remove": _unbuilt("id"),
-    "connection-limit set": _unbuilt("limit"),
-    "connection-limit remove": _unbuilt(),
+    "connection-limit set": ConnectionLimitSet,
+    "connection-limit remove": ConnectionLimitRemove,
 }
 """Verb → the table of its body."""

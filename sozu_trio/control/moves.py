@@ -12,7 +12,7 @@ A change of these messages is one of the protocol between main and workers (`mes
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sozu_trio.config.addresses import Address
@@ -78,6 +78,8 @@ class Parcel:
     """What `accept` returned."""
     age: float
     """Seconds."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Places that its address has because of it: cluster → key, as all workers know it."""
     kept_alive: KeptAlive | None = None
     tunnelled: Tunnelled | None = None
 

@@ -121,6 +121,13 @@ class SavedClusterTable:
     send_proxy: bool | None = None
     max_idle_connections: Count | None = None
     idle_timeout: Seconds | None = None
+    max_connections: Count | None = None
+    max_queue: Count | None = None
+    queue_timeout: Seconds | None = None
+    max_requests: Count | None = None
+    max_requests_burst: Count | None = None
+    max_connections_per_ip: Count | None = None
+    retry_after: Count | None = None
     https_redirect: bool | None = None
     https_redirect_port: Port | None = None
     tls: SavedBackendTlsTable | None = None
@@ -162,6 +169,7 @@ class SavedBackendTable:
     address: Address
     weight: Weight | None = None
     backup: bool | None = None
+    max_connections: Count | None = None
     origin: Origin | None = None
 
 
@@ -195,6 +203,10 @@ class SavedSettingsTable:
     log_level: str | None = None
     max_connections: Positive | None = None
     max_connections_total: Count | None = None
+    max_connections_per_source: Count | None = None
+    max_requests_per_ip: Count | None = None
+    max_requests_per_ip_burst: Count | None = None
+    max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
 
 

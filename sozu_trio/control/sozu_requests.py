@@ -217,6 +217,8 @@ def _cluster(request: _Request) -> tuple[str, Body]:
         "send-proxy": request.choice("proxy_protocol", PROXY_PROTOCOLS) in ("send", "relay") or None,
         "https-redirect": request.take("https_redirect") or None,
         "https-redirect-port": request.take("https_redirect_port"),
+        "max-connections-per-ip": request.take("max_connections_per_ip"),
+        "retry-after": request.take("retry_after"),
     }
     request.pass_over(schema.ClusterTable, unbuilt.CLUSTER)
     return "cluster add", body
@@ -297,5 +299,4 @@ _UNBUILT: Mapping[str, unbuilt.Refused] = {
     "ADD_UDP_LISTENER": unbuilt.VERBS["listener udp add"],
     "ADD_UDP_FRONTEND": unbuilt.VERBS["frontend udp add"],
     "SET_HEALTH_CHECK": unbuilt.VERBS["cluster health-check set"],
-    "SET_MAX_CONNECTIONS_PER_IP": unbuilt.VERBS["connection-limit set"],
 }

@@ -18,6 +18,7 @@ keeping        state save, load, dump, stats
 files          files that a client names because they are too large for a request
 guarding       what a saved state must not be written over
 listing        clusters, frontends, backends, listeners
+limiting       the limit of connections per client address
 certifying     certificates, and which of them is shown to whom
 certificates   those that come as PEM
 certificate_files those in the files that the configuration names

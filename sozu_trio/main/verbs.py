@@ -16,6 +16,7 @@ from sozu_trio.main import (
     explaining,
     following,
     keeping,
+    limiting,
     listing,
     looking,
     measuring,
@@ -32,6 +33,7 @@ HANDLERS: Handlers = {
     **remembering.HANDLERS,
     **keeping.HANDLERS,
     **listing.HANDLERS,
+    **limiting.HANDLERS,
     **certifying.HANDLERS,
     **looking.HANDLERS,
     **measuring.HANDLERS,
@@ -45,7 +47,6 @@ NOT_BUILT: Mapping[str, str] = {
     "metrics enable": "counters are plain integers here and always on",
     "metrics disable": "counters are plain integers here and always on",
     "metrics clear": "counters are never set back: take the difference of two readings",
-    "connection-limit show": "not built yet: limits per client address",
     "cluster health-check list": "not built yet: health checks",
 }
 """Verbs of Sōzu that are known and refused, with the reason; those that change State refuse themselves."""
@@ -53,6 +54,7 @@ NOT_BUILT: Mapping[str, str] = {
 LOOKING = {
     *(
         *listing.HANDLERS,
+        *limiting.HANDLERS,
         *certifying.HANDLERS,
         *looking.HANDLERS,
         *measuring.HANDLERS,

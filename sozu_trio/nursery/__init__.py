@@ -2,6 +2,7 @@
 
     drain       a latch from running to draining that wakes whoever only waits
     capacity    how many connections there are and how many there may be
+    places      what connections of one address hold, and may hold
     hangup      tells a session at once that its client has gone
     accept      connections out of a listening socket, and what to do when the kernel has no more of something
     guard       the outer edge of every session: no exception passes it

@@ -141,6 +141,7 @@ class Arrival:
         assert sock is not None
         node = SessionNode(parcel.name, sock, tuple(parcel.peer), listener, trio.current_time() - parcel.age)
         node.fate = fate
+        node.held = dict(parcel.held)
         if parcel.tunnelled is not None:
             node.kind = "websocket" if parcel.tunnelled.upgraded else "tcp"
         listener.door.take_in(node, lambda node: _go_on(node, backend, resume, fate))

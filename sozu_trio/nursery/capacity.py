@@ -1,9 +1,10 @@
-"""How many client connections there may be, in this worker and in all together.
+"""How many client connections there may be, in this worker, in all together, and of one address.
 
 Plain integers: everything happens in one task at a time, and a limiter that waits would queue where we must refuse.
 """
 
 from sozu_trio.config.program import Settings
+from sozu_trio.nursery.places import Places
 from sozu_trio.nursery.tally import CONNECTIONS, Tally
 
 
@@ -12,11 +13,12 @@ class Capacity:
     fewer than `max_connections_total`, which as many as there are other workers may exceed.
     """
 
-    __slots__ = ("_tally", "limit", "taken", "total")
+    __slots__ = ("_tally", "limit", "places", "taken", "total")
 
     def __init__(self, tally: Tally, settings: Settings) -> None:
         self._tally = tally
         self.taken = 0
+        self.places = Places(tally, settings)
         self.follow(settings)
 
     def follow(self, settings: Settings) -> None:
@@ -24,6 +26,7 @@ class Capacity:
         self.limit = settings.max_connections
         self.total = settings.max_connections_total
         """0 = any number."""
+        self.places.follow(settings)
 
     def take(self) -> bool:
         if self.taken >= self.limit or (self.total and self._tally.total(CONNECTIONS) >= self.total):

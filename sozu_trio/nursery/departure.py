@@ -354,6 +354,7 @@ def _parcel(node: SessionNode, content: KeptAlive | Tunnelled | None) -> Parcel:
         name=node.name,
         peer=node.peer,
         age=trio.current_time() - node.started,
+        held=dict(node.held),
         kept_alive=content if isinstance(content, KeptAlive) else None,
         tunnelled=content if isinstance(content, Tunnelled) else None,
     )

@@ -24,6 +24,7 @@ from sozu_trio.nursery.accept import accept_forever, accept_queued
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.drain import Drain, Waiter
 from sozu_trio.nursery.guard import guard
+from sozu_trio.nursery.places import Held
 from sozu_trio.routing.state import ListenerKey
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class SessionNode:
     """It can never move: what it needs is known to OpenSSL alone."""
     fate: Fate | None = None
     """Of its last way to another worker, or from one."""
+    held: Held = field(default_factory=dict)
+    """Places that its address has because of it."""
 
     @property
     def client(self) -> Address:
@@ -80,6 +83,9 @@ class SessionNode:
 Serve = Callable[[SessionNode], Awaitable[None]]
 Resume = Callable[[SessionNode, socket.socket | None], Awaitable[None]]
 """Serves a session that began in another worker; the socket is that to its backend, and is closed."""
+
+Refuse = Callable[[socket.socket, ListenerKey, bool], Awaitable[None]]
+"""Tells a connection that it cannot stay; the flag says whether there is time to do it politely."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,19 +142,28 @@ class ListenerNode:
             session.stays = False
 
 
+async def close_at_once(_sock: socket.socket, _key: ListenerKey, _polite: bool) -> None:
+    """Say nothing to a connection that is turned away."""
+    await trio.lowlevel.checkpoint()
+
+
 @dataclass(frozen=True, slots=True)
 class Doorkeeping:
     """What a listener asks of those who know what a connection is."""
 
     serve: Serve
-    refuse: Callable[[socket.socket, ListenerKey, bool], Awaitable[None]]
-    """Answer a connection over the limit; the flag says whether there is time to do it politely."""
+    refuse: Refuse
+    """Answer a connection over the limit."""
     relieve: Callable[[], int]
     """Close what nobody uses; returns how many descriptors that frees."""
     next_name: Callable[[], str]
     capacity: Capacity
     admit: Callable[[Parcel], Resume | None]
     """What goes on with a session of another worker, by what is configured now; None where it has no place here."""
+    refuse_source: Refuse = close_at_once
+    """As `refuse`, of a connection whose address has too many."""
+    tells_later: Callable[[ListenerKey], bool] = lambda _: False
+    """Whether who connects there is known by a PROXY header, and nothing of the address it comes from."""
 
 
 async def serve_listener(
@@ -189,16 +204,27 @@ class Door:
         self._quiet_until = -math.inf
 
     def take(self, sock: socket.socket, peer: Any) -> None:
-        if not self._doors.capacity.take():
-            self._refusing += 1
-            self._connections.start_soon(self._refuse, sock, name="refusal")
+        capacity = self._doors.capacity
+        if not capacity.take():
+            self._turn_away(sock, self._doors.refuse)
             return
         node = SessionNode(self._doors.next_name(), sock, peer, self._node, trio.current_time())
+        if capacity.places.per_source and not self._arrives(node):
+            capacity.give()
+            self._turn_away(sock, self._doors.refuse_source)
+            return
         self._begin(node, self._doors.serve)
+
+    def _arrives(self, node: SessionNode) -> bool:
+        """Whether its address may have one more connection, as far as that is known here."""
+        return self._doors.tells_later(self._node.key) or self._doors.capacity.places.arrive(
+            node.held, node.client.host
+        )
 
     def take_in(self, node: SessionNode, resume: Serve) -> None:
         """Have `resume` serve a session of another worker. There is room for it always: it was let in once."""
         self._doors.capacity.take_beyond()
+        node.held = self._doors.capacity.places.go_on(node.held)
         self._begin(node, resume)
 
     def _begin(self, node: SessionNode, serve: Serve) -> None:
@@ -218,12 +244,17 @@ class Door:
         finally:
             node.sock.close()
             del self._node.sessions[node.name]
+            self._doors.capacity.places.leave(node.held)
             self._doors.capacity.give()
 
-    async def _refuse(self, sock: socket.socket) -> None:
+    def _turn_away(self, sock: socket.socket, refuse: Refuse) -> None:
+        self._refusing += 1
+        self._connections.start_soon(self._refuse, sock, refuse, name="refusal")
+
+    async def _refuse(self, sock: socket.socket, refuse: Refuse) -> None:
         try:
             polite = self._refusing <= REFUSING_AT_ONCE
-            await guard("refusal", log, lambda: self._doors.refuse(sock, self._node.key, polite))
+            await guard("refusal", log, lambda: refuse(sock, self._node.key, polite))
         finally:
             sock.close()
             self._refusing -= 1

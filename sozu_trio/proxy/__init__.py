@@ -8,11 +8,13 @@ response     the backend's answer on its way to the client
 upload       the client's body on its way to the backend
 body         one message's body, read; transfer: written
 forwarding   what we tell the backend about the client; client_fields: who it is, by its certificate
-answers      responses of our own
+answers      responses of our own; turning_away: of a connection that may not stay
 tcp          a session of a tcp listener
 relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that
 tunnels      tunnels that may move to the next worker; resuming: sessions that came from the one before
 connect      a connection to a backend; backends: load, back-off, connections kept for reuse
+rates        requests a second: token buckets
+queueing     limits of connections to backends, and who waits for one
 secure_backend  TLS on a connection to a backend
 backend_states  all backends over all Tables; swaps: each follows a swap at its first use, or when its turn comes
 stream       a connected socket; patience: how long to wait for it

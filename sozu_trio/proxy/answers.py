@@ -19,6 +19,7 @@ TEXTS = {
     414: "The address in the request is too long.",
     417: "The expectation in the request cannot be met.",
     421: "This connection is not for the host in the request; a new one may be.",
+    429: "Too much is asked for at once, or too often, from your address.",
     431: "The request's header fields are too large.",
     501: "The request asks for something that is not implemented.",
     502: "The server behind this proxy gave no valid answer.",

@@ -12,7 +12,9 @@ from typing import Any
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.control.moves import Failing
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.proxy.backends import Availability, BackendState, ClusterState, Shared, Tell, tell_nobody
+from sozu_trio.proxy.queueing import Gauge, Queue
 from sozu_trio.proxy.swaps import Swaps
 from sozu_trio.routing.backoff import BackOff
 from sozu_trio.routing.balancing import Balancer, make_balancer
@@ -33,13 +35,17 @@ CLUSTER_UNITS, BACKEND_UNITS, CLOSE_UNITS = 3, 3, 20
 class BackendStates:
     """The clusters of the Table in force, their backends, and those that still serve after their removal."""
 
-    def __init__(self, random: Callable[[], float], tell: Tell = tell_nobody) -> None:
+    def __init__(self, random: Callable[[], float], tally: Tally, tell: Tell = tell_nobody) -> None:
         self.clusters: dict[str, ClusterState] = {}
         """As far as they have followed; `find` is for those who want to know."""
         self._swaps = Swaps(self._follow)
         self.contexts = ClientContexts()
         """For TLS to all of them."""
         self._random = random
+        self._tally = tally
+        self._waiting = Gauge(tally, b"waiting")
+        """All who wait for a connection."""
+        self._limited: set[str] = set()
         self._tell = tell
         self._shared = Shared()
         self._removed: dict[BackendKey, dict[BackendState, None]] = {}
@@ -70,11 +76,15 @@ class BackendStates:
         before = self.clusters.get(cluster_id)
         known = {} if before is None else {state.backend.backend_id: state for state in before}
         closed = 0
+        queue = None if before is None else before.queue
         if entry is None:
             self.clusters.pop(cluster_id, None)
         else:
             cluster = self.clusters[cluster_id] = self._cluster(entry, before, known)
             closed = sum(state.speak(cluster.tls) for state in cluster)
+            for state in cluster:
+                state.limit(cluster.queue, self._gauge(state.backend))
+        self._settle_queue(cluster_id, queue)
         count = len(known) if entry is None else len(known) + len(entry.backends)
         return CLUSTER_UNITS + BACKEND_UNITS * count + CLOSE_UNITS * (closed + self._remove(known.values()))
 
@@ -90,7 +100,34 @@ class BackendStates:
             self._balancer(entry.cluster, before),
             Availability(self._tell) if before is None else before.availability,
             self._tls(entry.cluster, before),
+            self._queue(entry, before),
         )
+
+    def _queue(self, entry: ClusterEntry, before: ClusterState | None) -> Queue | None:
+        """The same as before while there is a limit."""
+        if not entry.cluster.max_connections and not any(backend.max_connections for backend in entry.backends):
+            return None
+        if before is not None and before.queue is not None:
+            return before.queue
+        return Queue(self._tally, entry.cluster.cluster_id, self._waiting, self._random)
+
+    def _settle_queue(self, cluster_id: str, before: Queue | None) -> None:
+        """Who waits, in the queue of `before`, goes by what is configured now."""
+        cluster = self.clusters.get(cluster_id)
+        queue = None if cluster is None else cluster.queue
+        for each in (before, queue):
+            if each is not None:
+                each.cluster = cluster
+                each.wake()
+        if queue is None:
+            self._limited.discard(cluster_id)
+        else:
+            self._limited.add(cluster_id)
+
+    def _gauge(self, backend: Backend) -> Gauge | None:
+        if not backend.max_connections:
+            return None
+        return Gauge(self._tally, b"backend", *(str(part).encode() for part in key_of(backend)))
 
     def _tls(self, cluster: Cluster, before: ClusterState | None) -> ClientTls | None:
         """The same as before where the cluster says the same."""
@@ -197,6 +234,17 @@ class BackendStates:
     def close_idle(self) -> int:
         """Close every idle connection, because descriptors are needed. Returns how many."""
         return sum(state.close_idle() for state in self._shared.pooled)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether any cluster may have only so many connections."""
+        return bool(self._limited)
+
+    def yield_idle(self) -> None:
+        """Close what is idle in clusters where somebody waits for a connection in another worker."""
+        if self._waiting.total() > self._waiting.here:
+            for queue in {state.queue: None for state in self._shared.pooled if state.queue is not None}:
+                queue.yield_idle()
 
     def sweep(self, now: float) -> Iterator[None]:
         """Close what has been idle for longer than its cluster allows, and what has died; in slices."""

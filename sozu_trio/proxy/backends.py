@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadMetric
 from sozu_trio.nursery.listener import SessionKind
+from sozu_trio.proxy.queueing import Gauge, Queue
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.routing.backoff import BackOff
@@ -66,6 +67,10 @@ class Connection:
         self._written_before = self.stream.bytes_out
 
 
+class NoRoom(Exception):
+    """There are backends, and none may have one more connection now."""
+
+
 class Shared:
     """What all backends of a worker enter themselves in."""
 
@@ -107,6 +112,10 @@ class BackendState:
     """What the next connection may resume."""
     refusal: str = ""
     """Why TLS with it did not come about when that was tried last; empty where it did, or was not tried."""
+    queue: Queue | None = None
+    """Of its cluster, where that or one of its backends may have only so many connections."""
+    gauge: Gauge | None = None
+    """Connections to it, where it may have only so many."""
     is_cut: bool = False
     """Nobody may connect to it again: it was removed, and what it still served was cut."""
     _is_pooled: bool = False
@@ -142,11 +151,37 @@ class BackendState:
         self._connection_time = max(seconds, faded)
         self._measured = now
 
-    def count(self, change: int) -> None:
-        """`change` more connections, attempts included."""
+    def count(self, change: int, *, yields: bool = False) -> None:
+        """`change` more connections, attempts included; `yields`: what has become free is for others."""
         self.connections += change
+        if self.queue is not None:
+            self._measure(change)
+            if change < 0 and not yields:
+                self.queue.freed()
         if self.leaving is not None:
             self.leaving(self)
+
+    def limit(self, queue: Queue | None, gauge: Gauge | None) -> None:
+        """Count in these from now on, what there is already included."""
+        if queue is self.queue and (gauge is None) is (self.gauge is None):
+            return
+        self._measure(-self.connections)
+        self.queue, self.gauge = queue, gauge
+        self._measure(self.connections)
+
+    def _measure(self, change: int) -> None:
+        if self.queue is not None:
+            self.queue.connections.change(change)
+        if self.gauge is not None:
+            self.gauge.change(change)
+
+    @property
+    def is_full(self) -> bool:
+        return self.gauge is not None and self.gauge.total() >= self.backend.max_connections
+
+    def close_oldest(self) -> None:
+        """Close the connection that has been idle longest."""
+        self.drop(self.idle.pop(0))
 
     def use(self, stream: Stream, tls: ClientTls | None = None) -> Connection:
         """A connection, already counted, on its way to serve its first request."""
@@ -169,22 +204,25 @@ class BackendState:
     def keep(self, connection: Connection, cluster: Cluster, now: float) -> None:
         """Keep `connection` for reuse, or close it where there are enough."""
         full = len(self.idle) >= cluster.max_idle_connections
-        if full or self.leaving is not None or connection.is_cut or connection.tls is not self.tls:
-            self.drop(connection)
+        yields = self.queue is not None and self.queue.is_theirs()
+        if yields or full or self.leaving is not None or connection.is_cut or connection.tls is not self.tls:
+            self.drop(connection, yields=yields)
             return
         connection.idle_since = now
         self.idle.append(connection)
         if not self._is_pooled:
             self._is_pooled = True
             self.shared.pooled[self] = None
+        if self.queue is not None:
+            self.queue.wake()
 
-    def drop(self, connection: Connection) -> None:
-        """Close `connection`; one that was cut is closed already."""
+    def drop(self, connection: Connection, *, yields: bool = False) -> None:
+        """Close `connection`; one that was cut is closed already. `yields` as for `count`."""
         if connection.is_cut:
             return
         self.shared.open.discard(connection)
         connection.stream.close()
-        self.count(-1)
+        self.count(-1, yields=yields)
 
     def cut(self, connection: Connection) -> None:
         """Close `connection` under its user, who meets a reset: never an end that could pass for a good one."""
@@ -242,6 +280,8 @@ class ClusterState:
     availability: Availability = field(default_factory=Availability)
     tls: ClientTls | None = None
     """How TLS is spoken to its backends; None = it is not."""
+    queue: Queue | None = None
+    """Set where it, or one of its backends, may have only so many connections."""
 
     def __iter__(self) -> Iterator[BackendState]:
         yield from self.primaries
@@ -250,18 +290,41 @@ class ClusterState:
     def choose(self, now: float, tried: list[BackendState]) -> BackendState | None:
         """The backend for the next attempt: a primary not in back-off, else a backup; None when there is none.
 
-        Those tried already are passed over while there are others.
+        Those tried already are passed over while there are others. Raises NoRoom where all of them have as many
+        connections as they may have, and none that is idle.
         """
         for members in (self.primaries, self.backups):
             candidates = [member for member in members if not member.back_off.failures or member.back_off.ready(now)]
             if tried and len(candidates) > 1:
                 candidates = [member for member in candidates if member not in tried] or candidates
             if candidates:
+                if self.queue is not None:
+                    candidates = self._with_room(candidates, self.queue)
                 return self.balancer.pick(candidates) if len(candidates) > 1 else candidates[0]
         if not self.availability.exhausted:
             self.availability.exhausted = True
             self.availability.tell("NO_AVAILABLE_BACKENDS", self.cluster.cluster_id, None, None)
         return None
+
+    def _with_room(self, candidates: list[BackendState], queue: Queue) -> list[BackendState]:
+        if self._is_full(queue) and not any(state.idle for state in self):
+            raise NoRoom
+        roomy = [state for state in candidates if state.idle or not state.is_full]
+        if not roomy:
+            raise NoRoom
+        return roomy
+
+    def _is_full(self, queue: Queue) -> bool:
+        return 0 < self.cluster.max_connections <= queue.connections.total()
+
+    def make_room(self, chosen: BackendState) -> None:
+        """Close what is idle as far as it is in the way of another connection to `chosen`."""
+        if self.queue is None:
+            return
+        if chosen.idle and chosen.is_full:
+            chosen.close_oldest()
+        if self._is_full(self.queue) and (idle := [state for state in self if state.idle]):
+            min(idle, key=lambda state: state.idle[0].idle_since).close_oldest()
 
     def refusal(self) -> str:
         """Why TLS with one of its backends did not come about; empty where there is none of whom that is known."""

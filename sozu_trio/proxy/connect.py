@@ -17,9 +17,10 @@ from trio.lowlevel import wait_writable
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import CONNECT_ATTEMPTS, EXHAUSTED_PAUSE
-from sozu_trio.errors import BackendInsecure, HandshakeFailed, NoBackend
+from sozu_trio.errors import BackendInsecure, BackendsFull, HandshakeFailed, NoBackend
 from sozu_trio.nursery.accept import EXHAUSTED
-from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
+from sozu_trio.proxy.backends import BackendState, ClusterState, Connection, NoRoom
+from sozu_trio.proxy.queueing import Place, Queue
 from sozu_trio.proxy.secure_backend import secure
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tls_stream import TlsStream
@@ -49,6 +50,7 @@ class Connector:
         "_cluster",
         "_counters",
         "_fresh",
+        "_has_to_wait",
         "_random",
         "_refusal",
         "_relieve",
@@ -78,6 +80,7 @@ class Connector:
         self._relieve = relieve
         self._relieved = False
         self._fresh = False
+        self._has_to_wait = False
         self._refusal = ""
         """Why TLS did not come about where the last attempt failed for that."""
         self._chosen: BackendState | None = None
@@ -86,7 +89,11 @@ class Connector:
 
     def take_idle(self, now: float) -> Connection | None:
         """Choose a backend for the next attempt; its idle connection, where it has one that may serve."""
-        state = self._chosen = self._cluster.choose(now, self.tried)
+        self.choose(now)
+        return self._reuse()
+
+    def _reuse(self) -> Connection | None:
+        state = self._chosen
         if state is None or self._fresh or not (connection := state.take_idle()):
             return None
         connection.stream.timeout = self._timeouts.back
@@ -96,19 +103,69 @@ class Connector:
         return connection
 
     def choose(self, now: float) -> None:
-        """Choose a backend for the next attempt."""
-        self._chosen = self._cluster.choose(now, self.tried)
+        """Choose a backend for the next attempt; none where it has to wait for one."""
+        queue = self._cluster.queue
+        self._has_to_wait = queue is not None and len(queue) > 0
+        if self._has_to_wait:
+            self._chosen = None
+            return
+        try:
+            self._chosen = self._cluster.choose(now, self.tried)
+        except NoRoom:
+            self._chosen, self._has_to_wait = None, True
+
+    async def _choose_later(self) -> Connection | None:
+        """Choose a backend once more, in turn where those there are may have no more connections; an idle connection
+        of it, where that may serve. Raises NoBackend.
+        """
+        queue = self._cluster.queue
+        self.choose(trio.current_time())
+        if queue is None or not self._has_to_wait or self.failures >= CONNECT_ATTEMPTS:
+            return None
+        try:
+            return await self._wait_in(queue)
+        except BackendsFull:
+            self._counters.queue_refused += 1
+            raise
+
+    async def _wait_in(self, queue: Queue) -> Connection | None:
+        counters, limit = self._counters, self._cluster.cluster.queue_timeout
+        with queue.place() as place:
+            counters.queued_total += 1
+            counters.queued += 1
+            try:
+                with trio.move_on_after(limit or math.inf):
+                    return await self._take_turn(queue, place)
+            finally:
+                counters.queued -= 1
+        raise BackendsFull(f"waited {limit:g} s for a backend of cluster {self._cluster.cluster.cluster_id}")
+
+    async def _take_turn(self, queue: Queue, place: Place) -> Connection | None:
+        """What it waits for may be configured otherwise by then."""
+        while True:
+            await place.turn()
+            if queue.cluster is None:
+                raise NoBackend(f"there is no cluster {self._cluster.cluster.cluster_id} any more")
+            self._cluster = queue.cluster
+            try:
+                self._chosen = self._cluster.choose(trio.current_time(), self.tried)
+            except NoRoom:
+                continue
+            return self._reuse() if self.is_http else None
 
     async def connect(self) -> Connection:
-        """A new connection to the backend chosen, or to another one. Raises NoBackend when none is left to try."""
-        if self._chosen is None:
-            self.choose(trio.current_time())  # The last look may be as old as the request.
+        """A connection to the backend chosen, or to another one; a new one, unless it had to wait and one became idle
+        meanwhile. Raises NoBackend when none is left to try.
+        """
+        if self._chosen is None and (connection := await self._choose_later()):
+            return connection  # The last look may be as old as the request.
         while self.failures < CONNECT_ATTEMPTS and self._chosen is not None:
             state = self._chosen
             if stream := await self._attempt(state):
                 self._counters.pool_misses += 1
                 return state.use(stream, self._cluster.tls)
-            self.choose(trio.current_time())
+            if connection := await self._choose_later():
+                return connection
         cluster_id = self._cluster.cluster.cluster_id
         if refusal := self._refusal or (not self.failures and self._cluster.refusal()):
             raise BackendInsecure(refusal)
@@ -117,6 +174,7 @@ class Connector:
         raise NoBackend(f"{self.failures} attempts to reach cluster {cluster_id} failed")
 
     async def _attempt(self, state: BackendState) -> Stream | None:
+        self._cluster.make_room(state)
         state.count(1)
         begun = trio.current_time()
         tls, shakes_hands = self._cluster.tls, False
@@ -156,10 +214,12 @@ class Connector:
     async def _try_again(self, state: BackendState, error: OSError) -> Stream | None:
         """The kernel has no more of something: have what nobody uses closed, and try once more."""
         self._relieved = True
-        state.count(-1)
-        freed = self._relieve()
-        log.warning("cannot connect to %s: %s; %d idle connections closed", state.name, error.strerror, freed)
-        await trio.sleep(EXHAUSTED_PAUSE)
+        try:
+            freed = self._relieve()
+            log.warning("cannot connect to %s: %s; %d idle connections closed", state.name, error.strerror, freed)
+            await trio.sleep(EXHAUSTED_PAUSE)
+        finally:
+            state.count(-1)
         return await self._attempt(state)
 
     def _connected(self, state: BackendState, seconds: float) -> None:

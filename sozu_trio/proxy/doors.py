@@ -2,7 +2,6 @@
 they run out.
 """
 
-import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -11,19 +10,16 @@ from typing import Any
 import trio
 
 from sozu_trio.config.addresses import Address, parse_address
-from sozu_trio.config.listeners import protocol_of
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.messages import Happened
 from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
 from sozu_trio.nursery.tally import Tally
-from sozu_trio.proxy.answers import answer
-from sozu_trio.proxy.http1 import linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.resuming import resumption
 from sozu_trio.proxy.session import serve_session
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.turning_away import turn_away
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
@@ -39,14 +35,17 @@ class ProxyHandler:
 
     def __init__(self, program: Program, worker_id: int, tally: Tally, key_log: KeyLog | None = None) -> None:
         """`key_log`: where the secrets of TLS sessions go; None for nowhere."""
-        self.proxy = Proxy(program, worker_id, key_log)
+        capacity = Capacity(tally, program.settings)
+        self.proxy = Proxy(program, worker_id, capacity.places, key_log)
         self.doors = Doorkeeping(
             serve=self._serve,
             refuse=self._refuse,
             relieve=self.proxy.close_unused,
             next_name=self.proxy.ids.next,
-            capacity=Capacity(tally, program.settings),
+            capacity=capacity,
             admit=self._admit,
+            refuse_source=self._refuse_source,
+            tells_later=self._tells_later,
         )
 
     @property
@@ -64,12 +63,15 @@ class ProxyHandler:
             "hang-ups": self.proxy.hangups.run,
             "patience": self.proxy.wheel.run,
             "idle backend connections": self.proxy.sweep_idle,
+            "queues": self.proxy.yield_idle,
+            "rates": self.proxy.sweep_rates,
             "swaps": self.proxy.follow_swaps,
         }
 
     def follow(self, settings: Settings) -> None:
         """Go by `settings` from now on."""
         self.proxy.settings = settings
+        self.proxy.rates.follow(settings)
         self.doors.capacity.follow(settings)
 
     def relieve_with(self, relieve: Callable[[], int]) -> None:
@@ -152,16 +154,13 @@ class ProxyHandler:
             self.proxy.counters.sessions -= 1
 
     async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
-        """One too many: 503 on an http listener, a plain close on others: TLS would cost what is lacking. Never queued,
-        so the client knows at once.
-        """
         self.proxy.counters.refused += 1
+        await turn_away(self.proxy, sock, self.proxy.table.listeners.get(key), 503, polite=polite)
+
+    async def _refuse_source(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
+        self.proxy.counters.refused_sources += 1
+        await turn_away(self.proxy, sock, self.proxy.table.listeners.get(key), 429, polite=polite)
+
+    def _tells_later(self, key: ListenerKey) -> bool:
         listener = self.proxy.table.listeners.get(key)
-        if listener is None or protocol_of(listener) != "http":
-            return
-        data = answer(503, self.proxy.ids.next(), close=True, retry_after=self.proxy.settings.retry_after)
-        with contextlib.suppress(OSError):
-            # A fresh socket's buffer takes this in one piece; a client that makes it fail gets nothing.
-            sock.send(data)
-            if polite:
-                await linger(Stream(sock, 0))
+        return listener is not None and listener.expect_proxy

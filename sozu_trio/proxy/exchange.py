@@ -24,9 +24,11 @@ from sozu_trio.errors import (
     BadResponse,
     ClientGone,
     ExchangeError,
+    LimitReached,
     NoBackend,
     RequestRefused,
 )
+from sozu_trio.nursery.places import MOST_HELD
 from sozu_trio.proxy.answers import answer, options_answer
 from sozu_trio.proxy.backends import ClusterState, Connection
 from sozu_trio.proxy.body import Body
@@ -106,6 +108,8 @@ class Exchange:
             if self.connection.gone:
                 raise ClientGone("closed its connection")
             self.body.begin()
+            if self.proxy.rates.per_ip:
+                self.proxy.take_request(self.connection.client)
             decision = self._decide()
             if decision is None:
                 await self._answer_itself()
@@ -144,11 +148,19 @@ class Exchange:
         return decision
 
     def _cluster(self, entry: ClusterEntry) -> ClusterState:
-        """The live side of a cluster of the Table."""
+        """The live side of a cluster of the Table, in which the client has a place from now on. Raises NoBackend,
+        LimitReached.
+        """
+        connection = self.connection
         cluster_id = self.record.cluster_id = entry.cluster.cluster_id
         cluster = self.proxy.backends.find(cluster_id)
         if cluster is None:
             raise NoBackend(f"there is no cluster {cluster_id}")
+        self.proxy.enter(connection.node, cluster.cluster, connection.client)
+        if cluster.cluster.max_requests:
+            self.proxy.take_request_for(cluster.cluster)
+        if len(connection.node.held) >= MOST_HELD:
+            self.close = True
         return cluster
 
     async def _forward(self, cluster: ClusterState) -> None:
@@ -263,8 +275,14 @@ class Exchange:
         location = redirect.location(self.head.host, self.head.target)
         await self.answer(HTTPStatus.MOVED_PERMANENTLY, "redirected to https", failed=False, location=location)
 
-    async def answer(self, status: int, why: str, *, failed: bool = True, location: bytes = b"") -> None:
-        """Answer ourselves. The connection stays open where all of the request was read and the client did no wrong."""
+    async def answer(
+        self, status: int, why: str, *, failed: bool = True, location: bytes = b"", retry_after: int | None = None
+    ) -> None:
+        """Answer ourselves. The connection stays open where all of the request was read and the client did no wrong.
+        `retry_after`: seconds, None = as usual with the status.
+        """
+        if retry_after is None:
+            retry_after = self.proxy.settings.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0
         self._begin_answer(status, why, failed=failed)
         data = answer(
             status,
@@ -272,7 +290,7 @@ class Exchange:
             close=self.close,
             keep_alive_1_0=self.head.minor == 0,
             head_only=self.head.method == b"HEAD",
-            retry_after=self.proxy.settings.retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else 0,
+            retry_after=retry_after,
             id_field=self.connection.listener.sozu_id_header,
             location=location.decode("latin-1"),
             hsts=self.connection.hsts,
@@ -311,11 +329,13 @@ class Exchange:
             self.proxy.counters.bad_responses += 1
         elif isinstance(error, NoBackend):
             self.proxy.counters.exhausted += 1
+        elif isinstance(error, LimitReached):
+            self.close = self.close or error.closes
         if self.answered or isinstance(error, ClientGone):
             self._cut()
         else:
             try:
-                await self.answer(error.status, str(error))
+                await self.answer(error.status, str(error), retry_after=error.retry_after)
             except OSError:
                 self._cut()
         self._end()

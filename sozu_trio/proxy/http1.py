@@ -61,7 +61,7 @@ class HttpConnection:
         self.node = node
         self.name = node.name
         self.client_text = str(client)
-        self._client = client
+        self.client = client
         self._destination = destination
         self._has_served = served
         self.forwarding = Forwarding(listener, client, destination)
@@ -243,7 +243,7 @@ class HttpConnection:
 
     def _kept_alive(self) -> KeptAlive:
         return KeptAlive(
-            client=self._client,
+            client=self.client,
             destination=self._destination,
             early=self._buffer,
             idle=trio.current_time() - self.now,

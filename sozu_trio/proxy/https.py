@@ -58,6 +58,9 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
         if header is None or not await _goes_on(plain, deadline):
             return
     client, destination = who_and_where(node, header)
+    if header is not None and not proxy.places.arrive(node.held, client.host):
+        proxy.counters.refused_sources += 1
+        return
     node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
     stream = TlsStream(sock, listener.timeouts.front)
     try:

@@ -7,22 +7,27 @@ it and survives its swaps.
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import HttpFrontend
+from sozu_trio.config.clusters import Cluster, HttpFrontend
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program
+from sozu_trio.errors import LimitReached
 from sozu_trio.nursery.garbage import keep
 from sozu_trio.nursery.hangup import HangupWatch
 from sozu_trio.nursery.holding import in_slices
+from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.nursery.places import Places
 from sozu_trio.proxy.backend_states import BackendStates
 from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
+from sozu_trio.proxy.queueing import LOOK
+from sozu_trio.proxy.rates import Rates
 from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
@@ -39,7 +44,10 @@ SWEEP_PERIOD = 1.0
 class Proxy:
     """The live state of one worker's data path."""
 
-    def __init__(self, program: Program, worker_id: int, key_log: KeyLog | None = None) -> None:
+    def __init__(self, program: Program, worker_id: int, places: Places, key_log: KeyLog | None = None) -> None:
+        """`places`: of the addresses of clients."""
+        self.places = places
+        self.rates = Rates(places.tally, program.settings)
         self.program = program
         self.settings = program.settings
         """Those in force."""
@@ -56,7 +64,7 @@ class Proxy:
         self.random = random.random
         self.on_event: Tell = tell_nobody
         """Told what happens to backends; whoever wants to know puts it here."""
-        self.backends = BackendStates(self.random, lambda *event: self.on_event(*event))
+        self.backends = BackendStates(self.random, places.tally, lambda *event: self.on_event(*event))
         self._swapped = trio.Event()
         self.hangups = HangupWatch()
         self.pipes = PipeStock()
@@ -64,6 +72,31 @@ class Proxy:
         self.tls = TlsListeners(key_log)
         self.relieve: Callable[[], int] = self.close_unused
         """What to do when the kernel has no more descriptors; whoever knows of more to close puts it here."""
+
+    def enter(self, node: SessionNode, cluster: Cluster, client: Address) -> None:
+        """Count a connection of `client` that was routed to `cluster`, until it ends. Raises LimitReached."""
+        if self.places.enter(node.held, cluster, client.host):
+            return
+        self.counters.refused_per_cluster += 1
+        wait = self.settings.retry_after if cluster.retry_after is None else cluster.retry_after
+        why = f"too many connections of the client's address in cluster {cluster.cluster_id}"
+        raise LimitReached(why, wait, closes=True)
+
+    def take_request(self, client: Address) -> None:
+        """A request of `client`, for whatever it is. Raises LimitReached where that asks too often."""
+        if wait := self.rates.wait_of(client.host, trio.current_time()):
+            self._limit_rate("the client's address asks too often", wait, self.settings.retry_after)
+
+    def take_request_for(self, cluster: Cluster) -> None:
+        """A request that was routed to `cluster`. Raises LimitReached where that gets too many."""
+        if wait := self.rates.wait_for(cluster, trio.current_time()):
+            kept = self.settings.retry_after if cluster.retry_after is None else cluster.retry_after
+            self._limit_rate(f"cluster {cluster.cluster_id} is asked too often", wait, kept)
+
+    def _limit_rate(self, why: str, wait: int, kept: int) -> NoReturn:
+        """`kept`: 0 where nobody is to be told when to come again."""
+        self.counters.rate_limited += 1
+        raise LimitReached(why, wait if kept else 0, closes=False)
 
     def connector(self, cluster: ClusterState, timeouts: BackendTimeouts) -> Connector:
         """What connects one request or session to `cluster`."""
@@ -103,6 +136,19 @@ class Proxy:
                     await trio.lowlevel.checkpoint()
         finally:
             self.close_unused()
+
+    async def yield_idle(self) -> None:
+        """Close idle backend connections that are in the way of other workers, where these may have no more."""
+        while True:
+            await trio.sleep(LOOK if self.backends.has_limits else SWEEP_PERIOD)
+            self.backends.yield_idle()
+
+    async def sweep_rates(self) -> None:
+        """Forget clients that have not asked for a while."""
+        while True:
+            await trio.sleep(SWEEP_PERIOD)
+            for _ in self.rates.sweep(trio.current_time()):
+                await trio.lowlevel.checkpoint()
 
     def close_unused(self) -> int:
         """Close what nobody uses, because descriptors are needed; returns how many that freed."""

@@ -15,6 +15,7 @@ from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import who_and_where
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tcp import serve_tcp
+from sozu_trio.proxy.turning_away import turn_away
 from sozu_trio.wire.proxy_protocol import ProxyHeader, parse_proxy_header
 
 
@@ -33,7 +34,10 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
     if listener.expect_proxy and header is None:
         return
     client, destination = who_and_where(node, header)
-    if isinstance(listener, HttpListener):
+    if header is not None and not proxy.places.arrive(node.held, client.host):
+        proxy.counters.refused_sources += 1
+        await turn_away(proxy, node.sock, listener, 429, polite=False)
+    elif isinstance(listener, HttpListener):
         await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
     else:
         await serve_tcp(proxy, node, stream, listener, client, destination, header, early)

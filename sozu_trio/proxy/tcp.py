@@ -12,7 +12,7 @@ import trio
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import TcpListener
-from sozu_trio.errors import NoBackend
+from sozu_trio.errors import LimitReached, NoBackend
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.backends import Connection
 from sozu_trio.proxy.connect import BackendTimeouts, discard
@@ -42,9 +42,9 @@ async def serve_tcp(
     opening = _opening(header, client, destination) if session.sends_proxy else b""
     moved = False
     try:
-        moved = await session.run(opening, early)
-    except NoBackend as error:
-        proxy.counters.exhausted += 1
+        moved = await session.run(client, opening, early)
+    except (NoBackend, LimitReached) as error:
+        proxy.counters.exhausted += isinstance(error, NoBackend)
         record.message, record.failed = str(error), True
     except BaseException as error:
         # Cancellation is no Exception, alone or in a group.
@@ -88,15 +88,16 @@ class TcpSession:
     def sends_proxy(self) -> bool:
         return self._cluster is not None and self._cluster.cluster.send_proxy
 
-    async def run(self, opening: bytes, early: bytes) -> bool:
+    async def run(self, client: Address, opening: bytes, early: bytes) -> bool:
         """Connect and relay; `opening` goes to the backend before anything else, also before TLS, and then `early`.
-        Whether it has moved to the worker that comes next. Raises NoBackend.
+        Whether it has moved to the worker that comes next. Raises NoBackend, LimitReached.
         """
         if self._cluster_id is None:
             raise NoBackend("the listener has no frontend")
         self._record.cluster_id = self._cluster_id
         if self._cluster is None:
             raise NoBackend(f"there is no cluster {self._cluster_id}")
+        self._proxy.enter(self._node, self._cluster.cluster, client)
         timeouts = self._listener.timeouts
         limits = BackendTimeouts(timeouts.connect, timeouts.back)
         connector = self._proxy.tcp_connector(self._cluster, limits, opening)

@@ -15,9 +15,11 @@ from sozu_trio.routing.refusal import Refusal, near_miss
 
 _CLUSTER = (
     *("protocol", "load_metric", "send_proxy", "max_idle_connections", "idle_timeout"),
+    *("max_requests", "max_requests_burst"),
+    *("max_connections", "max_queue", "queue_timeout", "max_connections_per_ip", "retry_after"),
     *("https_redirect", "https_redirect_port"),
 )
-_BACKEND = ("address", "weight", "backup")
+_BACKEND = ("address", "weight", "backup", "max_connections")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ from sozu_trio.config.bodies import (
     BackendRemove,
     ClusterBody,
     ClusterRemove,
+    ConnectionLimitRemove,
+    ConnectionLimitSet,
     HttpFrontendAdd,
     HttpListenerBody,
     ListenerStop,
@@ -203,10 +205,20 @@ def _logging(draft: Draft, body: LoggingBody) -> None:
     draft.settings = replace(draft.settings, log_level=body.filter)
 
 
+def _limit_connections(draft: Draft, body: ConnectionLimitSet) -> None:
+    draft.settings = replace(draft.settings, max_connections_per_ip=body.limit)
+
+
+def _lift_limit(draft: Draft, _body: ConnectionLimitRemove) -> None:
+    draft.settings = replace(draft.settings, max_connections_per_ip=0)
+
+
 _CARRIED_OUT: Mapping[str, Callable[[Draft, Any], None]] = {
     **change_certificates.CHANGES,
     **change_clusters.CHANGES,
     **change_frontends.CHANGES,
     **change_listeners.CHANGES,
+    "connection-limit set": _limit_connections,
+    "connection-limit remove": _lift_limit,
     "logging": _logging,
 }

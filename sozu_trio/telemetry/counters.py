@@ -27,6 +27,10 @@ class Counters:
     """Client connections accepted."""
     refused: int = 0
     """Client connections over `max_connections`, answered 503 or closed."""
+    refused_sources: int = 0
+    """Client connections over `max_connections_per_source`, answered 429 or closed."""
+    refused_per_cluster: int = 0
+    """Requests and TCP sessions over `max_connections_per_ip`, answered 429 or closed."""
     requests: int = 0
     """HTTP requests whose head was complete."""
     active_requests: int = 0
@@ -43,6 +47,8 @@ class Counters:
     """Bytes written to clients."""
     client_errors: int = 0
     """Request heads and bodies that could not be understood or were refused."""
+    rate_limited: int = 0
+    """Requests over `max_requests_per_ip` or `max_requests` of a cluster, answered 429."""
     unrouted: int = 0
     """Requests that no frontend wanted."""
     retries: int = 0
@@ -57,6 +63,12 @@ class Counters:
     """Answers of backends that could not be understood or were cut short."""
     exhausted: int = 0
     """Requests and TCP sessions that got no backend at all."""
+    queued: int = 0
+    """Gauge: requests and TCP sessions that wait for a backend that may have one more connection."""
+    queued_total: int = 0
+    """Those that had to wait."""
+    queue_refused: int = 0
+    """Those that found too many who wait, or waited for too long."""
     pool_hits: int = 0
     """Requests that found a pooled connection."""
     pool_misses: int = 0
@@ -175,6 +187,8 @@ NAMES = {
     "sessions": "client.connections",
     "sessions_total": "listener.accepted.total",
     "refused": "listener.connection_capped",
+    "refused_sources": "listener.source_capped",
+    "refused_per_cluster": "cluster.source_capped",
     "requests": "http.requests",
     "active_requests": "http.active_requests",
     "tcp_sessions": "tcp.requests",
@@ -182,6 +196,7 @@ NAMES = {
     "bytes_in": "bytes_in",
     "bytes_out": "bytes_out",
     "client_errors": "http.frontend_parse_errors",
+    "rate_limited": "http.rate_limited",
     "unrouted": "http.failed_backend_matching",
     "retries": "backend.retries",
     "backend_errors": "backend.connections.error",
@@ -189,6 +204,9 @@ NAMES = {
     "backend_up": "backend.up",
     "bad_responses": "http.backend_parse_errors",
     "exhausted": "backend.connect.retries_exhausted",
+    "queued": "backend.queue.waiting",
+    "queued_total": "backend.queue.total",
+    "queue_refused": "backend.queue.refused",
     "pool_hits": "backend.pool.hit",
     "pool_misses": "backend.pool.miss",
     "access_lines": "access_logs.count",
@@ -223,4 +241,4 @@ NAMES = {
 """Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`,
 `tls.handshakes`, `tls.resumed`, `tls.cipher.other` and most kinds of failed handshakes."""
 
-GAUGES: Final = ("sessions", "active_requests", "tunnels")
+GAUGES: Final = ("sessions", "active_requests", "tunnels", "queued")

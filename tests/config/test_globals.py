@@ -28,6 +28,10 @@ def test_every_key_arrives(load: Load) -> None:
         shutdown_timeout = 0
         max_connections = 7
         max_connections_total = 9
+        max_connections_per_source = 8
+        max_connections_per_ip = 7
+        max_requests_per_ip = 6
+        max_requests_per_ip_burst = 5
         retry_after = 0
         front_timeout = 0
         back_timeout = 1.5
@@ -57,6 +61,10 @@ def test_every_key_arrives(load: Load) -> None:
             log_level="warn",
             max_connections=7,
             max_connections_total=9,
+            max_connections_per_source=8,
+            max_connections_per_ip=7,
+            max_requests_per_ip=6,
+            max_requests_per_ip_burst=5,
             retry_after=0,
         ),
         activate_listeners=False,

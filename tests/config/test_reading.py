@@ -106,8 +106,6 @@ def test_a_fault(verb: str, body: dict[str, Any], problem: str) -> None:
         ("listener https add", {**WEB, "disable-http11": True},
          "disable-http11: found true; want false; not built yet: HTTP/2"),
         ("cluster h2 enable", {"id": "a"}, "verb: found 'cluster h2 enable', which is not built yet: HTTP/2"),
-        ("connection-limit set", {"limit": 1},
-         "verb: found 'connection-limit set', which is not built yet: limits per client address"),
     ],
 )  # fmt: skip
 def test_what_is_not_built(verb: str, body: dict[str, Any], problem: str) -> None:

@@ -108,6 +108,13 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
         load_balancing = "LEAST_LOADED"
         load_metric = "requests"
         max_idle_connections = 0
+        max_connections_per_ip = 3
+        max_connections = 5
+        max_queue = 6
+        queue_timeout = 7
+        max_requests = 8
+        max_requests_burst = 9
+        retry_after = 4
         idle_timeout = 0
         frontends = [
           { address = "127.0.0.1:80", hostname = "a.example" },
@@ -115,7 +122,7 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
         ]
         backends = [
           { address = "127.0.0.1:1" },
-          { address = "127.0.0.1:2", backend_id = "two", weight = 0, backup = true },
+          { address = "127.0.0.1:2", backend_id = "two", weight = 0, backup = true, max_connections = 8 },
         ]
         """)
     assert config.clusters == (
@@ -125,6 +132,13 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
             load_balancing=LoadBalancing.LEAST_LOADED,
             load_metric=LoadMetric.REQUESTS,
             max_idle_connections=0,
+            max_connections_per_ip=3,
+            max_connections=5,
+            max_queue=6,
+            queue_timeout=7,
+            max_requests=8,
+            max_requests_burst=9,
+            retry_after=4,
             idle_timeout=0,
         ),
     )
@@ -134,7 +148,14 @@ def test_every_key_of_an_http_cluster(load: Load) -> None:
     )
     assert config.backends == (
         Backend(cluster_id="api", backend_id="api-0-127.0.0.1:1", address=Address("127.0.0.1", 1)),
-        Backend(cluster_id="api", backend_id="two", address=Address("127.0.0.1", 2), weight=0, backup=True),
+        Backend(
+            cluster_id="api",
+            backend_id="two",
+            address=Address("127.0.0.1", 2),
+            weight=0,
+            backup=True,
+            max_connections=8,
+        ),
     )
     assert config.notices == ()
 

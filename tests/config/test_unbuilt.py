@@ -30,8 +30,6 @@ def warnings(config: Config) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("max_connections_per_ip = 5",
-         "max_connections_per_ip: found 5; want 0; not built yet: limits per client address"),
         ("evict_on_queue_full = true",
          "evict_on_queue_full: found true; want false; not built yet: eviction at capacity"),
         ("access_logs_format = 'protobuf'",
@@ -51,9 +49,6 @@ def warnings(config: Config) -> list[str]:
         (CLUSTER % "http2 = true", "clusters.api.http2: found true; want false; not built yet: HTTP/2"),
         (CLUSTER % "authorized_hashes = ['a:b']",
          "clusters.api.authorized_hashes: found an array; want this key left out; not built yet: authentication"),
-        (CLUSTER % "max_connections_per_ip = 1",
-         "clusters.api.max_connections_per_ip: found 1; want this key left out; "
-         "not built yet: limits per client address"),
         (CLUSTER % "health_check = { uri = '/' }",
          "clusters.api.health_check: found a table; want this key left out; not built yet: health checks"),
         (TCP_CLUSTER % "udp = { responses = 1 }",

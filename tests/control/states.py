@@ -99,6 +99,13 @@ CLUSTERS = st.builds(
     load_metric=st.sampled_from(LoadMetric),
     send_proxy=st.booleans(),
     max_idle_connections=st.integers(0, 9),
+    max_connections_per_ip=st.none() | st.integers(0, 9),
+    max_connections=st.integers(0, 9),
+    max_queue=st.integers(0, 9),
+    max_requests=st.integers(0, 9),
+    max_requests_burst=st.integers(0, 9),
+    queue_timeout=SECONDS,
+    retry_after=st.none() | st.integers(0, 9),
     idle_timeout=SECONDS,
     https_redirect=st.booleans(),
     https_redirect_port=st.none() | st.integers(1, 65535),
@@ -118,7 +125,13 @@ HTTP_FRONTENDS = st.builds(
 )
 TCP_FRONTENDS = st.builds(TcpFrontend, address=ADDRESSES, cluster_id=IDS, tags=TAGS)
 BACKENDS = st.builds(
-    Backend, cluster_id=IDS, backend_id=IDS, address=ADDRESSES, weight=st.integers(0, 255), backup=st.booleans()
+    Backend,
+    cluster_id=IDS,
+    backend_id=IDS,
+    address=ADDRESSES,
+    weight=st.integers(0, 255),
+    backup=st.booleans(),
+    max_connections=st.integers(0, 9),
 )
 SETTINGS = st.builds(Settings, timeouts=TIMEOUTS, log_level=st.sampled_from(["info", "debug"]))
 

@@ -53,7 +53,7 @@ PROGRAMS = st.builds(
     command_socket=st.builds(Path, st.sampled_from(["/run/a.sock", "b"])),
     command_allowed_uids=st.none() | st.lists(st.integers(0, 9), max_size=3).map(tuple),
     shutdown_timeout=SECONDS,
-    settings=st.builds(Settings, timeouts=TIMEOUTS, log_level=TEXT, max_connections_total=st.integers(0, 9)),
+    settings=st.builds(Settings, timeouts=TIMEOUTS, log_level=TEXT, max_connections_per_ip=st.integers(0, 9)),
     pid_file_path=st.none() | st.just(Path("/run/pid")),
     access_logs_target=st.none() | TEXT,
     access_logs_format=st.sampled_from(["ascii", "json"]),

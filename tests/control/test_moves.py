@@ -23,7 +23,7 @@ from sozu_trio.control.moves import (
 from sozu_trio.errors import ChannelError
 
 HERE = Address("::1", 443)
-NEW = Parcel(transport="tcp", address=HERE, name="one", peer=("::1", 1, 0, 0), age=0.5)
+NEW = Parcel(transport="tcp", address=HERE, name="one", peer=("::1", 1, 0, 0), age=0.5, held={"": 3, "api": 2**64 - 1})
 
 
 def kept(early: bytes) -> Parcel:
@@ -57,6 +57,7 @@ def test_sessions_travel_with_every_byte_of_theirs(early: bytes, up: bytes, down
     assert [parcel.kept_alive for parcel in found.parcels] == [parcel.kept_alive for parcel in offered.parcels]
     assert [parcel.tunnelled for parcel in found.parcels] == [parcel.tunnelled for parcel in offered.parcels]
     assert [tuple(parcel.peer) for parcel in found.parcels] == [parcel.peer for parcel in offered.parcels]
+    assert [parcel.held for parcel in found.parcels] == [parcel.held for parcel in offered.parcels]
     assert [parcel.sockets for parcel in found.parcels] == [1, 1, 2]
     assert [parcel.size for parcel in found.parcels] == [0, len(early), len(up) + len(down)]
 

@@ -345,4 +345,4 @@ def test_requests_of_one_client_are_carried_out_in_order(site: Site) -> None:
     assert [each["status"] for each in replies] == ["ok", "ok", "failure", "failure", "ok"]
     assert site.generation() == 4
     with pytest.raises(Refused, match="not built yet"):
-        control.ask("connection-limit show")
+        control.ask("cluster health-check list")

@@ -17,6 +17,7 @@ BODIES: dict[str, type] = {
     "tree": bodies.EmptyBody,
     "events": bodies.EmptyBody,
     "state stats": bodies.EmptyBody,
+    "connection-limit show": bodies.EmptyBody,
     "apply": bodies.ApplyBody,
     "reload": bodies.ReloadBody,
     "plan": bodies.ReloadBody,

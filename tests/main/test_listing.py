@@ -11,7 +11,7 @@ from tests.main.looking_parts import AskedMain, open_main
 RULE = {
     *("protocol", "address", "hostname", "path", "path_type", "method", "position", "cluster", "tags", "hsts", "origin")
 }
-BACKEND = {"cluster", "backend_id", "address", "weight", "backup", "origin"}
+BACKEND = {"cluster", "backend_id", "address", "weight", "backup", "max_connections", "origin"}
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ async def test_clusters_with_all_that_is_theirs(main: AskedMain) -> None:
             "address": "127.0.0.1:4",
             "weight": 100,
             "backup": False,
+            "max_connections": 0,
             "origin": "socket",
         }
     ]

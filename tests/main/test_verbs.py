@@ -23,7 +23,7 @@ from tests.main.looking_parts import OWNER, AskedMain, open_main
 LOOKS = {
     *("status", "tree", "explain", "plan", "history", "events", "metrics get", "session list"),
     *("cluster list", "backend list", "frontend list", "listener list", "certificate list", "certificate query"),
-    *("state dump", "state stats"),
+    *("state dump", "state stats", "connection-limit show"),
 }
 """All that a read-only user may say."""
 
@@ -55,7 +55,6 @@ def test_verbs_either_look_or_change() -> None:
         ("", "verb: unknown: ''"),
         ("y" * 200, f"verb: unknown: '{'y' * 80}'"),
         ("a\nb", "verb: unknown: 'a\\nb'"),
-        ("connection-limit show", "not built yet: limits per client address"),
         ("cluster health-check list", "not built yet: health checks"),
         ("metrics enable", "counters are plain integers here and always on"),
         ("metrics clear", "counters are never set back: take the difference of two readings"),
@@ -69,7 +68,7 @@ async def test_verbs_without_an_answer(main: AskedMain, verb: str, said: str) ->
 @pytest.mark.parametrize(
     "verb",
     [
-        *("listener udp add", "frontend udp add", "connection-limit set", "cluster h2 enable"),
+        *("listener udp add", "frontend udp add", "cluster h2 enable"),
         "cluster health-check set",
     ],
 )

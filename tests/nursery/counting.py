@@ -1,5 +1,7 @@
 """Workers of tests count for themselves."""
 
+from sozu_trio.config.program import Settings
+from sozu_trio.nursery.places import Places
 from sozu_trio.nursery.regions import Regions
 from sozu_trio.nursery.tally import Tally
 
@@ -14,3 +16,8 @@ def alone() -> Tally:
         return Tally(regions.fileno(), regions.give(1))
     finally:
         regions.close()
+
+
+def unlimited() -> Places:
+    """Of a worker whose clients may have as many connections as they like."""
+    return Places(alone(), Settings())

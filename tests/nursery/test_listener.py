@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -137,6 +138,38 @@ async def test_capacity_is_exact_and_shared_by_listeners() -> None:
             assert (ann.refused, bob.refused) == ([], [True, True])
         for inn in (ann, bob):
             inn.closing_time.set()
+            inn.node.stop(0)
+
+
+@pytest.mark.parametrize("tells_later", [False, True])
+async def test_one_address_may_have_so_many(tells_later: bool) -> None:
+    turned_away: list[bool] = []
+
+    async def refuse_source(sock: socket.socket, key: ListenerKey, polite: bool) -> None:
+        assert key == KEY
+        turned_away.append(polite)
+
+    inn = Inn(stay)
+    inn.doors.capacity.follow(Settings(max_connections_per_source=2))
+    inn.doors = replace(inn.doors, refuse_source=refuse_source, tells_later=lambda _: tells_later)
+    async with inn.open():
+        with connected(inn.sock, 3) as clients:
+            await wait_all_tasks_blocked()
+            inside = 3 if tells_later else 2
+            assert (len(inn.sessions), inn.doors.capacity.taken, len(turned_away)) == (inside, inside, 3 - inside)
+            assert sum(map(is_closed, clients)) == 3 - inside
+            inn.node.stop(0)
+    assert inn.doors.capacity.taken == 0
+    assert inn.doors.capacity.places.arrive({}, "127.0.0.1")
+
+
+async def test_without_a_word_for_them_they_are_closed() -> None:
+    inn = Inn(stay)
+    inn.doors.capacity.follow(Settings(max_connections_per_source=1))
+    async with inn.open():
+        with connected(inn.sock, 2) as clients:
+            await wait_all_tasks_blocked()
+            assert sorted(map(is_closed, clients)) == [False, True]
             inn.node.stop(0)
 
 

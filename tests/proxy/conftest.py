@@ -48,10 +48,10 @@ def serve(start_proxy: StartProxy) -> Start:
     """`proxy = await serve(backend, …)`: a tcp listener in front of them."""
 
     async def start(
-        *backends: object, front: float = 60, back: float = 30, listener: str = "", cluster: str = ""
+        *backends: object, front: float = 60, back: float = 30, listener: str = "", cluster: str = "", top: str = ""
     ) -> RunningProxy:
         rows = ", ".join(f'{{ address = "$b{n}", backend_id = "b{n}" }}' for n in range(len(backends)))
-        text = CONFIG.format(front=front, back=back, listener=listener, cluster=cluster, backends=rows)
+        text = CONFIG.format(front=front, back=back, listener=listener, cluster=cluster, backends=rows, top=top)
         return await start_proxy(text, **{f"b{n}": each for n, each in enumerate(backends)})
 
     return start

@@ -110,6 +110,7 @@ class Moving:
     def _make(self, program: Program, worker_id: int, tally: Tally) -> ProxyHandler:
         handler = ProxyHandler(program, worker_id, tally)
         self._handlers.append(handler)
+        self.tally = tally
         doors = handler.doors
 
         async def serve(node: SessionNode) -> None:
@@ -282,6 +283,7 @@ class Succession:
             counters = worker.proxy.counters
             assert (counters.sessions, counters.active_requests, counters.tunnels) == (0, 0, 0)
             assert worker.handler.doors.capacity.taken == 0
+            assert len(worker.tally) == 0
             for cluster in worker.proxy.backends.clusters.values():
                 assert not any((state.requests, state.connections) != (0, 0) for state in cluster)
         for sock in self.sockets.values():

@@ -14,12 +14,14 @@ from sozu_trio.config.load import Config
 from sozu_trio.main.declared import declared_by
 from sozu_trio.nursery.drain import Drain
 from sozu_trio.nursery.listener import ListenerNode, SessionNode
+from sozu_trio.nursery.places import Places
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.compile import compile_table
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.nursery.counting import alone
 
 HOST = b"Host: example.com\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -134,6 +136,12 @@ class Net:
         return self.clients[-1]
 
 
+async def counters_of(proxy: RunningProxy) -> dict[str, int]:
+    """Those that have counted anything."""
+    await proxy.supervisor.look("counters")
+    return {name: value for name, value in proxy.supervisor.counters().snapshot().items() if value}
+
+
 async def access_log(proxy: RunningProxy, count: int) -> list[str]:
     """The access log once it has `count` lines."""
     while len(proxy.access_log) < count:  # noqa: ASYNC110 - lines arrive in batches, by a channel
@@ -178,7 +186,7 @@ class Alone:
 @asynccontextmanager
 async def open_alone(config: Config, *, begin: bytes = b"", draining: bool = False) -> AsyncIterator[Alone]:
     """A session on the listener of `config`, in a task called "session"; `begin` is in its socket before it starts."""
-    proxy = Proxy(config.program, 0)
+    proxy = Proxy(config.program, 0, Places(alone(), config.program.settings))
     proxy.swap(compile_table(declared_by(config), 1))
     (listener,) = config.listeners
     assert isinstance(listener, HttpListener)

@@ -10,6 +10,7 @@ from tests.proxy.parts import access_log
 
 CONFIG = """
 access_logs_format = "json"
+{top}
 [[listeners]]
 protocol = "tcp"
 address = "$tcp"

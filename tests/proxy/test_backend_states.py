@@ -16,6 +16,7 @@ from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import ClusterEntry
+from tests.nursery.counting import alone
 
 API = Cluster(cluster_id="api", idle_timeout=30)
 HERE, THERE = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
@@ -35,7 +36,7 @@ class World:
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
-        self.states = BackendStates(lambda: 0.0, lambda *event: self.told.append(event))
+        self.states = BackendStates(lambda: 0.0, alone(), lambda *event: self.told.append(event))
         self._sockets: list[socket.socket] = []
 
     def swap(self, *backends: Backend, api: Cluster = API) -> None:

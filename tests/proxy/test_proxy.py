@@ -19,6 +19,7 @@ from sozu_trio.routing.state import declare
 from sozu_trio.routing.table import NO_TABLE
 from sozu_trio.testing import BackendConnection
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.nursery.counting import unlimited
 from tests.proxy.parts import refusing_address
 
 pytestmark = pytest.mark.virtual_time
@@ -36,12 +37,12 @@ backends = [{ address = "$api" }]
 
 
 async def test_before_the_first_table_there_is_an_empty_one() -> None:
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     assert (proxy.table.generation, dict(proxy.table.listeners), proxy.backends.clusters) == (0, {}, {})
 
 
 async def test_a_table_is_swapped_together_with_its_backends() -> None:
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     backend = Backend(cluster_id="api", backend_id="b", address=Address("127.0.0.1", 1))
     table = compile_table(declare([], [Cluster(cluster_id="api", protocol="http")], [], [], [backend]), 4)
     proxy.swap(table)
@@ -52,7 +53,7 @@ async def test_a_table_is_swapped_together_with_its_backends() -> None:
 async def test_the_next_table_is_followed_while_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     monkeypatch.setattr("sozu_trio.proxy.proxy.keep", kept.append)
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     proxy.swap(TABLE)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(proxy.follow_swaps)
@@ -69,7 +70,7 @@ async def test_the_next_table_is_followed_while_others_run(monkeypatch: pytest.M
 
 async def test_access_log_lines_carry_the_workers_number_and_format() -> None:
     for form, mark in (("ascii", "WRK-07"), ("json", '"tag":"WRK-07"')):
-        proxy = Proxy(Program(access_logs_format=form), 7)  # type: ignore[arg-type]
+        proxy = Proxy(Program(access_logs_format=form), 7, unlimited())  # type: ignore[arg-type]
         assert mark in proxy.access_log.lost(1)
 
 
@@ -113,7 +114,7 @@ async def test_when_the_proxy_ends_no_pooled_connection_stays(
 
 
 async def test_what_nobody_uses_is_closed_on_request() -> None:
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     pipe = proxy.pipes.borrow()
     assert pipe is not None
     assert proxy.close_unused() == 0
@@ -137,7 +138,7 @@ TABLE = compile_table(
 
 
 async def test_a_route_is_found_for_an_operator() -> None:
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     proxy.swap(TABLE)
     host = b"a.example"
     assert proxy.find_route(HTTP, host, b"/api/x", b"GET") == {
@@ -166,7 +167,7 @@ async def test_a_route_is_found_for_an_operator() -> None:
 
 
 async def test_backends_are_described_for_an_operator() -> None:
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     proxy.swap(TABLE)
     assert proxy.describe_backends(None) == proxy.describe_backends("api")
     assert [each["backend_id"] for each in proxy.describe_backends("api")] == ["b"]
@@ -174,7 +175,7 @@ async def test_backends_are_described_for_an_operator() -> None:
 
 
 async def test_what_happens_to_backends_is_told_to_whoever_wants_to_know() -> None:
-    proxy = Proxy(Program(), 0)
+    proxy = Proxy(Program(), 0, unlimited())
     told: list[tuple[object, ...]] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(proxy.follow_swaps)
@@ -192,7 +193,7 @@ class Watched:
     """A data path with one backend, and what it told of it."""
 
     def __init__(self, address: Address) -> None:
-        self.proxy = Proxy(Program(), 0)
+        self.proxy = Proxy(Program(), 0, unlimited())
         self.told: list[tuple[object, ...]] = []
         self.proxy.on_event = lambda *event: self.told.append(event)
         self._address = address

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from sozu_trio.testing import BackendConnection, RunningProxy
 from sozu_trio.wire.proxy_protocol import encode_proxy_v2
-from tests.proxy.parts import GET, Net, access_log, is_reset, request
+from tests.proxy.parts import GET, Net, access_log, counters_of, is_reset, request
 from tests.proxy.secure_backends import Authority, SecureBackend, SecureConnection, open_secure_backends
 from tests.proxy.tcp_sessions import Connect, Start, line_of
 from tests.proxy.test_upgrade import ASK
@@ -49,12 +49,6 @@ async def refusal(net: Net, proxy: RunningProxy) -> dict[str, Any]:
     assert (await client.get()).status == 502
     line: dict[str, Any] = json.loads((await access_log(proxy, 1))[0])
     return line
-
-
-async def counters_of(proxy: RunningProxy) -> dict[str, int]:
-    """Those that have counted anything."""
-    await proxy.supervisor.look("counters")
-    return {name: value for name, value in proxy.supervisor.counters().snapshot().items() if value}
 
 
 async def test_its_address_is_verified_and_no_name_of_a_client_is_sent(

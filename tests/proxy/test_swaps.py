@@ -11,6 +11,7 @@ from sozu_trio.proxy.backend_states import BACKEND_UNITS, CLUSTER_UNITS, Backend
 from sozu_trio.proxy.swaps import Entries, Swaps
 from sozu_trio.routing.slices import SLICE, finish
 from sozu_trio.routing.table import ClusterEntry
+from tests.nursery.counting import alone
 
 IDS = "abc"
 KNOWN = [ClusterEntry(Cluster(cluster_id="any"), ()) for _ in range(3)]
@@ -90,7 +91,7 @@ def test_a_change_of_8500_clusters_is_followed_in_slices_of_bounded_size() -> No
     """As many comings, then as many changes, then as many ends; the swap itself touches none of them."""
     count, most = 8500, SLICE // (CLUSTER_UNITS + BACKEND_UNITS) + 1
     told: list[object] = []
-    states = BackendStates(lambda: 0.0, lambda *event: told.append(event))
+    states = BackendStates(lambda: 0.0, alone(), lambda *event: told.append(event))
     done = 0
 
     def begin(entries: Entries) -> list[int]:

@@ -30,6 +30,13 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
         "expect-proxy": False,
         "max-idle-connections": 3,
         "idle-timeout": 0.5,
+        "max-connections-per-ip": 0,
+        "max-connections": 5,
+        "max-queue": 6,
+        "queue-timeout": 7,
+        "max-requests": 8,
+        "max-requests-burst": 9,
+        "retry-after": 7,
     }
     assert changed(EMPTY, ("cluster add", body)).clusters == {
         "api": Cluster(
@@ -40,6 +47,13 @@ def test_a_cluster_with_all_its_options(changed: Changed) -> None:
             send_proxy=True,
             max_idle_connections=3,
             idle_timeout=0.5,
+            max_connections_per_ip=0,
+            max_connections=5,
+            max_queue=6,
+            queue_timeout=7,
+            max_requests=8,
+            max_requests_burst=9,
+            retry_after=7,
         )
     }
 
@@ -86,8 +100,8 @@ def test_clusters_that_do_not_exist(changed: Changed, refused: Refused) -> None:
 
 
 def test_adding_a_backend_replaces_the_one_of_its_id(changed: Changed) -> None:
-    before = changed(EMPTY, API, ("backend add", {**ONE, "weight": 7, "backup": True}))
-    assert before.backends == {"api": {"1": backend(weight=7, backup=True)}}
+    before = changed(EMPTY, API, ("backend add", {**ONE, "weight": 7, "backup": True, "max-connections": 3}))
+    assert before.backends == {"api": {"1": backend(weight=7, backup=True, max_connections=3)}}
     after = changed(before, ("backend add", {**ONE, "address": "127.0.0.1:2"}))
     assert after.backends == {"api": {"1": backend(address=Address("127.0.0.1", 2))}}
 

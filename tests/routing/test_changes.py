@@ -1,6 +1,7 @@
 """Changes, alone and many: what is refused, what comes of the others, and that nothing else ever happens."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,12 @@ def test_directives_of_the_log_become_a_setting(changed: Changed) -> None:
     state = changed(EMPTY, ("logging", {"filter": "debug"}))
     assert state.settings.log_level == "debug"
     assert state.settings.timeouts == EMPTY.settings.timeouts
+
+
+def test_the_limit_of_connections_becomes_a_setting(changed: Changed) -> None:
+    state = changed(EMPTY, ("connection-limit set", {"limit": 7}))
+    assert state.settings == replace(EMPTY.settings, max_connections_per_ip=7)
+    assert changed(state, ("connection-limit remove", {})).settings == EMPTY.settings
 
 
 def test_nothing_asked() -> None:
