@@ -120,6 +120,9 @@ class ListenerTable:
     max_head_size: HeadSize = 65_536
     max_request_line: HeadSize | None = None
     max_fields: Positive = 100
+    max_body_size: Bytes = 0
+    max_requests_per_connection: Count = 0
+    min_body_rate: Bytes = 0
     client_auth: Literal["none", "optional", "required"] = "none"
 
 
@@ -152,6 +155,8 @@ class FrontendTable:
     required_auth: bool = False
     headers: tuple[HeaderTable, ...] = ()
     hsts: HstsTable | None = None
+    # ours
+    max_body_size: Bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
