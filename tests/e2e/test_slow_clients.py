@@ -61,10 +61,10 @@ def test_slow_clients(
     start_nginx: Callable[[str], Nginx], start_proxy: StartProxy, tmp_path: Path, *, full_drill: bool
 ) -> None:
     count, seconds, rounds, late = (1000, 30, 5, 3.0) if full_drill else (60, 3, 1, 15.0)
-    nginx, patient, port = start_nginx(""), start_nginx(""), free_port()
+    nginx, patient, port = start_nginx(""), start_nginx("limit_rate 512k;"), free_port()
     nginx.files.joinpath("hello").write_bytes(BODY)
     patient.files.joinpath("large").write_bytes(bytes(LARGE))
-    listener = f"min_body_rate = 1000\nrequest_timeout = {REQUEST_TIMEOUT}"
+    listener = f"min_body_rate = 10000\nrequest_timeout = {REQUEST_TIMEOUT}"
     before = 'access_logs_target = "file:///dev/null"'
     slowly = SLOWLY.format(port=port, backend=patient.port)
     proxy = start_proxy(http_proxy(port, nginx.port, listener=listener, before=before, cluster=slowly))
