@@ -12,7 +12,7 @@
      │   └─ JournalError         a change could not be written down, so it was not made
      │       └─ CorruptJournal   what is written down cannot be relied on
      ├─ ExchangeError            one exchange ends, with an HTTP answer where one can still be given
-     │   ├─ RequestRefused       blame: client    400, 405, 408, 414, 417, 431, 501, 505 …
+     │   ├─ RequestRefused       blame: client    400, 405, 408, 413, 414, 417, 431, 501, 505 …
      │   ├─ LimitReached         blame: client    429
      │   ├─ ClientGone           blame: client    nobody is left to answer, so there is no status
      │   ├─ NoBackend            blame: backend   503, nothing was reached
@@ -157,6 +157,11 @@ class ExchangeError(SozuTrioError):
     retry_after: int | None = None
     """What Retry-After says, in seconds, 0 = nothing; None = as usual with the status."""
 
+    def __init__(self, reason: str, *, limit: str = "") -> None:
+        """`limit`: the one that was passed, as counters call it; empty = none."""
+        self.limit = limit
+        super().__init__(reason)
+
 
 class RequestRefused(ExchangeError):
     """The request is not one we forward: nothing of it reaches a backend, the answer is `status`, the connection
@@ -165,9 +170,9 @@ class RequestRefused(ExchangeError):
 
     blame: ClassVar[Blame] = "client"
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, *, limit: str = "") -> None:
         self.status = status
-        super().__init__(reason)
+        super().__init__(reason, limit=limit)
 
 
 class LimitReached(ExchangeError):

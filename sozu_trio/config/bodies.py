@@ -23,6 +23,7 @@ from sozu_trio.config.options import (
     Tags,
 )
 from sozu_trio.config.values import (
+    Bytes,
     Count,
     FieldName,
     Fingerprint,
@@ -166,6 +167,7 @@ class HttpFrontendAdd:
     method: Method | None = None
     position: Place | None = None
     tags: Tags | None = None
+    max_body_size: Bytes | None = None
     header: tuple[str, ...] | None = None
     """`POSITION=NAME=VALUE` each."""
 
@@ -219,6 +221,9 @@ class HttpListenerBody:
     max_head_size: HeadSize | None = None
     max_request_line: HeadSize | None = None
     max_fields: Positive | None = None
+    max_body_size: Bytes | None = None
+    max_requests_per_connection: Count | None = None
+    min_body_rate: Bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,8 @@ class HttpFrontend:
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     hsts: Hsts | None = None
     """None = as the listener says, which only one of https can."""
+    max_body_size: int | None = None
+    """Bytes of a request's body, 413 beyond; 0 = any size, None = as the listener says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,12 @@ class HttpListener:
     """Lower case."""
     via: str = ""
     """Pseudonym for the Via field; empty = none is added."""
+    max_body_size: int = 0
+    """Bytes of a request's body, 413 beyond, of frontends that say nothing of it; 0 = any size."""
+    max_requests_per_connection: int = 0
+    """The last one is answered with `Connection: close`; 0 = any number."""
+    min_body_rate: int = 0
+    """Bytes a second at which a client sends its body and takes the response, as `proxy/pace.py` measures; 0 = any."""
     active: bool = True
 
 

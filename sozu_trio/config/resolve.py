@@ -84,6 +84,9 @@ def _listener(table: schema.ListenerTable, where: str, program: Program, report:
         trusted_proxies=table.trusted_proxies,
         upgrade_protocols=table.upgrade_protocols,
         via=table.via,
+        max_body_size=table.max_body_size,
+        max_requests_per_connection=table.max_requests_per_connection,
+        min_body_rate=table.min_body_rate,
         active=program.activate_listeners,
     )
     return https_listener(http, table, where, report) if table.protocol == "https" else http
@@ -201,6 +204,7 @@ def resolve_http_frontends(file: schema.FileTable, report: Report) -> dict[str, 
                     cluster_id=cluster_id,
                     tags=_tags(table.tags),
                     hsts=read_hsts(table.hsts, place(where, "hsts"), report),
+                    max_body_size=table.max_body_size,
                 )
     return frontends
 

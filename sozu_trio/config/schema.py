@@ -122,6 +122,9 @@ class ListenerTable:
     max_head_size: HeadSize = 65_536
     max_request_line: HeadSize | None = None
     max_fields: Positive = 100
+    max_body_size: Bytes = 0
+    max_requests_per_connection: Count = 0
+    min_body_rate: Bytes = 0
     client_auth: ClientAuth = "none"
     client_ca: Path | None = None
     client_subject_header: OptionalFieldName = "X-Client-Subject"
@@ -159,6 +162,7 @@ class FrontendTable:
     headers: tuple[HeaderTable, ...] = ()
     hsts: HstsTable | None = None
     # ours
+    max_body_size: Bytes | None = None
     client_auth: ClientAuth = "none"
     client_ca: Path | None = None
 

@@ -116,6 +116,7 @@ _UDP_KEYS = {"max_rx_datagram_size", "max_flows"}
 _HTTP_LISTENER_KEYS = {
     *("request_timeout", "sticky_name", "sozu_id_header", "elide_x_real_ip", "send_x_real_ip", "answers", "hsts"),
     *("trusted_proxies", "upgrade_protocols", "via", "max_head_size", "max_request_line", "max_fields"),
+    *("max_body_size", "max_requests_per_connection", "min_body_rate"),
     *schema.LISTENER_ANSWERS,
 }
 _HTTP_CLUSTER_KEYS = {
@@ -125,7 +126,7 @@ _HTTP_CLUSTER_KEYS = {
 }
 _HTTP_FRONTEND_KEYS = {
     *("path_type", "method", "position", "tls_versions", "redirect", "redirect_scheme", "redirect_template"),
-    *("rewrite_host", "rewrite_path", "rewrite_port", "required_auth", "headers"),
+    *("rewrite_host", "rewrite_path", "rewrite_port", "required_auth", "headers", "max_body_size"),
 }
 
 IDLE_ON_LISTENER: Mapping[str | None, Collection[str]] = {

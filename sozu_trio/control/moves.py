@@ -29,8 +29,8 @@ class KeptAlive:
     """Read and not yet served."""
     idle: float
     """Seconds since something last happened."""
-    served: bool
-    """It has had a request."""
+    requests: int
+    """It has had so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from sozu_trio.config.report import Report, an, place
 from sozu_trio.config.schema import HstsTable
 from sozu_trio.config.tls_settings import TlsSettings, read_settings
 from sozu_trio.config.values import (
+    Bytes,
     ClientAuth,
     Count,
     FieldName,
@@ -80,6 +81,9 @@ class SavedListenerTable:
     trusted_proxies: tuple[Network, ...] | None = None
     upgrade_protocols: tuple[Protocol, ...] | None = None
     via: Pseudonym | None = None
+    max_body_size: Bytes | None = None
+    max_requests_per_connection: Count | None = None
+    min_body_rate: Bytes | None = None
     tls_versions: tuple[TlsVersion, ...] | None = None
     cipher_list: tuple[str, ...] | None = None
     groups_list: tuple[str, ...] | None = None
@@ -147,6 +151,7 @@ class SavedHttpFrontendTable:
     cluster_id: ClusterId | None = None
     tags: Mapping[str, str] | None = None
     hsts: HstsTable | None = None
+    max_body_size: Bytes | None = None
     origin: Origin | None = None
 
 

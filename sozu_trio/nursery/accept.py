@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import trio
 
-from sozu_trio.config.limits import EXHAUSTED_PAUSE
+from sozu_trio.config.limits import EXHAUSTED_PAUSE, UNSENT
 from sozu_trio.nursery.bind import BACKLOG
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -51,6 +51,8 @@ async def accept_forever(listening: socket.socket, take: Take, relieve: Relieve)
 
     `relieve(error)` is called when the kernel is out of descriptors or memory. Raises OSError for what is no such case.
     """
+    # Accepted sockets inherit it.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     while True:
         await trio.lowlevel.wait_readable(listening)
         for _ in range(BATCH):

@@ -16,6 +16,7 @@ TEXTS = {
     404: "Nothing is served at this address.",
     405: "This method is not allowed here.",
     408: "The request took too long to arrive.",
+    413: "The content of the request is too large.",
     414: "The address in the request is too long.",
     417: "The expectation in the request cannot be met.",
     421: "This connection is not for the host in the request; a new one may be.",

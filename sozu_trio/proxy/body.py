@@ -39,6 +39,11 @@ class Body:
     unwanted: frozenset[bytes] = frozenset()
     """Names of trailers that are left out besides, in lower case and with hyphens for underscores."""
     _decoder: ChunkedDecoder | None = None
+    _most = 0
+    """Bytes it may have; 0 = any number."""
+    _beyond: Callable[[int], ExchangeError]
+    _had = 0
+    """Bytes of it that were decoded; counted where there is a `_most`."""
 
     def __init__(
         self,
@@ -77,10 +82,23 @@ class Body:
         self.left -= len(early)
         self.ended = not self.left
 
+    def bound(self, most: int, beyond: Callable[[int], ExchangeError]) -> None:
+        """After `begin`: it may have `most` bytes. Raises what `beyond(most)` makes, here or where it turns out to have
+        more; nothing of a piece that is beyond is given away.
+        """
+        self._most, self._beyond = most, beyond
+        self._had = sum(map(len, self.early))
+        if self._had + self.left > most:
+            raise beyond(most)
+
     def _decode(self, data: bytes) -> list[Piece]:
         decoder = self._decoder
         assert decoder is not None
         pieces: list[Piece] = list(decoder.feed(data)) if data else []
+        if self._most:
+            self._had += sum(map(len, pieces))
+            if self._had > self._most:
+                raise self._beyond(self._most)
         if decoder.done:
             self.ended = True
             self.trailers = decoder.trailers

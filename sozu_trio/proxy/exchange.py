@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.limits import HELD_BODY
 from sozu_trio.errors import (
     BackendClosed,
@@ -35,11 +36,12 @@ from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.client_fields import drop_fields
 from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.forwarding import without
+from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.response import respond
 from sozu_trio.proxy.transfer import whole
 from sozu_trio.proxy.tunnels import About
-from sozu_trio.proxy.upload import Upload, bad_body, client_gone
+from sozu_trio.proxy.upload import Upload, bad_body, client_gone, too_large
 from sozu_trio.routing.table import ClusterEntry, Decision, Outcome, Redirect
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import Framing, RequestHead
@@ -114,6 +116,8 @@ class Exchange:
             if decision is None:
                 await self._answer_itself()
             elif decision.cluster is not None:
+                if self.body.framing is not Framing.NONE:
+                    self._bound(decision.frontend)
                 await self._forward(self._cluster(decision.cluster))
             elif decision.redirect is not None:
                 await self._redirect(decision.redirect)
@@ -146,6 +150,14 @@ class Exchange:
         decision = self.connection.follow(self.proxy.table).find(head.host, head.path, head.method)
         self.record.tags = decision.tags
         return decision
+
+    def _bound(self, frontend: HttpFrontend | None) -> None:
+        """Raises RequestRefused (413) for a body that is known to be too large."""
+        most = None if frontend is None else frontend.max_body_size
+        if most is None:
+            most = self.connection.listener.max_body_size
+        if most:
+            self.body.bound(most, too_large)
 
     def _cluster(self, entry: ClusterEntry) -> ClusterState:
         """The live side of a cluster of the Table, in which the client has a place from now on. Raises NoBackend,
@@ -234,7 +246,7 @@ class Exchange:
         upload = self.upload = Upload(
             self.body,
             self.proxy.pipes,
-            patience=self.proxy.wheel.patience(),
+            patience=patience_for(self.proxy.wheel, self.client, self.connection.listener.min_body_rate),
             response=self.patience,
             answered=lambda: self.answered,
             waits=self.head.expects_continue and not self.body.early and not self.body.ended,
@@ -251,6 +263,7 @@ class Exchange:
             except OSError as error:
                 failure = ClientGone(error.strerror or str(error))
             nursery.cancel_scope.cancel(reason="the response is complete")
+        self.proxy.counters.limited(upload.limit)
         if done:
             return reusable and upload.complete
         raise upload.failure or failure or ClientGone("in its request body")
@@ -264,7 +277,9 @@ class Exchange:
         if self.connection.gone:
             return ClientGone("closed its connection")
         if self.patience.waiting_for is self.client:
-            return ClientGone("took too long to read the response")
+            if self.patience.too_slow:
+                return ClientGone("read the response too slowly", limit="response_rate")
+            return ClientGone("took too long to read the response", limit="response_time")
         return BackendTimeout("the backend took too long")
 
     async def _redirect(self, redirect: Redirect) -> None:
@@ -322,6 +337,7 @@ class Exchange:
     async def fail(self, error: ExchangeError) -> None:
         """End it for `error`: with an answer, or with a message cut short."""
         self._note(str(error), failed=True)
+        self.proxy.counters.limited(error.limit)
         if isinstance(error, RequestRefused):
             self.proxy.counters.client_errors += 1
             self.close = self.linger = True

@@ -9,6 +9,7 @@ import functools
 import logging
 import time
 from http import HTTPStatus
+from typing import Final
 
 import trio
 
@@ -23,6 +24,8 @@ from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.connect import BackendTimeouts
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding, via_line
+from sozu_trio.proxy.pace import patience_for
+from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.secured import Routes, Secured
 from sozu_trio.proxy.stream import Stream
@@ -30,9 +33,13 @@ from sozu_trio.routing.http_routes import NO_ROUTES
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import RequestHead
+from sozu_trio.wire.lines import HEAD_TOO_LARGE, LINE_TOO_LONG, TOO_MANY_FIELDS
 from sozu_trio.wire.request import RequestParser
 
 log = logging.getLogger(__name__)
+
+_LIMITS: Final = {LINE_TOO_LONG: "request_line", HEAD_TOO_LARGE: "head_size", TOO_MANY_FIELDS: "fields"}
+"""Which limit a head has passed that was refused for one of these."""
 
 
 class HttpConnection:
@@ -52,24 +59,19 @@ class HttpConnection:
         early: bytes,
         *,
         idle: float = 0.0,
-        served: bool = False,
+        requests: int = 0,
     ) -> None:
-        """`early` was read already; nothing has happened for `idle` seconds; `served`: it has had a request."""
+        """`early` was read already; nothing has happened for `idle` seconds; it has had so many `requests`."""
         self.proxy = proxy
         self.stream = stream
-        self.listener = listener
         self.node = node
         self.name = node.name
         self.client_text = str(client)
         self.client = client
         self._destination = destination
-        self._has_served = served
-        self.forwarding = Forwarding(listener, client, destination)
-        self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
-        self.id_field = listener.sozu_id_header.encode().lower()
-        self.response_lines = _response_lines(listener.sozu_id_header, listener.via)
-        self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
-        self.patience = proxy.wheel.patience()
+        self._requests = requests
+        self._adopt(listener)
+        self.patience = self._make_patience()
         """For every wait of this connection; who is waited for, and for how long, changes."""
         self.gone = False
         self._is_released = False
@@ -80,13 +82,41 @@ class HttpConnection:
         self.now = trio.current_time() - idle
         """When something last happened here, by Trio's clock."""
         self._began = 0.0
-        self._parser = RequestParser(listener.limits)
+        self._heeded: Table | None = None
+        """The Table in which its listener was looked up last."""
         self._table: Table = proxy.table
         self._routes: Routes = proxy.table.http.get(listener.address, NO_ROUTES)
         self.client_fields = proxy.table.client_fields
         """Names of fields that the client may not send."""
         self._exchange: Exchange | None = None
         """The one now going on, or the one that ended last."""
+
+    def _adopt(self, listener: HttpListener) -> None:
+        """Go by `listener` from the next request on."""
+        self.listener = listener
+        self.forwarding = Forwarding(listener, self.client, self._destination)
+        self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
+        self.id_field = listener.sozu_id_header.encode().lower()
+        self.response_lines = _response_lines(listener.sozu_id_header, listener.via)
+        self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
+        self.stream.timeout = listener.timeouts.front
+        self._parser = RequestParser(listener.limits)
+
+    def _heed(self) -> None:
+        """Before a request: its listener may be another one in the Table now in force. One that was removed serves on
+        as it was.
+        """
+        self._heeded = table = self.proxy.table
+        now, before = table.listeners.get(self.node.listener.key), self.listener
+        if now is before or type(now) is not type(before):
+            return
+        assert isinstance(now, HttpListener)
+        self._adopt(now)
+        if now.min_body_rate != before.min_body_rate:
+            self.patience.spent = True
+
+    def _make_patience(self) -> Patience:
+        return patience_for(self.proxy.wheel, self.stream, self.listener.min_body_rate)
 
     @property
     def draining(self) -> bool:
@@ -109,7 +139,9 @@ class HttpConnection:
                     again = await self._woken()
                 if not again:
                     return
-                self.patience.renew()
+                self.patience = self._make_patience()
+                if self._exchange is not None:
+                    self._exchange.patience = self.patience
         except BaseException as error:
             if self._exchange is not None and not self._exchange.over:
                 # Cancellation is no Exception, alone or in a group.
@@ -155,7 +187,10 @@ class HttpConnection:
                 await exchange.fail(why)
                 return await self._go_on(exchange)
             if expired and self._buffer:
-                await self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long"))
+                late = RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long", limit="head_time")
+                await self._refuse(late)
+            elif expired:
+                self.proxy.counters.limited("idle")
         if exchange is not None and not exchange.over:
             exchange.cut("took too long to read the answer")
             return False
@@ -172,7 +207,7 @@ class HttpConnection:
 
     @property
     def _is_used(self) -> bool:
-        return self._has_served or self._exchange is not None
+        return self._requests > 0
 
     async def _serve_some(self) -> bool:
         """Serve requests until the connection is to end, or until its scope has been cancelled in vain: then True."""
@@ -188,12 +223,21 @@ class HttpConnection:
                     return False
                 exchange = self._exchange = Exchange(self, head, self._buffer, self._began)
                 self._buffer = b""
-                if self.patience.cancelled:
+                self._requests += 1
+                if self.listener.max_requests_per_connection:
+                    self._end_with(exchange)
+                if self.patience.spent:
                     # The head and the reason to go came together; what was asked for is served all the same.
                     return True
             await exchange.run()
             if not await self._go_on(exchange):
                 return False
+
+    def _end_with(self, exchange: Exchange) -> None:
+        """Let it be the last one, where it is the last that is allowed."""
+        if self._requests >= self.listener.max_requests_per_connection and not exchange.close:
+            exchange.close = True
+            self.proxy.counters.limited("requests")
 
     async def _go_on(self, exchange: Exchange) -> bool:
         """After `exchange`: get ready for the next one, or end the connection so that the client gets the answer."""
@@ -207,7 +251,7 @@ class HttpConnection:
 
     async def _read_head(self) -> RequestHead | None:
         """The next request's head; None when the client has gone or the connection has moved. Raises RequestRefused."""
-        stream, patience, parser = self.stream, self.patience, self._parser
+        stream, patience = self.stream, self.patience
         if self.node.listener.departure is not None and await self._moves():
             return None
         if not self._buffer:
@@ -221,6 +265,9 @@ class HttpConnection:
             if not self._buffer:
                 return None
         self._began = trio.current_time()
+        if self.proxy.table is not self._heeded:
+            self._heed()
+        parser = self._parser
         head = parser.parse(self._buffer)
         if head is None:
             patience.limit(self.listener.timeouts.request, self._began)
@@ -247,7 +294,7 @@ class HttpConnection:
             destination=self._destination,
             early=self._buffer,
             idle=trio.current_time() - self.now,
-            served=self._is_used,
+            requests=self._requests,
         )
 
     def _idle_timeout(self) -> float:
@@ -272,6 +319,7 @@ class HttpConnection:
             self.secured.note(record)
         counters = self.proxy.counters
         counters.client_errors += 1
+        counters.limited(refused.limit or _LIMITS.get(str(refused), ""))
         counters.by_status[refused.status // 100] += 1
         counters.bytes_in += record.bytes_in
         counters.bytes_out += record.bytes_out

@@ -15,7 +15,7 @@ import trio
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import GOODBYE, HANDSHAKE, LAST_CALL
-from sozu_trio.config.listeners import HttpsListener
+from sozu_trio.config.listeners import HttpListener, HttpsListener
 from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 from sozu_trio.nursery.departure import Departure
 from sozu_trio.nursery.listener import SessionNode
@@ -164,6 +164,12 @@ class HttpsConnection(HttpConnection):
     def _client_fields_in(self, table: Table) -> frozenset[bytes]:
         """Those of its own listener also where that has changed since."""
         return table.client_fields | self._own_fields
+
+    def _adopt(self, listener: HttpListener) -> None:
+        super()._adopt(listener)
+        if self.secured is not None:
+            assert isinstance(listener, HttpsListener)
+            self.secured.adopt(listener)
 
     async def _read_head(self) -> RequestHead | None:
         self.secured.begin()

@@ -23,7 +23,7 @@ GRAIN = 0.1
 class Patience:
     """A cancel scope with a deadline that is cheap to move, and whom the wait now going on is for."""
 
-    __slots__ = ("_held", "_wheel", "cancelled", "deadline", "expired", "now", "scope", "slot", "waiting_for")
+    __slots__ = ("_held", "_wheel", "deadline", "expired", "now", "scope", "slot", "spent", "too_slow", "waiting_for")
 
     def __init__(self, wheel: "Wheel") -> None:
         self._wheel = wheel
@@ -37,8 +37,10 @@ class Patience:
         """Where the wheel will look at it; never later than the deadline."""
         self.expired = False
         """The deadline has passed, and the scope was cancelled for that."""
-        self.cancelled = False
-        """The scope was cancelled, for whatever reason."""
+        self.spent = False
+        """The scope was cancelled, for whatever reason, or another one is to take its place."""
+        self.too_slow = False
+        """It has expired because whom it waited for was slow, though not silent: `pace.py`."""
 
     def expect(self, stream: "Stream") -> None:
         """The wait that follows is for `stream`, and lasts at most its `timeout`."""
@@ -72,17 +74,16 @@ class Patience:
             self.expect(self.waiting_for)
 
     def cancel(self, reason: str | None = None) -> None:
-        self.cancelled = True
+        self.spent = True
         self.scope.cancel(reason=reason)
 
     def expire(self) -> None:
         self.expired = True
         self.cancel("out of patience")
 
-    def renew(self) -> None:
-        """A new scope in place of a cancelled one, which was left without being delivered."""
-        self.expired = self.cancelled = False
-        self.scope = trio.CancelScope()
+    def is_over(self, now: float) -> bool:
+        """Whether the deadline, which has passed, holds; else it is another one from now on."""
+        return True
 
     def __enter__(self) -> Self:
         self.scope.__enter__()
@@ -133,7 +134,7 @@ class Wheel:
         for slot in sorted(slot for slot in self._slots if slot <= now):
             for patience in self._slots.pop(slot):
                 patience.slot = math.inf
-                if patience.deadline <= now:
+                if patience.deadline <= now and patience.is_over(now):
                     patience.expire()
                 elif patience.deadline < math.inf:
                     self.put(patience)

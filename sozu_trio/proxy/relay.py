@@ -1,7 +1,8 @@
 """Bytes from one socket to another, unread: bodies of known length, TCP sessions, upgraded connections.
 
-A relay is one direction. All it knows stands in its attributes and it awaits nothing but readiness, so cancelling it
-at any await loses no byte: what it has not passed on is then in `held`, and it may be run again. It reads until there
+A relay is one direction. All it knows stands in its attributes and it awaits nothing but readiness, so cancelling one
+without `left` at any await loses no byte: what it has not passed on is then in `held`, and it may be run again. One of
+known length is a body, which cannot go on elsewhere: what is in its pipe is lost with it. A relay reads until there
 is much to move, then splices, where neither side speaks TLS; backpressure is not reading.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 import trio
 
-from sozu_trio.config.limits import RELAY_SIZE, SPLICE_FROM
+from sozu_trio.config.limits import READ_SIZE, RELAY_SIZE, SPLICE_FROM
 from sozu_trio.proxy.pipes import Pipe, PipeStock
 from sozu_trio.proxy.stream import Stream
 
@@ -80,7 +81,8 @@ class Relay:
                 else:
                     await self._fill()
         except trio.Cancelled:
-            self._empty_pipe()
+            if self.left is None:
+                self._empty_pipe()
             raise
         finally:
             self._release()
@@ -112,7 +114,9 @@ class Relay:
             self.left -= count
 
     def _read(self) -> int:
-        data = self._source.receive_now(RELAY_SIZE if self.left is None else min(self.left, RELAY_SIZE))
+        # Where all pipes are lent many are slow, and what each of them is held for is memory.
+        size = READ_SIZE if self._bulk and self._splices else RELAY_SIZE
+        data = self._source.receive_now(size if self.left is None else min(self.left, size))
         self.held = memoryview(data)
         if self.left is None:
             self._bulk = len(data) >= SPLICE_FROM

@@ -66,5 +66,5 @@ async def _go_on(
         kept.destination,
         kept.early,
         idle=kept.idle,
-        served=kept.served,
+        requests=kept.requests,
     ).run()

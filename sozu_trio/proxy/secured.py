@@ -44,6 +44,11 @@ class Secured:
         self._fitting = b""
         """The host that was last found to fit."""
 
+    def adopt(self, listener: HttpsListener) -> None:
+        """Go by `listener` from the request on that has begun."""
+        self._listener = listener
+        self.begin()
+
     def begin(self) -> None:
         """Nothing is known of the next request yet."""
         self._hsts = self._listener.hsts

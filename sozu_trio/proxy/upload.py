@@ -21,7 +21,7 @@ from sozu_trio.wire.heads import Framing
 class Upload:
     """One body on its way; `complete` when the backend has all of it."""
 
-    __slots__ = ("_answered", "_body", "_patience", "_pipes", "_response", "_waits", "complete", "failure")
+    __slots__ = ("_answered", "_body", "_patience", "_pipes", "_response", "_waits", "complete", "failure", "limit")
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class Upload:
         self._waits = waits
         self.complete = False
         self.failure: ExchangeError | None = None
+        self.limit = ""
+        """The one that the client has passed, as counters call it."""
 
     async def run(self, backend: Stream, head: bytes, others: trio.CancelScope) -> None:
         """Send `head` and the body to `backend`.
@@ -82,15 +84,23 @@ class Upload:
         self.complete = True
 
     def _too_slow(self, patience: Patience) -> ExchangeError | None:
-        if patience.waiting_for is self._body.stream and not self._answered():
-            return RequestRefused(408, "the request body took too long")
         # A backend that takes nothing may still answer, and an answer that has begun goes on without the rest of its
         # request: their own deadlines run from now.
-        return None
+        if patience.waiting_for is not self._body.stream:
+            return None
+        self.limit = "body_rate" if patience.too_slow else "body_time"
+        if self._answered():
+            return None
+        why = "came too slowly" if patience.too_slow else "took too long"
+        return RequestRefused(408, f"the request body {why}")
 
 
 def client_gone(reason: str) -> ClientGone:
     return ClientGone(f"in its request body: {reason}")
+
+
+def too_large(most: int) -> RequestRefused:
+    return RequestRefused(413, f"the request body has more than {most} bytes", limit="body_size")
 
 
 def bad_body(reason: str) -> RequestRefused:

@@ -33,6 +33,7 @@ def add_http(draft: Draft, body: HttpFrontendAdd) -> None:
         cluster_id=body.cluster,
         tags=body.tags or MappingProxyType({}),
         hsts=patched_hsts(None, body) if isinstance(body, HttpsFrontendAdd) else None,
+        max_body_size=body.max_body_size,
     )
     draft.http_frontends.put(key, frontend)
 

@@ -23,7 +23,9 @@ Find = Callable[[Draft, Address], Listener]
 """Finds the listener at an address. Raises Refusal for none, and for one of another kind."""
 
 _COMMON = ("public_address", "expect_proxy")
-_HTTP = (*_COMMON, "sozu_id_header", "elide_x_real_ip", "send_x_real_ip", "trusted_proxies", "upgrade_protocols", "via")
+_LIMITING = ("max_body_size", "max_requests_per_connection", "min_body_rate")
+_SENDING = ("sozu_id_header", "elide_x_real_ip", "send_x_real_ip", "trusted_proxies", "upgrade_protocols", "via")
+_HTTP = (*_COMMON, *_SENDING, *_LIMITING)
 _TIMEOUTS = {f"{each.name}_timeout": each.name for each in fields(Timeouts)}
 _TCP_TIMEOUTS = {key: name for key, name in _TIMEOUTS.items() if name != "request"}
 _LIMITS = {"max_head_size": "head", "max_request_line": "request_line", "max_fields": "fields"}

@@ -129,6 +129,35 @@ class Counters:
     backend_tls_failed_other: int = 0
     """… for any other reason."""
 
+    limited_idle: int = 0
+    """Client connections closed because no request came for too long."""
+    limited_requests: int = 0
+    """… because they had had `max_requests_per_connection`."""
+    limited_request_line: int = 0
+    """Requests refused for `max_request_line`."""
+    limited_head_size: int = 0
+    """… for `max_head_size`."""
+    limited_fields: int = 0
+    """… for `max_fields`."""
+    limited_head_time: int = 0
+    """… for `request_timeout`."""
+    limited_body_size: int = 0
+    """… for `max_body_size`."""
+    limited_body_rate: int = 0
+    """Request bodies slower than `min_body_rate`."""
+    limited_body_time: int = 0
+    """… of which nothing came for `front_timeout`."""
+    limited_response_rate: int = 0
+    """Responses read more slowly than `min_body_rate`."""
+    limited_response_time: int = 0
+    """… of which nothing was read for `front_timeout`."""
+
+    def limited(self, limit: str) -> None:
+        """One more that has passed `limit`, of which there is a counter here; empty = none."""
+        if limit:
+            attribute = f"limited_{limit}"
+            setattr(self, attribute, getattr(self, attribute) + 1)
+
     def backend_handshake_failed(self, kind: str) -> None:
         """One more, of a kind as `tls.client_failures` has it."""
         group = "certificate" if kind in _OF_CERTIFICATES else kind
@@ -235,6 +264,17 @@ NAMES = {
     "backend_tls_failed_not_tls": "backend.tls.failed.not_tls",
     "backend_tls_failed_timeout": "backend.tls.failed.timeout",
     "backend_tls_failed_other": "backend.tls.failed.other",
+    "limited_idle": "limits.idle",
+    "limited_requests": "limits.requests_per_connection",
+    "limited_request_line": "limits.request_line",
+    "limited_head_size": "limits.head_size",
+    "limited_fields": "limits.fields",
+    "limited_head_time": "limits.head_time",
+    "limited_body_size": "limits.body_size",
+    "limited_body_rate": "limits.body_rate",
+    "limited_body_time": "limits.body_time",
+    "limited_response_rate": "limits.response_rate",
+    "limited_response_time": "limits.response_time",
 }
 """Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `backend.tls.*`,
 `configuration.*`, `events.*`, `tls.handshakes`, `tls.resumed` and most kinds of failed handshakes."""

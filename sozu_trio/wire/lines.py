@@ -8,10 +8,15 @@ decided in meaning.py.
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 LINE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
 FIELD_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++")
+
+LINE_TOO_LONG: Final = "the request line is too long"
+HEAD_TOO_LARGE: Final = "the head is too large"
+TOO_MANY_FIELDS: Final = "too many fields"
 
 Refuse = Callable[[int, str], Exception]
 """Makes the exception to raise, of a status and a reason."""
@@ -73,7 +78,7 @@ class LineJudge:
         end = buffer.find(b"\n", self._searched, most)
         if end < 0:
             if len(buffer) >= most:
-                raise self._refuse(status, "the request line is too long" if status == 414 else "the head is too large")
+                raise self._refuse(status, LINE_TOO_LONG if status == 414 else HEAD_TOO_LARGE)
             self._searched = len(buffer)
             return None
         line = bytes(buffer[self._at : end])
@@ -105,7 +110,7 @@ class LineJudge:
 
     def _judge_field(self, line: bytes) -> None:
         if len(self.lines) - (self._first is not None) >= self._field_limit:
-            raise self._refuse(431, "too many fields")
+            raise self._refuse(431, TOO_MANY_FIELDS)
         if line[0] in b" \t":
             # A folded value, or the smuggled first field of RFC 9112 §2.2.
             raise self._refuse(400, "a field line begins with white space")

@@ -27,7 +27,7 @@ NEW = Parcel(transport="tcp", address=HERE, name="one", peer=("::1", 1, 0, 0), a
 
 
 def kept(early: bytes) -> Parcel:
-    kept_alive = KeptAlive(client=HERE, destination=HERE, early=early, idle=1.5, served=True)
+    kept_alive = KeptAlive(client=HERE, destination=HERE, early=early, idle=1.5, requests=3)
     return Parcel(transport="tcp", address=HERE, name="two", peer=("127.0.0.1", 1), age=1, kept_alive=kept_alive)
 
 
