@@ -22,7 +22,6 @@ from sozu_trio.config.limits import HELD_BODY
 from sozu_trio.errors import (
     BackendClosed,
     BackendTimeout,
-    BadResponse,
     ClientGone,
     ExchangeError,
     LimitReached,
@@ -337,14 +336,9 @@ class Exchange:
     async def fail(self, error: ExchangeError) -> None:
         """End it for `error`: with an answer, or with a message cut short."""
         self._note(str(error), failed=True)
-        self.proxy.counters.limited(error.limit)
+        self.proxy.counters.failed(error)
         if isinstance(error, RequestRefused):
-            self.proxy.counters.client_errors += 1
             self.close = self.linger = True
-        elif isinstance(error, BadResponse):
-            self.proxy.counters.bad_responses += 1
-        elif isinstance(error, NoBackend):
-            self.proxy.counters.exhausted += 1
         elif isinstance(error, LimitReached):
             self.close = self.close or error.closes
         if self.answered or isinstance(error, ClientGone):
@@ -386,7 +380,7 @@ class Exchange:
         record.start = time.time() - record.request_time
         bytes_in = record.bytes_in = client.bytes_in - self._bytes_in - len(self.body.unused)
         bytes_out = record.bytes_out = client.bytes_out - self._bytes_out
-        self._name()
+        record.asked_for(self.head)
         if self.connection.secured is not None:
             self.connection.secured.note(record)
         counters.bytes_in += bytes_in
@@ -395,18 +389,9 @@ class Exchange:
         counters.access_lines += 1
         self.proxy.access_log.write(record)
 
-    def _name(self) -> None:
-        """Say in the record what was asked for."""
-        record, head = self.record, self.head
-        record.method, record.host, record.path = head.method, head.authority, head.target
-        record.user_agent = head.user_agent
-        for name, value in head.forwarding:
-            if name == b"x-forwarded-for":
-                record.xff_chain = value
-
     def about(self) -> About:
         """What the worker that comes next must know when it goes on with what was upgraded."""
-        self._name()
+        self.record.asked_for(self.head)
         lasted = trio.current_time() - self._began
         bytes_in, bytes_out = self.client.bytes_in - self._bytes_in, self.client.bytes_out - self._bytes_out
         return About(self.record, lasted, bytes_in, bytes_out)

@@ -144,8 +144,7 @@ class HttpsConnection(HttpConnection):
         """After the handshake."""
         super().__init__(proxy, node, stream, listener, client, destination, b"")
         self.secured = secured
-        if secured.identity:
-            self.forwarding = Forwarding(listener, client, destination, secured.identity)
+        self._forward_identity()
         self._own_fields = client_fields([listener])
         self.client_fields = self._client_fields_in(proxy.table)
         secured.routes = self._routes
@@ -170,6 +169,12 @@ class HttpsConnection(HttpConnection):
         if self.secured is not None:
             assert isinstance(listener, HttpsListener)
             self.secured.adopt(listener)
+            self._forward_identity()
+
+    def _forward_identity(self) -> None:
+        """Have backends told who the client is, by the names of when it came."""
+        if self.secured.identity:
+            self.forwarding = Forwarding(self.listener, self.client, self._destination, self.secured.identity)
 
     async def _read_head(self) -> RequestHead | None:
         self.secured.begin()

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from sozu_trio.telemetry.escape import ascii_text, one_word, printable
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.stamp import Stamp
+from sozu_trio.wire.heads import RequestHead
 
 LOGGER = "sozu_trio.access"
 _TENTHS = tuple(f"{number / 10:.1f}ms" for number in range(1000))
@@ -89,6 +90,14 @@ class AccessRecord:
     """It ended otherwise than both sides meant: refused, cut, timed out, or answered by us for want of a backend."""
     tls: TlsFacts | None = None
     """Of the client's connection, where it speaks TLS."""
+
+    def asked_for(self, head: RequestHead) -> None:
+        """Say what was asked for."""
+        self.method, self.host, self.path = head.method, head.authority, head.target
+        self.user_agent = head.user_agent
+        for name, value in head.forwarding:
+            if name == b"x-forwarded-for":
+                self.xff_chain = value
 
 
 class AccessLog:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sozu_trio.config.cipher_names import SOZU_NAMES
+from sozu_trio.errors import BadResponse, ExchangeError, NoBackend, RequestRefused
 
 _CLASSES: Final = 10
 """Of statuses, by their first digit."""
@@ -151,6 +152,16 @@ class Counters:
     """Responses read more slowly than `min_body_rate`."""
     limited_response_time: int = 0
     """… of which nothing was read for `front_timeout`."""
+
+    def failed(self, error: ExchangeError) -> None:
+        """An exchange has ended for `error`."""
+        self.limited(error.limit)
+        if isinstance(error, RequestRefused):
+            self.client_errors += 1
+        elif isinstance(error, BadResponse):
+            self.bad_responses += 1
+        elif isinstance(error, NoBackend):
+            self.exhausted += 1
 
     def limited(self, limit: str) -> None:
         """One more that has passed `limit`, of which there is a counter here; empty = none."""

@@ -278,7 +278,7 @@ async def test_a_close_notify_that_nobody_reads_costs_nothing_of_the_response(ho
     await client.send(request("GET /", "Connection: close"))
     tls = tls_of(client)._tls
     socket.socket.send(tls, make_close_notify(tls))
-    await trio.sleep(60)
+    await trio.sleep(20)
     assert (await client.receive_all()).endswith(BIG)
     assert not house.sessions
 
