@@ -8,7 +8,6 @@ it, with `nursery/spawn.py`.
 
 import faulthandler
 import os
-import resource
 import signal
 import socket
 import sys
@@ -17,6 +16,7 @@ from functools import partial
 
 import trio
 
+from sozu_trio.config.descriptors import raise_descriptor_limit
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask
@@ -42,8 +42,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     drop_lines_about_garbage_names()
     log = WorkerLog()
     key_log = None if keys < 0 else KeyLog(keys)

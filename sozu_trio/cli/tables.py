@@ -116,6 +116,7 @@ WORKERS = (
     member("state"),
     member("generation", right=True),
     member("sessions", right=True),
+    sparse("max_connections", "at most", right=True),
     sparse("sandbox"),
 )
 REPLACED = (

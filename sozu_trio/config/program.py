@@ -19,8 +19,8 @@ class Settings:
     """What a listener takes that is added without timeouts of its own."""
     log_level: str = "info"
     """Directives, as `telemetry.directives` reads them."""
-    max_connections: int = 10_000
-    """Client connections per worker."""
+    max_connections: int | None = None
+    """Client connections per worker; None = 10,000, or as many as descriptors suffice for."""
     max_connections_total: int = 0
     """Client connections of all workers together; 0 = any number."""
     retry_after: int = 60

@@ -244,7 +244,7 @@ class FileTable:
     worker_count: Workers = 2
     worker_automatic_restart: bool = True
     worker_timeout: Seconds = 10
-    max_connections: Positive = 10_000
+    max_connections: Positive | None = None
     max_connections_per_ip: Count = 0
     retry_after: Count = 60
     slab_entries_per_connection: Count = 4

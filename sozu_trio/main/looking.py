@@ -15,9 +15,15 @@ from sozu_trio.telemetry.plural import count
 
 async def _status(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
-    await parts.supervisor.look("counters")
+    looked = await parts.supervisor.look("counters")
+    told = {who.pid: {"max_connections": content["max_connections"]} for who, content in looked.items()}
     workers = [
-        {**_status_of(worker), "generation": worker.generation, "sandbox": list(worker.sandbox)}
+        {
+            **_status_of(worker),
+            **told.get(worker.pid, {}),
+            "generation": worker.generation,
+            "sandbox": list(worker.sandbox),
+        }
         for worker in parts.supervisor.workers
     ]
     leaving = [

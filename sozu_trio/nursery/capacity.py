@@ -3,6 +3,7 @@
 Plain integers: everything happens in one task at a time, and a limiter that waits would queue where we must refuse.
 """
 
+from sozu_trio.config.descriptors import fitting, most_descriptors
 from sozu_trio.config.program import Settings
 from sozu_trio.nursery.tally import CONNECTIONS, Tally
 
@@ -21,7 +22,7 @@ class Capacity:
 
     def follow(self, settings: Settings) -> None:
         """Go by `settings` from now on; who is there already stays."""
-        self.limit = settings.max_connections
+        self.limit = fitting(most_descriptors()) if settings.max_connections is None else settings.max_connections
         self.total = settings.max_connections_total
         """0 = any number."""
 

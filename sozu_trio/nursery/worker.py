@@ -308,7 +308,9 @@ class Worker:
                 # Main's sum is as fresh as the answer then.
                 await self._telling.count()
                 counters = self._handler.counters.snapshot()
-                return {"counters": counters, "listeners": sessions_by_listener(self._listening.nodes)}
+                limit = self._doors.capacity.limit
+                by_listener = sessions_by_listener(self._listening.nodes)
+                return {"counters": counters, "listeners": by_listener, "max_connections": limit}
             case "drains":
                 return drains_by_listener(self._listening.nodes, self._listening.cut_at)
             case "tree":

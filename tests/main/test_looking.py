@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from sozu_trio import __version__
+from sozu_trio.config.descriptors import fitting, most_descriptors
 from sozu_trio.testing import Client
 from tests.main.looking_parts import AskedMain, open_main
 
@@ -32,7 +33,15 @@ async def test_status(main: AskedMain) -> None:
             "command_socket": str(main.parts.config.program.command_socket),
         },
         "workers": [
-            {"id": 0, "pid": os.getpid(), "state": "running", "generation": 1, "sessions": 0, "sandbox": []},
+            {
+                "id": 0,
+                "pid": os.getpid(),
+                "state": "running",
+                "generation": 1,
+                "sessions": 0,
+                "sandbox": [],
+                "max_connections": fitting(most_descriptors()),
+            },
         ],
         "leaving": [],
     }
