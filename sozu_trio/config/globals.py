@@ -66,6 +66,8 @@ def _settings(file: FileTable) -> Settings:
         max_connections=file.max_connections,
         max_connections_total=file.max_connections_total,
         retry_after=file.retry_after,
+        overload_lag=file.overload_lag,
+        evict_on_queue_full=file.evict_on_queue_full,
     )
 
 

@@ -25,6 +25,10 @@ class Settings:
     """Client connections of all workers together; 0 = any number."""
     retry_after: int = 60
     """What Retry-After says, in seconds; 0 = the field is left out."""
+    overload_lag: int = 100
+    """Milliseconds of lag from which on a worker sheds; 0 = never."""
+    evict_on_queue_full: bool = False
+    """Where there is no room, idle clients leave for new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -279,6 +279,7 @@ class FileTable:
     clusters: Mapping[str, ClusterTable] = field(default_factory=dict)
     # ours
     max_connections_total: Count = 0
+    overload_lag: Milliseconds = 100
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300

@@ -38,6 +38,7 @@ from sozu_trio.config.values import (
     Fingerprint,
     HeadSize,
     Method,
+    Milliseconds,
     Network,
     Port,
     Positive,
@@ -187,6 +188,8 @@ class SavedSettingsTable:
     max_connections: Positive | None = None
     max_connections_total: Count | None = None
     retry_after: Count | None = None
+    overload_lag: Milliseconds | None = None
+    evict_on_queue_full: bool | None = None
 
 
 _HTTPS = {*TLS.values(), "strict_sni_binding", "hsts"}

@@ -38,6 +38,7 @@ from sozu_trio.control.messages import (
     Forget,
     GiveBack,
     HandOver,
+    Happened,
     Kill,
     Lend,
     Listen,
@@ -62,6 +63,7 @@ from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listening import Listening
 from sozu_trio.nursery.looks import Service, drains_by_listener, list_sessions, sessions_by_listener, tree_of
 from sozu_trio.nursery.orphan import OtherProtocol, await_main, introduce
+from sozu_trio.nursery.overload import Overload
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
@@ -91,7 +93,8 @@ async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process
         link = Link(channel)
         worker = Worker(begin, link, handler, process, memory)
         await link.send(Reply(serial=begin.serial))
-        await worker.run()
+        with worker.overload:
+            await worker.run()
     with contextlib.suppress(OSError):
         await link.send(Stopped(cut=worker.cut))
 
@@ -134,7 +137,10 @@ class Worker:
         self._telling = Telling(link, handler.lines, log_lines, handler.counters)
         self._generations = Generations(handler.swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
-        self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
+        self.overload = Overload(self._tell_of_overload)
+        self._doors = dataclasses.replace(
+            handler.doors, relieve=self._relieve, overload=self.overload, evict=self._evict
+        )
         self._listening = Listening(self._doors)
         handler.relieve_with(self._relieve)
         handler.tell_with(self._telling.happened)
@@ -265,6 +271,7 @@ class Worker:
             case Commit():
                 self._generations.commit(message.generation)
                 self._handler.follow(self._generations.state.settings)
+                self.overload.follow(self._generations.state.settings.overload_lag)
                 self._cuts.follow(self._generations.state)
                 if self._process is not None:
                     self._process.follow(message.generation, self._generations.state.settings)
@@ -310,7 +317,12 @@ class Worker:
                 counters = self._handler.counters.snapshot()
                 limit = self._doors.capacity.limit
                 by_listener = sessions_by_listener(self._listening.nodes)
-                return {"counters": counters, "listeners": by_listener, "max_connections": limit}
+                return {
+                    "counters": counters,
+                    "listeners": by_listener,
+                    "max_connections": limit,
+                    "overloaded": self.overload.is_on,
+                }
             case "drains":
                 return drains_by_listener(self._listening.nodes, self._listening.cut_at)
             case "tree":
@@ -360,6 +372,16 @@ class Worker:
         self._drain(grace)
         if self._process is not None:
             self._process.close_door()
+
+    def _tell_of_overload(self, overloaded: bool) -> None:
+        kind = "OVERLOAD_BEGAN" if overloaded else "OVERLOAD_ENDED"
+        self._telling.happened(Happened(kind=kind, details=self._itself.name))
+
+    def _evict(self, most: int) -> int:
+        """Have up to so many clients leave who only wait, the oldest first; nobody who would have to anyhow."""
+        evicted = release_idle([node.drain for node in self._listening.nodes if not node.drain.started], most)
+        self._handler.counters.evicted += evicted
+        return evicted
 
     def _relieve(self) -> int:
         """Descriptors have run out: close what nobody uses, then have clients leave who only wait, the oldest first."""

@@ -2,7 +2,6 @@
 they run out.
 """
 
-import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -11,12 +10,13 @@ from typing import Any
 import trio
 
 from sozu_trio.config.addresses import Address, parse_address
+from sozu_trio.config.limits import READ_SIZE
 from sozu_trio.config.listeners import protocol_of
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.messages import Happened
 from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
+from sozu_trio.nursery.listener import Doorkeeping, Goodbye, Refusal, Resume, SessionNode
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.http1 import linger
@@ -151,17 +151,29 @@ class ProxyHandler:
         finally:
             self.proxy.counters.sessions -= 1
 
-    async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
+    def _refuse(self, sock: socket.socket, key: ListenerKey, why: Refusal) -> Goodbye | None:
         """One too many: 503 on an http listener, a plain close on others: TLS would cost what is lacking. Never queued,
-        so the client knows at once.
+        so the client knows at once. It costs a tenth of serving, so that those who are served hardly notice.
         """
-        self.proxy.counters.refused += 1
+        counters = self.proxy.counters
+        if why == "capacity":
+            counters.refused += 1
+        else:
+            counters.shed_overload += 1
         listener = self.proxy.table.listeners.get(key)
         if listener is None or protocol_of(listener) != "http":
-            return
+            return None
         data = answer(503, self.proxy.ids.next(), close=True, retry_after=self.proxy.settings.retry_after)
-        with contextlib.suppress(OSError):
+        try:
             # A fresh socket's buffer takes this in one piece; a client that makes it fail gets nothing.
             sock.send(data)
-            if polite:
-                await linger(Stream(sock, 0))
+            request = sock.recv(READ_SIZE)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return None
+        else:
+            # With nothing left to be read, or to come, a close does not reset.
+            if not request or (len(request) < READ_SIZE and request.endswith(b"\r\n\r\n")):
+                return None
+        return partial(linger, Stream(sock, 0))

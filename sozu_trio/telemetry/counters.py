@@ -27,6 +27,10 @@ class Counters:
     """Client connections accepted."""
     refused: int = 0
     """Client connections over `max_connections`, answered 503 or closed."""
+    shed_overload: int = 0
+    """The same because there was too much to do."""
+    evicted: int = 0
+    """Idle client connections closed to make room for others."""
     requests: int = 0
     """HTTP requests whose head was complete."""
     active_requests: int = 0
@@ -171,6 +175,8 @@ NAMES = {
     "sessions": "client.connections",
     "sessions_total": "listener.accepted.total",
     "refused": "listener.connection_capped",
+    "shed_overload": "listener.shed.overload",
+    "evicted": "sessions.evicted",
     "requests": "http.requests",
     "active_requests": "http.active_requests",
     "tcp_sessions": "tcp.requests",

@@ -32,8 +32,6 @@ def warnings(config: Config) -> list[str]:
     [
         ("max_connections_per_ip = 5",
          "max_connections_per_ip: found 5; want 0; not built yet: limits per client address"),
-        ("evict_on_queue_full = true",
-         "evict_on_queue_full: found true; want false; not built yet: eviction at capacity"),
         ("access_logs_format = 'protobuf'",
          "access_logs_format: found 'protobuf'; want 'ascii' or 'json'; not built yet: protobuf access logs"),
         (HTTPS % "disable_http11 = true",
