@@ -17,10 +17,12 @@ from functools import partial
 import trio
 
 from sozu_trio.config.descriptors import raise_descriptor_limit
+from sozu_trio.config.memory import group_limit
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask
 from sozu_trio.nursery.garbage import begin_to_serve
+from sozu_trio.nursery.memory import open_statm, resident
 from sozu_trio.nursery.orphan import Door
 from sozu_trio.nursery.title import Title, call_thread
 from sozu_trio.nursery.where import TELL
@@ -57,6 +59,8 @@ class WorkerProcess:
 
     def __init__(self, worker_id: int, log: WorkerLog, door: Door, place: int) -> None:
         self.place = place
+        self.group_limit = group_limit()
+        self._statm = open_statm()
         self._log = log
         self._door = door
         self._worker_id = worker_id
@@ -68,6 +72,9 @@ class WorkerProcess:
     @property
     def lines(self) -> LineBuffer:
         return self._log.lines
+
+    def resident(self) -> int:
+        return resident(self._statm)
 
     async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
         return await self._door.next_main(introduce)

@@ -117,7 +117,7 @@ WORKERS = (
     member("generation", right=True),
     member("sessions", right=True),
     sparse("max_connections", "at most", right=True),
-    Column("overloaded", lambda row: "yes" if row.get("overloaded") else "-", keep=False),
+    Column("sheds", lambda row: ", ".join(row.get("sheds", ())) or "-", keep=False),
     sparse("sandbox"),
 )
 REPLACED = (

@@ -67,6 +67,7 @@ def _settings(file: FileTable) -> Settings:
         max_connections_total=file.max_connections_total,
         retry_after=file.retry_after,
         overload_lag=file.overload_lag,
+        max_memory=file.max_memory,
         evict_on_queue_full=file.evict_on_queue_full,
     )
 

@@ -27,6 +27,8 @@ class Settings:
     """What Retry-After says, in seconds; 0 = the field is left out."""
     overload_lag: int = 100
     """Milliseconds of lag from which on a worker sheds; 0 = never."""
+    max_memory: int | None = None
+    """Bytes of a worker; None = its share of what the control group allows, 0 = any number."""
     evict_on_queue_full: bool = False
     """Where there is no room, idle clients leave for new ones."""
 

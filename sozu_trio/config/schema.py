@@ -280,6 +280,7 @@ class FileTable:
     # ours
     max_connections_total: Count = 0
     overload_lag: Milliseconds = 100
+    max_memory: Bytes | None = None
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300

@@ -33,6 +33,7 @@ from sozu_trio.config.report import Report, an, place
 from sozu_trio.config.schema import HstsTable
 from sozu_trio.config.tls_settings import TlsSettings, read_settings
 from sozu_trio.config.values import (
+    Bytes,
     Count,
     FieldName,
     Fingerprint,
@@ -189,6 +190,7 @@ class SavedSettingsTable:
     max_connections_total: Count | None = None
     retry_after: Count | None = None
     overload_lag: Milliseconds | None = None
+    max_memory: Bytes | None = None
     evict_on_queue_full: bool | None = None
 
 

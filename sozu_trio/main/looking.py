@@ -12,8 +12,8 @@ from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.nursery.workers import WorkerStatus
 from sozu_trio.telemetry.plural import count
 
-LIVE: Final = ("max_connections", "overloaded")
-"""What only workers know: how many they let in, and whether they shed for want of time."""
+LIVE: Final = ("max_connections", "sheds")
+"""What only workers know: how many they let in, and why they shed."""
 
 
 async def _status(parts: Parts, call: Call) -> Answer:

@@ -69,7 +69,11 @@ async def accept_forever(
                 relieve(error)
                 await trio.sleep(EXHAUSTED_PAUSE)
                 break
-            _hand_over(sock, peer, turn_away if number < shed else take)
+            if number < shed:
+                sock.setblocking(False)
+                turn_away(sock, peer)
+            else:
+                _hand_over(sock, peer, take)
         else:
             overload.fell_behind(listening)
 

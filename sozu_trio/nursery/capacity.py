@@ -15,11 +15,13 @@ class Capacity:
     fewer than `max_connections_total`, which as many as there are other workers may exceed.
     """
 
-    __slots__ = ("_leaving", "_tally", "evicts", "limit", "taken", "total")
+    __slots__ = ("_leaving", "_tally", "evicts", "is_closed", "limit", "taken", "total")
 
     def __init__(self, tally: Tally, settings: Settings) -> None:
         self._tally = tally
         self.taken = 0
+        self.is_closed = False
+        """Nobody is let in, because memory is short."""
         self._leaving = 0
         """Of these so many have been told to go, to make room."""
         self.follow(settings)
@@ -31,6 +33,11 @@ class Capacity:
         """0 = any number."""
         self.evicts = settings.evict_on_queue_full
         """Whoever is idle makes room."""
+
+    @property
+    def processes(self) -> int:
+        """How many workers count together, this one included."""
+        return self._tally.processes
 
     def take(self) -> bool:
         leaving = self._leaving

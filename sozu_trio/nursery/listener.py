@@ -206,6 +206,9 @@ class Door:
 
     def take(self, sock: socket.socket, peer: Any) -> None:
         capacity = self._doors.capacity
+        if capacity.is_closed:
+            self._turn_away(sock, "memory")
+            return
         if not (capacity.take() or (capacity.evicts and capacity.take_from(self._doors.evict))):
             self._turn_away(sock, "capacity")
             return

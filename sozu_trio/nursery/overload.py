@@ -7,7 +7,7 @@ connections wait in the kernel's queue, by its length. One stall says nothing. A
 that stays: above `overload_lag` in all windows of 100 ms.
 
 From then on so many are let in per pass as keep passes short, and the queue is kept as short as `overload_lag` allows:
-who has waited longest in it is turned away, which costs a tenth of serving. It ends when for a second nobody had to be,
+who has waited longest in it is turned away, which costs a sixth of serving. It ends when for a second nobody had to be,
 and the lag was half of what is allowed.
 
 Passes are measured by an instrument of Trio's: nothing wakes up for it.

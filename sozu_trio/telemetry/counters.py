@@ -29,8 +29,10 @@ class Counters:
     """Client connections over `max_connections`, answered 503 or closed."""
     shed_overload: int = 0
     """The same because there was too much to do."""
+    shed_memory: int = 0
+    """The same because memory was short."""
     evicted: int = 0
-    """Idle client connections closed to make room for others."""
+    """Idle client connections closed to make room for others, or for want of memory."""
     requests: int = 0
     """HTTP requests whose head was complete."""
     active_requests: int = 0
@@ -176,6 +178,7 @@ NAMES = {
     "sessions_total": "listener.accepted.total",
     "refused": "listener.connection_capped",
     "shed_overload": "listener.shed.overload",
+    "shed_memory": "listener.shed.memory",
     "evicted": "sessions.evicted",
     "requests": "http.requests",
     "active_requests": "http.active_requests",

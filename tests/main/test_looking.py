@@ -41,7 +41,7 @@ async def test_status(main: AskedMain) -> None:
                 "sessions": 0,
                 "sandbox": [],
                 "max_connections": fitting(most_descriptors()),
-                "overloaded": False,
+                "sheds": [],
             },
         ],
         "leaving": [],

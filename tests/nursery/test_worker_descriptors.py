@@ -15,7 +15,7 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
 from sozu_trio.nursery.overload import Overload
-from sozu_trio.nursery.worker import RELIEF
+from sozu_trio.nursery.pressure import RELIEF
 from sozu_trio.routing.delta import Delta
 from tests.nursery.parts import connected, listening, no_descriptor_free, send_large
 from tests.nursery.test_worker import is_closed, started
