@@ -149,6 +149,6 @@ def test_twice_what_a_worker_can_take(nginx: Nginx, start_proxy: StartProxy, *, 
         assert twice.served.p99 <= SLOWER * half.served.p99
 
 
-RATES = (1000, 2000, 3000)
+RATES = (1500, 3000, 4500, 6000)
 """Arrivals a second, among which that is where a worker does its best."""
 LAST_CORE = max(os.sched_getaffinity(0))
