@@ -8,7 +8,6 @@ title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
 
 import faulthandler
 import os
-import resource
 import signal
 import socket
 import sys
@@ -17,11 +16,14 @@ from functools import partial
 
 import trio
 
+from sozu_trio.config.descriptors import raise_descriptor_limit
+from sozu_trio.config.memory import group_limit
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask, Sandboxed
 from sozu_trio.nursery.arrival import OPEN
 from sozu_trio.nursery.garbage import begin_to_serve
+from sozu_trio.nursery.memory import open_statm, resident
 from sozu_trio.nursery.orphan import Door
 from sozu_trio.nursery.sandbox import read_sandbox, seal, tell
 from sozu_trio.nursery.title import Title, call_thread
@@ -44,8 +46,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     drop_lines_about_garbage_names()
     log = WorkerLog()
     key_log = None if keys < 0 else KeyLog(keys)
@@ -65,6 +66,8 @@ class WorkerProcess:
         self.place = place
         self.listing = os.open(OPEN, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.sandbox = Sandboxed()
+        self.group_limit = group_limit()
+        self._statm = open_statm()
         self._log = log
         self._door = door
         self._worker_id = worker_id
@@ -76,6 +79,9 @@ class WorkerProcess:
     @property
     def lines(self) -> LineBuffer:
         return self._log.lines
+
+    def resident(self) -> int:
+        return resident(self._statm)
 
     async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
         return await self._door.next_main(introduce)

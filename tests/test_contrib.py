@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from sozu_trio.cli import parser
+from sozu_trio.config.descriptors import need
+from sozu_trio.config.limits import MAX_CONNECTIONS
 from sozu_trio.config.load import parse_config
 from tests.e2e.parts import require
 
@@ -49,8 +51,8 @@ def test_its_numbers_fit_our_defaults(service: configparser.SectionProxy, tmp_pa
     program = parse_config("", "test", tmp_path).program
     assert float(service["TimeoutStopSec"]) > program.shutdown_timeout
     assert float(service["WatchdogSec"]) > program.worker_timeout
-    # The descriptors of a worker: docs/operations.md.
-    assert int(service["LimitNOFILE"]) > 2 * program.settings.max_connections + 64 + 64 + 20
+    # The descriptors of a worker: docs/limits.md.
+    assert int(service["LimitNOFILE"]) > need(MAX_CONNECTIONS)
     assert 5 * float(service["RestartSec"]) > 10  # DefaultStartLimitBurst, DefaultStartLimitIntervalSec
 
 

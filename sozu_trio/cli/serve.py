@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import resource
 import select
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -15,6 +14,8 @@ import trio
 from sozu_trio import app
 from sozu_trio.cli.checking import checked_config, notice_lines, summary
 from sozu_trio.cli.pid_file import pid_file
+from sozu_trio.config.descriptor_check import refuse_misfit, warned
+from sozu_trio.config.descriptors import most_descriptors, raise_descriptor_limit
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.handoff import Succession, succession
@@ -33,7 +34,7 @@ def check(path: Path | None) -> None:
     """Validate a configuration and say so. Raises OperatorError with everything that is wrong."""
     if path is None:
         raise OperatorError("--check needs a file: serve -c FILE --check")
-    config = checked_config(path)
+    config = warned(checked_config(path), most_descriptors())
     print(*notice_lines(config), summary(config), sep="\n")
 
 
@@ -55,7 +56,10 @@ def _serve_until_stopped(
     path: Path | None, state_from: Path | None, key_log: Path | None, left: Succession | None
 ) -> None:
     config = None if path is None else load_config(path) if left is None else _config_of(left)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
+    if config is not None and left is None:
+        refuse_misfit(config, most_descriptors())
+        config = warned(config, most_descriptors())
     if config is not None and config.program.sandbox != "off":
         give_up_rights()
     manager = service_manager(os.environ)
@@ -100,12 +104,6 @@ def _config_of(left: Succession) -> Config:
         backend_tls=(),
         notices=(),
     )
-
-
-def _raise_descriptor_limit() -> None:
-    """To the hard limit: the soft one of 1,024 is for programs that use select(2)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: Config | None, make_start: Callable[..., app.Start]) -> int:

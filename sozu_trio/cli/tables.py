@@ -117,6 +117,8 @@ WORKERS = (
     member("state"),
     member("generation", right=True),
     member("sessions", right=True),
+    sparse("max_connections", "at most", right=True),
+    Column("sheds", lambda row: ", ".join(row.get("sheds", ())) or "-", keep=False),
     sparse("sandbox"),
     sparse("unsandboxed"),
 )

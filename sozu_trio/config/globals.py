@@ -74,6 +74,9 @@ def _settings(file: FileTable) -> Settings:
         max_requests_per_ip=file.max_requests_per_ip,
         max_requests_per_ip_burst=file.max_requests_per_ip_burst,
         retry_after=file.retry_after,
+        overload_lag=file.overload_lag,
+        max_memory=file.max_memory,
+        evict_on_queue_full=file.evict_on_queue_full,
     )
 
 

@@ -50,6 +50,10 @@ class ControlLimits:
     """From a line that is no request to the next: garbage at full speed would take the loop from the traffic."""
 
 
+MAX_CONNECTIONS = 10_000
+"""Client connections per worker where nobody says how many, and descriptors suffice."""
+SPLICE_PIPES = 32
+"""Pipes that a worker lends at once, two descriptors each; sessions without one copy."""
 ARRAY_ITEMS = 1000
 """Elements of an array in the body of a request, a batch's changes apart: they are names, headers and networks."""
 READ_SIZE = 65536

@@ -19,8 +19,8 @@ class Settings:
     """What a listener takes that is added without timeouts of its own."""
     log_level: str = "info"
     """Directives, as `telemetry.directives` reads them."""
-    max_connections: int = 10_000
-    """Client connections per worker."""
+    max_connections: int | None = None
+    """Client connections per worker; None = 10,000, or as many as descriptors suffice for."""
     max_connections_total: int = 0
     """Client connections of all workers together; 0 = any number."""
     max_connections_per_source: int = 0
@@ -33,6 +33,12 @@ class Settings:
     """Of these at once, after a pause; 0 = those of one second."""
     retry_after: int = 60
     """What Retry-After says, in seconds; 0 = the field is left out."""
+    overload_lag: int = 100
+    """Milliseconds of lag from which on a worker sheds; 0 = never."""
+    max_memory: int | None = None
+    """Bytes of a worker; None = its share of what the control group allows, 0 = any number."""
+    evict_on_queue_full: bool = False
+    """Where there is no room, idle clients leave for new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -264,7 +264,7 @@ class FileTable:
     worker_count: Workers = 2
     worker_automatic_restart: bool = True
     worker_timeout: Seconds = 10
-    max_connections: Positive = 10_000
+    max_connections: Positive | None = None
     max_connections_per_ip: Count = 0
     retry_after: Count = 60
     slab_entries_per_connection: Count = 4
@@ -302,6 +302,8 @@ class FileTable:
     max_connections_per_source: Count = 0
     max_requests_per_ip: Count = 0
     max_requests_per_ip_burst: Count = 0
+    overload_lag: Milliseconds = 100
+    max_memory: Bytes | None = None
     command_read_only_uids: tuple[Count, ...] = ()
     shutdown_timeout: Seconds = 30
     orphan_timeout: Seconds = 300

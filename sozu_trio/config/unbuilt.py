@@ -55,7 +55,6 @@ GLOBAL: Mapping[str, Rule] = {
     "splice_pipe_capacity_bytes": "has no effect: pipes have the size that measured best",
     "zombie_check_interval": "has no effect: a session cannot outlive its task, so nothing is swept",
     "accept_queue_timeout": "has no effect: a connection is served or refused as soon as it is accepted",
-    "evict_on_queue_full": Refused("eviction at capacity"),
     "basic_auth_max_credential_bytes": "has no effect without required_auth",
     "handle_process_affinity": "has no effect, as in Sōzu",
     "access_logs_format": Refused("protobuf access logs", only=("protobuf",), want="'ascii' or 'json'"),

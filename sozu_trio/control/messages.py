@@ -229,6 +229,7 @@ class Happened:
     cluster_id: str | None = None
     backend_id: str | None = None
     address: Address | None = None
+    details: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

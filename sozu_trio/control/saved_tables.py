@@ -41,6 +41,7 @@ from sozu_trio.config.values import (
     Fingerprint,
     HeadSize,
     Method,
+    Milliseconds,
     Network,
     OptionalFieldName,
     Port,
@@ -213,6 +214,9 @@ class SavedSettingsTable:
     max_requests_per_ip_burst: Count | None = None
     max_connections_per_ip: Count | None = None
     retry_after: Count | None = None
+    overload_lag: Milliseconds | None = None
+    max_memory: Bytes | None = None
+    evict_on_queue_full: bool | None = None
 
 
 _HTTPS = {*TLS.values(), *CLIENT_FIELDS, "strict_sni_binding", "hsts"}

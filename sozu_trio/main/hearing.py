@@ -32,6 +32,7 @@ def tell_of(events: Events, happened: Happened) -> None:
             cluster_id=happened.cluster_id,
             backend_id=happened.backend_id,
             address=happened.address,
+            details=happened.details,
         )
     )
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any
+from typing import Any, Final
 
 from sozu_trio import __version__
 from sozu_trio.control.answering import Answer
@@ -12,13 +12,18 @@ from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.nursery.workers import WorkerStatus
 from sozu_trio.telemetry.plural import count
 
+LIVE: Final = ("max_connections", "sheds")
+"""What only workers know: how many they let in, and why they shed."""
+
 
 async def _status(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
-    await parts.supervisor.look("counters")
+    looked = await parts.supervisor.look("counters")
+    told = {who.pid: {each: content[each] for each in LIVE} for who, content in looked.items()}
     workers = [
         {
             **_status_of(worker),
+            **told.get(worker.pid, {}),
             "generation": worker.generation,
             "sandbox": list(worker.sandbox),
             "unsandboxed": list(worker.unsandboxed),

@@ -16,8 +16,9 @@ from typing import Protocol
 
 import trio
 
+from sozu_trio.config.descriptors import misfit, most_descriptors
 from sozu_trio.control.journal import Entry
-from sozu_trio.errors import NotConfirmed, OperatorError
+from sozu_trio.errors import ChangeRefused, NotConfirmed, OperatorError, Problem
 from sozu_trio.main.actors import Actor
 from sozu_trio.main.events import Event, Events
 from sozu_trio.main.told import events_of
@@ -176,11 +177,20 @@ class Transactions:
         keep(len(outcome.delta) + len(outcome.delta.declared or ()))
 
 
+def _refuse_misfit(before: State, after: State) -> None:
+    """Raises ChangeRefused where more connections are to be let in than there are descriptors for."""
+    if after.settings.max_connections == before.settings.max_connections:
+        return
+    if (what := misfit(after.settings, most_descriptors())) is not None:
+        raise ChangeRefused((Problem("max_connections", what),))
+
+
 async def _work_out(order: Order, before: State) -> tuple[State, Delta, list[Event]]:
     """The new State, the difference, and what that is told as."""
 
     def work() -> tuple[State, Delta, list[Event]]:
         after = order.make(before)
+        _refuse_misfit(before, after)
         delta = diff(before, after)
         return after, delta, events_of(before, delta)
 

@@ -20,6 +20,7 @@ import trio
 
 from sozu_trio.config.limits import EXHAUSTED_PAUSE, UNSENT
 from sozu_trio.nursery.bind import BACKLOG
+from sozu_trio.nursery.overload import Overload
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 DEAD_IN_THE_QUEUE = frozenset(
@@ -38,24 +39,26 @@ DEAD_IN_THE_QUEUE = frozenset(
         errno.ECONNRESET,
     },
 )
-BATCH = 16
-"""Connections taken per wake-up: enough to empty a burst, few enough that established sessions are not kept waiting."""
 
 Take = Callable[[socket.socket, Any], None]
 Relieve = Callable[[OSError], None]
 
 
-async def accept_forever(listening: socket.socket, take: Take, relieve: Relieve) -> NoReturn:
+async def accept_forever(
+    listening: socket.socket, take: Take, relieve: Relieve, turn_away: Take, overload: Overload
+) -> NoReturn:
     """Hand every connection to `take(sock, peer)`, non-blocking and without Nagle's delay (44 ms per TLS handshake
     with it).
 
-    `relieve(error)` is called when the kernel is out of descriptors or memory. Raises OSError for what is no such case.
+    `relieve(error)` is called when the kernel is out of descriptors or memory. Whom `overload` wants to be shed are
+    handed to `turn_away` instead. Raises OSError for what is no such case.
     """
     # Accepted sockets inherit it.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     while True:
         await trio.lowlevel.wait_readable(listening)
-        for _ in range(BATCH):
+        shed = overload.excess(listening)
+        for number in range(overload.batch + shed):
             try:
                 sock, peer = listening.accept()
             except BlockingIOError:
@@ -68,7 +71,13 @@ async def accept_forever(listening: socket.socket, take: Take, relieve: Relieve)
                 relieve(error)
                 await trio.sleep(EXHAUSTED_PAUSE)
                 break
-            _hand_over(sock, peer, take)
+            if number < shed:
+                sock.setblocking(False)
+                turn_away(sock, peer)
+            else:
+                _hand_over(sock, peer, take)
+        else:
+            overload.fell_behind(listening)
 
 
 def accept_queued(listening: socket.socket, take: Take) -> None:

@@ -75,6 +75,13 @@ class OwnProcess(Protocol):
     def sandbox(self) -> Sandboxed:
         """What it is sealed with."""
 
+    @property
+    def group_limit(self) -> int | None:
+        """Bytes that main and all workers may have together; None for no limit."""
+
+    def resident(self) -> int:
+        """Bytes of memory it has."""
+
     async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
         """Wait for a main that comes after one that has died."""
 

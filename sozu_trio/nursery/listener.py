@@ -24,6 +24,7 @@ from sozu_trio.nursery.accept import accept_forever, accept_queued
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.drain import Drain, Waiter
 from sozu_trio.nursery.guard import guard
+from sozu_trio.nursery.overload import Overload
 from sozu_trio.nursery.places import Held
 from sozu_trio.routing.state import ListenerKey
 
@@ -142,9 +143,14 @@ class ListenerNode:
             session.stays = False
 
 
-async def close_at_once(_sock: socket.socket, _key: ListenerKey, _polite: bool) -> None:
-    """Say nothing to a connection that is turned away."""
-    await trio.lowlevel.checkpoint()
+Goodbye = Callable[[], Awaitable[None]]
+Refusal = Literal["capacity", "source", "overload", "memory"]
+"""Why somebody is not let in."""
+
+
+def find_nobody(_: int) -> int:
+    """Nobody is known who could leave."""
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +158,19 @@ class Doorkeeping:
     """What a listener asks of those who know what a connection is."""
 
     serve: Serve
-    refuse: Refuse
-    """Answer a connection over the limit."""
+    refuse: Callable[[socket.socket, ListenerKey, Refusal], Goodbye | None]
+    """Answer a connection that is not let in, at once. What it returns is what to do before it is closed, where there
+    is time to be polite; None where all is said.
+    """
     relieve: Callable[[], int]
     """Close what nobody uses; returns how many descriptors that frees."""
     next_name: Callable[[], str]
     capacity: Capacity
     admit: Callable[[Parcel], Resume | None]
     """What goes on with a session of another worker, by what is configured now; None where it has no place here."""
-    refuse_source: Refuse = close_at_once
-    """As `refuse`, of a connection whose address has too many."""
+    overload: Overload = field(default_factory=Overload)
+    evict: Callable[[int], int] = find_nobody
+    """Have up to so many clients leave who only wait; returns how many will."""
     tells_later: Callable[[ListenerKey], bool] = lambda _: False
     """Whether who connects there is known by a PROXY header, and nothing of the address it comes from."""
 
@@ -181,7 +190,7 @@ async def serve_listener(
             with node.accepting:
                 task_status.started()
                 try:
-                    await accept_forever(node.sock, door.take, door.relieve)
+                    await accept_forever(node.sock, door.take, door.relieve, door.shed, doors.overload)
                 finally:
                     if not node.is_left and node.connections.deadline > trio.current_time():
                         accept_queued(node.sock, door.take)
@@ -205,13 +214,16 @@ class Door:
 
     def take(self, sock: socket.socket, peer: Any) -> None:
         capacity = self._doors.capacity
-        if not capacity.take():
-            self._turn_away(sock, self._doors.refuse)
+        if capacity.is_closed:
+            self._turn_away(sock, "memory")
+            return
+        if not (capacity.take() or (capacity.evicts and capacity.take_from(self._doors.evict))):
+            self._turn_away(sock, "capacity")
             return
         node = SessionNode(self._doors.next_name(), sock, peer, self._node, trio.current_time())
         if capacity.places.per_source and not self._arrives(node):
             capacity.give()
-            self._turn_away(sock, self._doors.refuse_source)
+            self._turn_away(sock, "source")
             return
         self._begin(node, self._doors.serve)
 
@@ -247,14 +259,27 @@ class Door:
             self._doors.capacity.places.leave(node.held)
             self._doors.capacity.give()
 
-    def _turn_away(self, sock: socket.socket, refuse: Refuse) -> None:
-        self._refusing += 1
-        self._connections.start_soon(self._refuse, sock, refuse, name="refusal")
+    def shed(self, sock: socket.socket, _: Any) -> None:
+        """There is too much to do already."""
+        self._doors.overload.turned_away()
+        self._turn_away(sock, "overload")
 
-    async def _refuse(self, sock: socket.socket, refuse: Refuse) -> None:
+    def _turn_away(self, sock: socket.socket, why: Refusal) -> None:
         try:
-            polite = self._refusing <= REFUSING_AT_ONCE
-            await guard("refusal", log, lambda: refuse(sock, self._node.key, polite))
+            goodbye = self._doors.refuse(sock, self._node.key, why)
+        except Exception:
+            # Nobody who comes is to end the accepting.
+            log.exception("%s: refusal failed", self._node.name)
+            goodbye = None
+        if goodbye is None or self._refusing >= REFUSING_AT_ONCE:
+            sock.close()
+            return
+        self._refusing += 1
+        self._connections.start_soon(self._see_off, sock, goodbye, name="refusal")
+
+    async def _see_off(self, sock: socket.socket, goodbye: Goodbye) -> None:
+        try:
+            await guard("refusal", log, goodbye)
         finally:
             sock.close()
             self._refusing -= 1

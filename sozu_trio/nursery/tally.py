@@ -104,6 +104,13 @@ class Tally:
             self._own.keys[slot] = 0
             self._own.counts[slot] = 0
 
+    @property
+    def processes(self) -> int:
+        """How many workers count here, this one included."""
+        if self._version != self._directory[VERSION]:
+            self._look_around()
+        return len(self._others) + 1
+
     def __len__(self) -> int:
         """Keys that this worker counts."""
         return len(self._slots)

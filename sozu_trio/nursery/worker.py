@@ -53,7 +53,6 @@ from sozu_trio.control.moves import KINDS, OFFERS
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.arrival import OPEN, Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
-from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
 from sozu_trio.nursery.handler import Handler, MakeHandler, OwnProcess
 from sozu_trio.nursery.killing import kill_session
@@ -62,14 +61,12 @@ from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.listening import Listening
 from sozu_trio.nursery.looks import Service, drains_by_listener, list_sessions, sessions_by_listener, tree_of
 from sozu_trio.nursery.orphan import OtherProtocol, await_main, introduce
+from sozu_trio.nursery.pressure import Pressure
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
 
 log = logging.getLogger(__name__)
-
-RELIEF = 16
-"""Descriptors to be given back at a time when they have run out."""
 
 
 async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process: OwnProcess | None = None) -> None:
@@ -95,7 +92,8 @@ async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process
         link = Link(channel)
         worker = Worker(begin, link, handler, process, memory)
         await link.send(Reply(serial=begin.serial))
-        await worker.run()
+        with worker.pressure.overload:
+            await worker.run()
     with contextlib.suppress(OSError):
         await link.send(Stopped(cut=worker.cut))
 
@@ -138,9 +136,13 @@ class Worker:
         self._telling = Telling(link, handler.lines, log_lines, handler.counters)
         self._generations = Generations(handler.swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
-        self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
+        pressure = Pressure(self._itself.name, lambda: self._listening.nodes, handler, process, self._telling.happened)
+        self.pressure = pressure
+        self._doors = dataclasses.replace(
+            handler.doors, relieve=pressure.relieve, overload=pressure.overload, evict=pressure.evict
+        )
         self._listening = Listening(self._doors)
-        handler.relieve_with(self._relieve)
+        handler.relieve_with(pressure.relieve)
         handler.tell_with(self._telling.happened)
         self._stop = trio.Event()
         """It is to end when the last session has."""
@@ -154,7 +156,7 @@ class Worker:
     async def run(self) -> None:
         """Serve until stopped and the last session has ended; main has been told everything then but `cut`."""
         async with trio.open_nursery() as services:
-            for name, serve in {**self._telling.services, **self._handler.services}.items():
+            for name, serve in {**self._telling.services, **self.pressure.services, **self._handler.services}.items():
                 services.start_soon(self._serve, name, serve, name=name)
             async with trio.open_nursery() as listeners:
                 control = partial(self._control, Branches(services, listeners))
@@ -235,7 +237,7 @@ class Worker:
         except DescriptorsLost as loss:
             # No reason to lose every session as well. Main waits in vain only where the serial was lost too.
             log.error("%s", loss)
-            self._relieve()
+            self.pressure.relieve()
             if isinstance(loss.message, Ask):
                 await self._link.send(Reply(serial=loss.message.serial, failure=str(loss)))
             return True
@@ -271,6 +273,7 @@ class Worker:
             case Commit():
                 self._generations.commit(message.generation)
                 self._handler.follow(self._generations.state.settings)
+                self.pressure.follow(self._generations.state.settings)
                 self._cuts.follow(self._generations.state)
                 if self._process is not None:
                     self._process.follow(message.generation, self._generations.state.settings)
@@ -314,7 +317,14 @@ class Worker:
                 # Main's sum is as fresh as the answer then.
                 await self._telling.count()
                 counters = self._handler.counters.snapshot()
-                return {"counters": counters, "listeners": sessions_by_listener(self._listening.nodes)}
+                limit = self._doors.capacity.limit
+                by_listener = sessions_by_listener(self._listening.nodes)
+                return {
+                    "counters": counters,
+                    "listeners": by_listener,
+                    "max_connections": limit,
+                    "sheds": self.pressure.sheds,
+                }
             case "drains":
                 return drains_by_listener(self._listening.nodes, self._listening.cut_at)
             case "tree":
@@ -365,8 +375,3 @@ class Worker:
         self._drain(grace)
         if self._process is not None:
             self._process.close_door()
-
-    def _relieve(self) -> int:
-        """Descriptors have run out: close what nobody uses, then have clients leave who only wait, the oldest first."""
-        freed = self._handler.doors.relieve()
-        return freed + release_idle([node.drain for node in self._listening.nodes], max(0, RELIEF - freed))

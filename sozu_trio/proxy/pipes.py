@@ -9,12 +9,14 @@ import fcntl
 import os
 from dataclasses import dataclass
 
+from sozu_trio.config.limits import SPLICE_PIPES
+
 PIPE_SIZE = 1 << 20
 """Bytes asked for: 2.5 ms of CPU per 10 MiB (docs/performance.md)."""
 SMALLEST_PIPE = 65536
 """Bytes below which splicing costs more than copying."""
 KEPT = 8
-MOST = 32
+MOST = SPLICE_PIPES
 
 
 @dataclass(slots=True)

@@ -32,6 +32,12 @@ class Counters:
     """Client connections over `max_connections_per_source`, answered 429 or closed."""
     refused_per_cluster: int = 0
     """Requests and TCP sessions over `max_connections_per_ip`, answered 429 or closed."""
+    shed_overload: int = 0
+    """The same because there was too much to do."""
+    shed_memory: int = 0
+    """The same because memory was short."""
+    evicted: int = 0
+    """Idle client connections closed to make room for others, or for want of memory."""
     requests: int = 0
     """HTTP requests whose head was complete."""
     active_requests: int = 0
@@ -229,6 +235,9 @@ NAMES = {
     "refused": "listener.connection_capped",
     "refused_sources": "listener.source_capped",
     "refused_per_cluster": "cluster.source_capped",
+    "shed_overload": "listener.shed.overload",
+    "shed_memory": "listener.shed.memory",
+    "evicted": "sessions.evicted",
     "requests": "http.requests",
     "active_requests": "http.active_requests",
     "tcp_sessions": "tcp.requests",

@@ -13,6 +13,7 @@ import pytest
 from sozu_trio import __version__
 from sozu_trio.cli import main
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.descriptors import need
 from sozu_trio.config.load import Config
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
@@ -142,11 +143,20 @@ def test_check_says_what_a_file_holds(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 def test_check_tells_what_the_log_would(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     text = '[clusters.a]\nprotocol = "http"\nfrontends = [{ address = "127.0.0.1:1", hostname = "*" }]\n'
-    file = written(tmp_path, text)
+    file = written(tmp_path, "max_connections = 9\n" + text)
     assert main(["serve", "-c", file, "--check"]) == 0
     notice, valid = capfd.readouterr().out.splitlines()
     assert notice.startswith(f"info: {file}: ")
     assert valid.startswith(f"{file}: valid: 1 listener")
+
+
+def test_more_connections_than_there_are_descriptors_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, f"max_connections = {1 << 31}\n")
+    said = f"max_connections: found {1 << 31}, which takes {need(1 << 31)} descriptors of a process that may have "
+    assert main(["serve", "-c", file, "--check"]) == 0
+    assert capfd.readouterr().out.startswith(f"warning: {file}: {said}")
+    assert main(["serve", "-c", file]) == 1
+    assert capfd.readouterr().err.startswith(f"{file}: {said}")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ def test_status(capfd: Capture) -> None:
     ]
     small = {"main": {"pid": 42, "version": "0", "generation": 1}, "workers": [worker | {"sandbox": ["seccomp"]}]}
     assert shown("status", small, capfd)[1].endswith("SANDBOX")
+    small["workers"] = [worker | {"max_connections": 9}]
+    assert shown("status", small, capfd)[1].endswith("SESSIONS   AT MOST")
 
 
 RULE: dict[str, Any] = {

@@ -30,8 +30,6 @@ def warnings(config: Config) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("evict_on_queue_full = true",
-         "evict_on_queue_full: found true; want false; not built yet: eviction at capacity"),
         ("access_logs_format = 'protobuf'",
          "access_logs_format: found 'protobuf'; want 'ascii' or 'json'; not built yet: protobuf access logs"),
         (HTTPS % "disable_http11 = true",

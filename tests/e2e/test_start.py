@@ -102,7 +102,7 @@ def test_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
 
 def test_check_of_a_good_file(tmp_path: Path, taken: int) -> None:
     # The port is taken: nothing is bound.
-    run = serve("-c", write(tmp_path, http_proxy(taken, 1)), "--check", folder=tmp_path)
+    run = serve("-c", write(tmp_path, http_proxy(taken, 1, before="max_connections = 9")), "--check", folder=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == "proxy.toml: valid: 1 listener, 1 cluster, 1 backend\n"
 

@@ -132,6 +132,16 @@ async def test_keys_that_need_a_new_start_are_told(main: AskedMain, tmp_path: Pa
 
 
 @pytest.mark.parametrize("verb", ["reload", "plan"])
+async def test_more_connections_than_descriptors_suffice_for_are_refused(
+    main: AskedMain, tmp_path: Path, verb: str
+) -> None:
+    write(tmp_path, f"max_connections = {1 << 31}\n" + GLOBALS + SERVICES)
+    with pytest.raises(ConfigError, match=rf"max_connections: found {1 << 31}, which takes .* may have"):
+        await main.ask(verb)
+    assert main.parts.transactions.generation == 1
+
+
+@pytest.mark.parametrize("verb", ["reload", "plan"])
 async def test_a_file_that_cannot_be_used_changes_nothing_and_every_error_is_told(
     main: AskedMain, tmp_path: Path, verb: str
 ) -> None:

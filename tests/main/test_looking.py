@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from sozu_trio import __version__
+from sozu_trio.config.descriptors import fitting, most_descriptors
 from sozu_trio.testing import Client
 from tests.main.looking_parts import AskedMain, open_main
 
@@ -40,6 +41,8 @@ async def test_status(main: AskedMain) -> None:
                 "sessions": 0,
                 "sandbox": [],
                 "unsandboxed": [],
+                "max_connections": fitting(most_descriptors()),
+                "sheds": [],
             },
         ],
         "leaving": [],

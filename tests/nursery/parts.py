@@ -19,7 +19,7 @@ from sozu_trio.control.codec import encode
 from sozu_trio.control.messages import Ask, Happened, Lines, Listen, Logged, Reply
 from sozu_trio.control.moves import Learned, Parcel
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.listener import Doorkeeping, Resume, SessionNode
+from sozu_trio.nursery.listener import Doorkeeping, Refusal, Resume, SessionNode
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
@@ -212,7 +212,7 @@ class FakeHandler:
                 await self.release.wait()
         self.lines.append(f"{node.name} is over")
 
-    async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
+    def _refuse(self, sock: socket.socket, key: ListenerKey, why: Refusal) -> None:
         raise AssertionError("nobody is refused here")
 
 

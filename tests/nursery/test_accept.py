@@ -10,7 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.limits import EXHAUSTED_PAUSE
-from sozu_trio.nursery.accept import BATCH, DEAD_IN_THE_QUEUE, EXHAUSTED, accept_forever, accept_queued
+from sozu_trio.nursery.accept import DEAD_IN_THE_QUEUE, EXHAUSTED, accept_forever, accept_queued
+from sozu_trio.nursery.overload import BATCH, BATCH_OF_OVERLOADED, Overload
+from tests.nursery.overloading import overwhelm
 from tests.nursery.parts import ScriptedListening, connected, listening
 
 pytestmark = pytest.mark.virtual_time
@@ -24,17 +26,23 @@ class Taken:
         self.peers: list[Any] = []
         self.errors: list[OSError] = []
         self.times: list[float] = []
+        self.turned_away: list[Any] = []
+        self.overload = Overload()
 
     def take(self, sock: socket.socket, peer: Any) -> None:
         self.socks.append(sock)
         self.peers.append(peer)
+
+    def turn_away(self, sock: socket.socket, peer: Any) -> None:
+        self.turned_away.append(peer)
+        sock.close()
 
     def relieve(self, error: OSError) -> None:
         self.errors.append(error)
         self.times.append(trio.current_time())
 
     async def run(self, sock: ScriptedListening) -> None:
-        await accept_forever(sock, self.take, self.relieve)
+        await accept_forever(sock, self.take, self.relieve, self.turn_away, self.overload)
 
     def close(self) -> None:
         for sock in self.socks:
@@ -138,3 +146,16 @@ async def test_emptying_the_queue_ends_where_no_more_can_be_had() -> None:
     with listening(error(errno.EMFILE)) as sock, connected(sock):
         accept_queued(sock, taken.take)
     assert taken.socks == []
+
+
+async def test_whoever_has_waited_longest_is_shed_and_a_few_are_taken() -> None:
+    taken = Taken()
+    with listening() as sock, connected(sock, BATCH_OF_OVERLOADED + 10) as clients:
+        overwhelm(taken.overload)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.run, sock)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel(reason="seen")
+        peers = [client.getsockname() for client in clients]
+        assert (taken.turned_away, taken.peers) == (peers[:10], peers[10:])
+        taken.close()

@@ -54,3 +54,33 @@ def test_all_workers_together_have_a_limit_too() -> None:
     assert [other.take() for _ in range(2)] == [True, False]
     one.follow(Settings(max_connections=1))
     assert not one.take()
+
+
+@given(st.lists(st.sampled_from(["come", "go", "evicted go"]), max_size=60), st.integers(1, 5), st.integers(0, 3))
+def test_evicting_never_lets_in_more_than_leave(steps: list[str], limit: int, found: int) -> None:
+    """`staying` are those who have not been told to go: never more than the limit, and all is given back."""
+    capacity = Capacity(alone(), Settings(max_connections=limit, evict_on_queue_full=True))
+    staying = leaving = 0
+
+    def evict(most: int) -> int:
+        nonlocal staying, leaving
+        told = min(most, found, staying)
+        staying, leaving = staying - told, leaving + told
+        return told
+
+    for step in steps:
+        if step == "come":
+            let_in = capacity.take() or capacity.take_from(evict)
+            staying += let_in
+        elif step == "go" and staying:
+            capacity.give()
+            staying -= 1
+        elif step == "evicted go" and leaving:
+            capacity.give()
+            leaving -= 1
+        assert capacity.taken == staying + leaving
+        assert staying <= limit
+    for _ in range(staying + leaving):
+        capacity.give()
+    assert capacity.taken == 0
+    assert [capacity.take() for _ in range(limit + 1)] == [True] * limit + [False]

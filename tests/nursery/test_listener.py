@@ -16,9 +16,12 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Settings
 from sozu_trio.nursery import listener as listener_module
 from sozu_trio.nursery.capacity import Capacity
-from sozu_trio.nursery.listener import Doorkeeping, ListenerNode, SessionNode, serve_listener
+from sozu_trio.nursery.drain import release_idle
+from sozu_trio.nursery.listener import Doorkeeping, Goodbye, ListenerNode, Refusal, SessionNode, serve_listener
+from sozu_trio.nursery.overload import BATCH_OF_OVERLOADED, Overload
 from sozu_trio.routing.state import ListenerKey
 from tests.nursery.counting import alone
+from tests.nursery.overloading import overwhelm
 from tests.nursery.parts import ScriptedListening, connected
 
 pytestmark = pytest.mark.virtual_time
@@ -35,7 +38,8 @@ class Inn:
         self.sock.bind(("127.0.0.1", 0))
         self.sock.listen()
         self.node = ListenerNode(KEY, self.sock)
-        self.refused: list[bool] = []
+        self.refused: list[Refusal] = []
+        self.seen_off = 0
         self.relieved = 0
         self.closing_time = trio.Event()
         """When those who were refused politely go."""
@@ -49,11 +53,14 @@ class Inn:
             admit_nobody,
         )
 
-    async def _refuse(self, sock: socket.socket, key: ListenerKey, polite: bool) -> None:
+    def _refuse(self, sock: socket.socket, key: ListenerKey, why: Refusal) -> Goodbye:
         assert key == KEY
-        self.refused.append(polite)
-        if polite:
-            await self.closing_time.wait()
+        self.refused.append(why)
+        return self._see_off
+
+    async def _see_off(self) -> None:
+        self.seen_off += 1
+        await self.closing_time.wait()
 
     def _relieve(self) -> int:
         self.relieved += 1
@@ -135,7 +142,7 @@ async def test_capacity_is_exact_and_shared_by_listeners() -> None:
             with connected(bob.sock, 3):
                 await wait_all_tasks_blocked()
             assert (len(ann.sessions), len(bob.sessions)) == (2, 1)
-            assert (ann.refused, bob.refused) == ([], [True, True])
+            assert (ann.refused, bob.refused) == ([], ["capacity", "capacity"])
         for inn in (ann, bob):
             inn.closing_time.set()
             inn.node.stop(0)
@@ -143,34 +150,20 @@ async def test_capacity_is_exact_and_shared_by_listeners() -> None:
 
 @pytest.mark.parametrize("tells_later", [False, True])
 async def test_one_address_may_have_so_many(tells_later: bool) -> None:
-    turned_away: list[bool] = []
-
-    async def refuse_source(sock: socket.socket, key: ListenerKey, polite: bool) -> None:
-        assert key == KEY
-        turned_away.append(polite)
-
     inn = Inn(stay)
+    inn.closing_time.set()
     inn.doors.capacity.follow(Settings(max_connections_per_source=2))
-    inn.doors = replace(inn.doors, refuse_source=refuse_source, tells_later=lambda _: tells_later)
+    inn.doors = replace(inn.doors, tells_later=lambda _: tells_later)
     async with inn.open():
         with connected(inn.sock, 3) as clients:
             await wait_all_tasks_blocked()
             inside = 3 if tells_later else 2
-            assert (len(inn.sessions), inn.doors.capacity.taken, len(turned_away)) == (inside, inside, 3 - inside)
+            assert (len(inn.sessions), inn.doors.capacity.taken) == (inside, inside)
+            assert inn.refused == ["source"] * (3 - inside)
             assert sum(map(is_closed, clients)) == 3 - inside
             inn.node.stop(0)
     assert inn.doors.capacity.taken == 0
     assert inn.doors.capacity.places.arrive({}, "127.0.0.1")
-
-
-async def test_without_a_word_for_them_they_are_closed() -> None:
-    inn = Inn(stay)
-    inn.doors.capacity.follow(Settings(max_connections_per_source=1))
-    async with inn.open():
-        with connected(inn.sock, 2) as clients:
-            await wait_all_tasks_blocked()
-            assert sorted(map(is_closed, clients)) == [False, True]
-            inn.node.stop(0)
 
 
 async def test_a_place_given_back_is_free_for_the_next() -> None:
@@ -194,20 +187,26 @@ async def test_politeness_to_those_refused_is_bounded(monkeypatch: pytest.Monkey
     async with inn.open():
         with connected(inn.sock, 4) as clients:
             await wait_all_tasks_blocked()
-            assert sorted(inn.refused) == [False, False, True, True]
+            assert (len(inn.refused), inn.seen_off) == (4, 2)
             assert sum(map(is_closed, clients)) == 2
             inn.closing_time.set()
             await wait_all_tasks_blocked()
             assert all(map(is_closed, clients))
             with connected(inn.sock):
                 await wait_all_tasks_blocked()
-                assert inn.refused[-1] is True
+                assert inn.seen_off == 3
         inn.node.stop(0)
 
 
-async def test_a_refusal_that_fails_touches_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    async def refuse(sock: socket.socket, key: ListenerKey, polite: bool) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_refusal_that_fails_touches_nobody(at_once: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def see_off() -> None:
         raise ZeroDivisionError
+
+    def refuse(sock: socket.socket, key: ListenerKey, why: Refusal) -> Goodbye:
+        if at_once:
+            raise ZeroDivisionError
+        return see_off
 
     inn = Inn(stay, 1)
     inn.doors = Doorkeeping(stay, refuse, inn._relieve, inn.doors.next_name, inn.doors.capacity, admit_nobody)
@@ -216,7 +215,7 @@ async def test_a_refusal_that_fails_touches_nobody(caplog: pytest.LogCaptureFixt
             await wait_all_tasks_blocked()
             assert sorted(map(is_closed, clients)) == [False, True]
         inn.node.stop(0)
-    assert "session refusal failed" in caplog.text
+    assert "refusal failed" in caplog.text
 
 
 async def test_soft_stop_lets_the_busy_finish_and_wakes_the_idle() -> None:
@@ -340,3 +339,44 @@ async def test_exhaustion_asks_for_relief_and_is_told_once_a_second(caplog: pyte
     assert [record.getMessage() for record in caplog.records] == [
         "listener tcp 127.0.0.1:8080: cannot accept: Too many open files; 7 descriptors given back",
     ] * 2
+
+
+async def test_who_is_shed_is_told_why_and_the_others_are_let_in() -> None:
+    inn = Inn(stay)
+    overload = Overload()
+    inn.doors = replace(inn.doors, overload=overload)
+    with connected(inn.sock, BATCH_OF_OVERLOADED + 3):
+        overwhelm(overload)
+        async with inn.open():
+            await wait_all_tasks_blocked()
+            assert inn.refused == ["overload"] * 3
+            assert len(inn.sessions) == BATCH_OF_OVERLOADED
+            inn.node.stop(0)
+
+
+async def test_the_idle_make_room_where_they_are_to() -> None:
+    told = list[int]()
+
+    async def serve(node: SessionNode) -> None:
+        scope = trio.CancelScope()
+        node.listener.drain.enter_idle(scope)
+        with scope:
+            await trio.sleep_forever()
+
+    def evict(most: int) -> int:
+        told.append(most)
+        return release_idle([inn.node.drain], most)
+
+    inn = Inn(serve, 2)
+    inn.doors = replace(inn.doors, evict=evict)
+    inn.doors.capacity.follow(Settings(max_connections=2, evict_on_queue_full=True))
+    async with inn.open():
+        with connected(inn.sock, 2) as old:
+            await wait_all_tasks_blocked()
+            with connected(inn.sock, 1) as new:
+                await wait_all_tasks_blocked()
+                assert inn.refused == []
+                assert (sum(map(is_closed, old)), is_closed(new[0])) == (1, False)
+                assert (told, inn.doors.capacity.taken) == ([1], 2)
+        inn.node.stop(0)
+    assert inn.doors.capacity.taken == 0

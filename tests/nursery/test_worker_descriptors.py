@@ -14,7 +14,8 @@ from sozu_trio.control.messages import (
     Amend,
 )
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
-from sozu_trio.nursery.worker import RELIEF
+from sozu_trio.nursery.overload import Overload
+from sozu_trio.nursery.pressure import RELIEF
 from sozu_trio.routing.delta import Delta
 from tests.nursery.parts import connected, listening, no_descriptor_free, send_large
 from tests.nursery.test_worker import is_closed, started
@@ -27,9 +28,11 @@ async def test_descriptors_that_run_out_make_the_idle_leave_oldest_first_over_al
 ) -> None:
     relieve: list[Relieve] = []
 
-    async def accept(sock: socket.socket, take: Take, ask_for_relief: Relieve) -> NoReturn:
+    async def accept(
+        sock: socket.socket, take: Take, ask_for_relief: Relieve, turn_away: Take, overload: Overload
+    ) -> NoReturn:
         relieve.append(ask_for_relief)
-        await accept_forever(sock, take, ask_for_relief)
+        await accept_forever(sock, take, ask_for_relief, turn_away, overload)
 
     monkeypatch.setattr("sozu_trio.nursery.listener.accept_forever", accept)
     async with started() as main:

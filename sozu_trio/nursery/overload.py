@@ -1,0 +1,158 @@
+"""When a worker has more to do than it can, and whom it then turns away.
+
+All that can go on goes on once in each pass of the loop, so a pass is what everybody waits for, again and again. A
+window of time has a lag: what somebody who comes at a random moment of it waits for the end of the pass (the sum of the
+squares of all passes, by the length of the window; idle time counts as none), and with it the time for which
+connections wait in the kernel's queue, by its length. One stall says nothing. As in CoDel (RFC 8289) it takes a lag
+that stays: above `overload_lag` in all windows of 100 ms.
+
+From then on so many are let in per pass as keep passes short, and the queue is kept as short as `overload_lag` allows:
+who has waited longest in it is turned away, which costs a sixth of serving. It ends when for a second nobody had to be,
+and the lag was half of what is allowed.
+
+Passes are measured by an instrument of Trio's: nothing wakes up for it.
+"""
+
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Final, Self
+
+import trio
+
+log = logging.getLogger(__name__)
+
+WINDOW: Final = 0.025
+"""Seconds of a window, at least: it ends with a pass."""
+WINDOWS: Final = 4
+"""Windows in a row that say that the lag stays."""
+CALM: Final = 1.0
+"""Seconds without trouble after which it is over."""
+BATCH: Final = 16
+"""Connections taken per wake-up: enough to empty a burst, few enough that established sessions are not kept waiting."""
+BATCH_OF_OVERLOADED: Final = 4
+"""The same while there is too much to do: passes stay short, and those who are let in are soon done."""
+AT_ONCE: Final = 256
+"""Connections turned away per wake-up: 10 ms at most."""
+_QUEUED: Final = struct.Struct("24xI")
+"""Where `struct tcp_info` says how many wait in the queue of a listening socket (linux/tcp.h)."""
+
+
+def queued(listening: socket.socket) -> int:
+    """How many connections wait to be accepted; 0 where the kernel does not say."""
+    try:
+        number: int = _QUEUED.unpack(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUED.size))[0]
+    except (OSError, struct.error):
+        return 0
+    return number
+
+
+class Overload:
+    """Of one worker. `now` of its methods is in seconds, of a clock that goes on while the loop is held."""
+
+    def __init__(self, tell: Callable[[bool], None] = lambda overloaded: None) -> None:
+        """`tell` is called when it begins (True) and when it has ended."""
+        self._tell = tell
+        self.is_on = False
+        """There is too much to do."""
+        self.limit = 0.0
+        """Seconds of lag that are allowed; 0 = any."""
+        self.batch = BATCH
+        """Connections to be taken per wake-up."""
+        self._pass = 0.0
+        self._squares = 0.0
+        self._waited = 0.0
+        self._since = 0.0
+        self._windows = 0
+        self._trouble = 0.0
+        self._instrument: _Passes | None = None
+
+    def follow(self, milliseconds: int) -> None:
+        """Allow so much lag from now on; 0 = any. In Trio."""
+        self.limit = milliseconds / 1000
+        if self.limit and self._instrument is None:
+            self._instrument = _Passes(self)
+            trio.lowlevel.add_instrument(self._instrument)
+        elif not self.limit and self._instrument is not None:
+            self.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Measure no more; it is over, if it had begun."""
+        if self._instrument is not None:
+            trio.lowlevel.remove_instrument(self._instrument)
+            self._instrument = None
+        if self.is_on:
+            self._turn(False)
+
+    def excess(self, listening: socket.socket) -> int:
+        """How many of those in the queue are to be turned away now, the first ones of it."""
+        if not self.is_on:
+            return 0
+        # Beyond that the last of them would wait for longer than is allowed.
+        allowed = int(self.batch * self.limit / self._pass) if 0 < self._pass <= self.limit else 0
+        return min(max(0, queued(listening) - allowed), AT_ONCE)
+
+    def turned_away(self) -> None:
+        """Somebody was, so it is not over."""
+        self._trouble = self._since
+
+    def fell_behind(self, listening: socket.socket) -> None:
+        """A whole batch was taken, and there may be more."""
+        if self.limit:
+            self._waited = max(self._waited, queued(listening) / self.batch * self._pass)
+
+    def passed(self, seconds: float) -> None:
+        """A pass of the loop took so long."""
+        self._pass = seconds
+        self._squares += seconds * seconds
+
+    def look(self, now: float) -> None:
+        """Between two passes: end the window, if it has lasted."""
+        length = now - self._since
+        if length < WINDOW:
+            return
+        lag = self._squares / length + self._waited
+        self._squares = self._waited = 0.0
+        self._since = now
+        self._judge(lag, now)
+
+    def _judge(self, lag: float, now: float) -> None:
+        self._windows = self._windows + 1 if lag > self.limit else 0
+        if lag > self.limit / 2:
+            self._trouble = now
+        if not self.is_on and self._windows >= WINDOWS:
+            log.warning("overloaded: lag %.0f ms, overload_lag is %.0f: shedding", lag * 1e3, self.limit * 1e3)
+            self._turn(True)
+        elif self.is_on and now - self._trouble >= CALM:
+            self._turn(False)
+
+    def _turn(self, on: bool) -> None:
+        self.is_on = on
+        self.batch = BATCH_OF_OVERLOADED if on else BATCH
+        if not on:
+            log.warning("not overloaded any more")
+        self._tell(on)
+
+
+class _Passes(trio.abc.Instrument):
+    """Times the passes of Trio's loop."""
+
+    def __init__(self, overload: Overload) -> None:
+        self._overload = overload
+        self._woke = time.perf_counter()
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._overload.passed(time.perf_counter() - self._woke)
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._woke = now = time.perf_counter()
+        # Not before the wait: whoever were woken then would wait for its end.
+        self._overload.look(now)
