@@ -65,6 +65,14 @@ async def test_nobody_is_told_when_where_that_is_switched_off(net: Net, top: str
     assert await asked(await net.client(proxy), 2) == [(200, None), (429, None)]
 
 
+async def test_who_is_not_counted_is_told_of(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates_module, "MOST", 0)
+    proxy = await net.proxy(await net.backend(), top="max_requests_per_ip = 1")
+    assert await asked(await net.client(proxy), 3) == [(200, None)] * 3
+    await trio.sleep(2)
+    assert (await counters_of(proxy))["http.rate_uncounted"] == 3
+
+
 async def test_what_is_not_limited_is_not_counted(net: Net) -> None:
     proxy = await net.proxy(await net.backend())
     assert await asked(await net.client(proxy), 5) == [(200, None)] * 5
