@@ -61,12 +61,12 @@ def haproxy(configuration: str) -> Peer:
     return Peer(command)
 
 
-def sozu_trio(hosts: tuple[str, ...], listener: str = 'protocol = "http"') -> Peer:
+def sozu_trio(hosts: tuple[str, ...], listener: str = 'protocol = "http"', sandbox: str = "auto") -> Peer:
     """The proxy with a cluster for each of `hosts`, its access log on; `listener`: lines of its listener's table."""
 
     def command(folder: Path, port: int, backend: int) -> list[str]:
         file = folder / "config.toml"
-        file.write_text(configuration_of_ours(folder, port, backend, hosts, listener))
+        file.write_text(configuration_of_ours(folder, port, backend, hosts, listener, sandbox))
         return [sys.executable, "-m", "sozu_trio", "serve", "-c", str(file)]
 
     return Peer(command, "sozu_trio ready")
@@ -76,11 +76,14 @@ def many_hosts(count: int) -> tuple[str, ...]:
     return (HOST, *(f"host-{number}.example" for number in range(1, count)))
 
 
-def configuration_of_ours(folder: Path, port: int, backend: int, hosts: tuple[str, ...], listener: str) -> str:
+def configuration_of_ours(
+    folder: Path, port: int, backend: int, hosts: tuple[str, ...], listener: str, sandbox: str
+) -> str:
     address, server = f"127.0.0.1:{port}", f"127.0.0.1:{backend}"
     head = f"""\
 command_socket = "{folder}/sozu.sock"
 worker_count = 1
+sandbox = "{sandbox}"
 log_target = "stderr"
 access_logs_target = "file://{folder}/access.log"
 

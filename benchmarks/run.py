@@ -1,4 +1,4 @@
-"""run.py small|bulk|tls|routes|state|certificates [options] — the benchmarks; `scripts/bench` calls it.
+"""run.py small|bulk|tls|routes|sandbox|state|certificates [options] — the benchmarks; `scripts/bench` calls it.
 
 Rounds are interleaved: each relay once, then each once more, so that a machine that slows down does so for all of them.
 Progress goes to standard error, the result to standard output. Exit code 1: wrong answer, failed relay, missed bar.
@@ -16,7 +16,19 @@ from pathlib import Path
 from benchmarks import certificates, report, state, tls
 from benchmarks.handshakes import load_anew
 from benchmarks.measure import Figures, Work, WrongAnswer, load_kept, measure
-from benchmarks.peers import HERE, HOST, PEERS, SMALL, Peer, backend_serving, installed, many_hosts, serving, sozu_trio
+from benchmarks.peers import (
+    CLUSTERS,
+    HERE,
+    HOST,
+    PEERS,
+    SMALL,
+    Peer,
+    backend_serving,
+    installed,
+    many_hosts,
+    serving,
+    sozu_trio,
+)
 from benchmarks.processes import ProcessTrouble
 
 BIG = 10 << 20
@@ -26,6 +38,9 @@ COMPARED = {
     "bulk": (OURS, "splice", "copy", "nginx", "nginx-tuned", "haproxy", "haproxy-tuned"),
 }
 FEW, MANY = "10 hosts", "10,000 hosts"
+SEALED, OPEN = "sealed", "open"
+SANDBOX_ROUNDS, SANDBOX_BAR = 10, 1.08
+"""CPU per request with every layer of the sandbox may be this many times that without any, by the median of so many."""
 HOSTS_BAR = 1.1
 """CPU per request among 10,000 hosts may be this many times that among 10 (docs/performance.md)."""
 
@@ -40,6 +55,8 @@ def main() -> None:
         installed("wrk")
         if options.work == "routes":
             routes(options)
+        elif options.work == "sandbox":
+            sandbox(options)
         elif options.work == "tls":
             secure(options)
         else:
@@ -52,16 +69,20 @@ def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="CPU per request, beside references in the same run."
     )
-    works = parser.add_subparsers(dest="work", required=True, metavar="small|bulk|tls|routes|state|certificates")
+    works = parser.add_subparsers(
+        dest="work", required=True, metavar="small|bulk|tls|routes|sandbox|state|certificates"
+    )
     works.add_parser("small", help="34-byte answers, 64 keep-alive connections")
     works.add_parser("bulk", help="10 MiB answers, 4 connections")
     works.add_parser("tls", help="TLS to the client: 34-byte and 10 MiB answers, full and resumed handshakes")
     works.add_parser("routes", help="look-up among many hosts: by itself, then through the proxy")
+    works.add_parser("sandbox", help="sealed workers beside open ones, small answers")
     timed = dict(works.choices)
     works.add_parser("state", help="10,000 clusters: from the file, from the journal, and one change to them")
     works.add_parser("certificates", help="5,000 certificates: at a start, by reload, by apply, and in use")
     for name, work in timed.items():
-        work.add_argument("--rounds", type=positive, default=3, help="how often each is measured (3)")
+        rounds = SANDBOX_ROUNDS if name == "sandbox" else 3
+        work.add_argument("--rounds", type=positive, default=rounds, help=f"how often each is measured ({rounds})")
         work.add_argument("--seconds", type=positive, default=4, help="length of one measurement (4)")
         work.add_argument("--markdown", action="store_true", help="print a Markdown table")
         work.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
@@ -124,6 +145,19 @@ def routes(options: argparse.Namespace) -> None:
         raise SystemExit(
             f"bar missed: CPU among {MANY} is {found.median:.2f} × that among {FEW}, want at most {HOSTS_BAR}"
         )
+
+
+def sandbox(options: argparse.Namespace) -> None:
+    """The proxy with sealed workers, and with open ones."""
+    hosts = many_hosts(CLUSTERS)
+    peers = {SEALED: sozu_trio(hosts, sandbox="require"), OPEN: sozu_trio(hosts, sandbox="off")}
+    work = Work(path="/", connections=64, body=SMALL, hosts=(HOST,))
+    rounds = measured(peers, work, b"", options)
+    show(rounds, SEALED, work, options)
+    keep(rounds, SEALED, work, options)
+    found = report.ratio(rounds, SEALED, OPEN)
+    if found and found.median > SANDBOX_BAR:
+        raise SystemExit(f"bar missed: CPU is {found.median:.2f} × that of open workers, want at most {SANDBOX_BAR}")
 
 
 def secure(options: argparse.Namespace) -> None:

@@ -35,7 +35,6 @@ from sozu_trio.control.messages import Ask, Report
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
 from sozu_trio.main.audit import Audit
-from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
 from sozu_trio.main.certificate_files import read_certificate_files
@@ -48,6 +47,7 @@ from sozu_trio.main.handoff import Succession
 from sozu_trio.main.hearing import TakesLines, hear, take_lines, tell_of
 from sozu_trio.main.informing import keep_informed
 from sozu_trio.main.launch import Launch
+from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.parts import Parts
 from sozu_trio.main.renewing import watch_certificates
 from sozu_trio.main.replacement import Replacement
@@ -63,6 +63,7 @@ from sozu_trio.nursery.estate import Estate, hear_out, reap_left
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.sandbox import sandbox_of
 from sozu_trio.nursery.spawn import SpawnProcess
 from sozu_trio.nursery.strangers import inherits_children, reap_strangers
 from sozu_trio.nursery.supervisor import Supervisor
@@ -122,7 +123,7 @@ async def open_proxy(
     groups as it comes out of nurseries; nothing listens then.
     """
     lines = Logs(config.program) if logs is None else logs
-    declared = declared_by(with_backend_tls_read(config), read_certificate_files(config, None).records)
+    declared = declared_by(with_files_read(config), read_certificate_files(config, None).records)
     first = begin_with or (with_declared(declared, declared), 1)
     supervisor = Supervisor(
         config.program, _serve_in_process, partial(take_lines, lines), on_event=partial(tell_of, events or Events())
@@ -167,10 +168,7 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     supervisor = Supervisor(
         program,
         SpawnProcess(
-            WORKER,
-            program.runtime_directory,
-            str(int(program.log_colored)),
-            ROOM,
+            *(WORKER, program.runtime_directory, str(int(program.log_colored)), sandbox_of(program).argument(), ROOM),
             code=code,
             key_log=start.key_log,
         ),

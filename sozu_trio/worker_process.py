@@ -1,9 +1,9 @@
 """The process of a worker, and the composition root of all that is in it.
 
-`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE KEYS COLORED [ROOM]`: the worker's id, the descriptors of its
-end of the channel, of its door, of the file it tells in where it is, and of the one that takes the secrets of TLS
-sessions (-1 for none), whether its log has colours (0 or 1), and room for its title (`nursery/title.py`). Main starts
-it, with `nursery/spawn.py`.
+`python -m sozu_trio.worker_process ID CHANNEL DOOR PLACE KEYS COLORED SANDBOX [ROOM]`: the worker's id, the descriptors
+of its end of the channel, of its door, of the file it tells in where it is, and of the one that takes the secrets of
+TLS sessions (-1 for none), whether its log has colours (0 or 1), its sandbox (`nursery/sandbox.py`), and room for its
+title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
 """
 
 import faulthandler
@@ -19,9 +19,11 @@ import trio
 
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import ASKS, Ask
+from sozu_trio.control.messages import ASKS, Ask, Sandboxed
+from sozu_trio.nursery.arrival import OPEN
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.orphan import Door
+from sozu_trio.nursery.sandbox import read_sandbox, seal, tell
 from sozu_trio.nursery.title import Title, call_thread
 from sozu_trio.nursery.where import TELL
 from sozu_trio.nursery.worker import serve_worker
@@ -50,7 +52,10 @@ def main() -> None:
     for each in (descriptor, door, place, *([] if keys < 0 else [keys])):
         os.set_inheritable(each, False)
     with socket.socket(fileno=descriptor) as sock, log.serve(worker_id, colored=bool(colored)):
-        trio.run(_serve, sock, WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place), key_log)
+        process = WorkerProcess(worker_id, log, Door(socket.socket(fileno=door)), place)
+        # Now that everything is open, and before there is a second thread.
+        process.sandbox = seal(read_sandbox(sys.argv[7]), key_log=key_log is not None)
+        trio.run(_serve, sock, process, key_log)
 
 
 class WorkerProcess:
@@ -58,6 +63,8 @@ class WorkerProcess:
 
     def __init__(self, worker_id: int, log: WorkerLog, door: Door, place: int) -> None:
         self.place = place
+        self.listing = os.open(OPEN, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.sandbox = Sandboxed()
         self._log = log
         self._door = door
         self._worker_id = worker_id
@@ -78,6 +85,7 @@ class WorkerProcess:
 
     def begin(self, program: Program) -> None:
         self._log.begin(program)
+        tell(self.sandbox)
 
     def follow(self, generation: int, settings: Settings) -> None:
         self._log.follow(settings)

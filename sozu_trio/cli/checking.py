@@ -5,8 +5,9 @@ bound.
 from pathlib import Path
 
 from sozu_trio.config.load import Config, load_config
-from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.certificate_files import read_certificate_files
+from sozu_trio.main.named_files import with_files_read
+from sozu_trio.nursery.identity import identity_of
 from sozu_trio.telemetry.logs import Logs
 from sozu_trio.telemetry.plural import count
 
@@ -15,8 +16,9 @@ def checked_config(path: Path) -> Config:
     """The configuration in the file at `path`. Raises OperatorError with everything that is wrong with it."""
     config = load_config(path)
     read_certificate_files(config, None)
-    with_backend_tls_read(config)
+    with_files_read(config)
     Logs(config.program)
+    identity_of(config.program.user, config.program.group)
     return config
 
 

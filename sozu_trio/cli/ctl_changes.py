@@ -130,7 +130,7 @@ LINES: Mapping[str, tuple[str, str]] = {
 PEM = {
     *("certificate", "key", "certificate-chain"),
     *("new-certificate", "new-key", "new-certificate-chain", "old-certificate"),
-    *("tls-ca", "tls-certificate", "tls-key"),
+    *("client-ca", "tls-ca", "tls-certificate", "tls-key"),
 }
 """Keys whose option is a file, and their member its text."""
 WORDS = {"filter": "FILTER", "limit": "N"}

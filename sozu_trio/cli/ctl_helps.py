@@ -125,6 +125,11 @@ HELPS: Mapping[str, Help] = {
     "tls-cipher-list": Help("suites by the names of OpenSSL, IANA or rustls", "NAME,…"),
     "groups-list": Help("groups for key exchange", "NAME,…"),
     "send-tls13-tickets": Help("session tickets per connection", "N"),
+    "client-auth": Help("whether clients show a certificate: none, optional or required", "MODE"),
+    "client-ca": Help("PEM file of the authorities that sign those; ctl reads it", "FILE"),
+    "client-subject-header": Help("the field that tells backends its subject, empty = none", "NAME"),
+    "client-san-header": Help("the field that tells backends its alternative names, empty = none", "NAME"),
+    "client-fingerprint-header": Help("the field that tells backends its fingerprint, empty = none", "NAME"),
     "max-rx-datagram-size": Help("bytes of a datagram", "BYTES"),
     "max-flows": Help("flows at once, 0 = by the limit of descriptors", "N"),
     # certificates

@@ -20,6 +20,7 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.main.handoff import Succession, succession
 from sozu_trio.main.key_log import open_key_log
 from sozu_trio.main.launch import launched
+from sozu_trio.main.rights import give_up_rights
 from sozu_trio.main.service_manager import service_manager
 from sozu_trio.nursery.activation import activated_sockets
 from sozu_trio.nursery.supervisor import Supervisor
@@ -55,6 +56,8 @@ def _serve_until_stopped(
 ) -> None:
     config = None if path is None else load_config(path) if left is None else _config_of(left)
     _raise_descriptor_limit()
+    if config is not None and config.program.sandbox != "off":
+        give_up_rights()
     manager = service_manager(os.environ)
     with activated_sockets(os.environ) as sockets, open_key_log(key_log, succeeds=left is not None) as keys:
         start = partial(
@@ -93,6 +96,7 @@ def _config_of(left: Succession) -> Config:
         tcp_frontends=(),
         backends=(),
         certificates=(),
+        authorities=(),
         backend_tls=(),
         notices=(),
     )

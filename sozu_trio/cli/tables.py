@@ -107,6 +107,7 @@ LISTENERS = (
     member("sessions", right=True),
     sparse("public_address", "public address"),
     Column("PROXY", lambda row: "yes" if row.get("expect_proxy") else "-", keep=False),
+    Column("client certificates", lambda row: _client_auth(row), keep=False),
     Column("timeouts (front/back/connect/request)", lambda row: _timeouts(row), keep=False),
     member("origin"),
 )
@@ -117,6 +118,7 @@ WORKERS = (
     member("generation", right=True),
     member("sessions", right=True),
     sparse("sandbox"),
+    sparse("unsandboxed"),
 )
 REPLACED = (
     *(
@@ -172,6 +174,11 @@ def _sum(row: Row, name: str) -> str:
 def _retry(row: Row) -> str:
     waits = [each["retry_in"] for each in row.get("workers", ()) if each.get("retry_in")]
     return age(max(waits)) if waits else "-"
+
+
+def _client_auth(row: Row) -> str:
+    client_auth = row.get("client_auth", "none")
+    return "-" if client_auth == "none" else word(f"{client_auth}, {row.get('client_ca')}")
 
 
 def _timeouts(row: Row) -> str:

@@ -7,7 +7,7 @@ structure   TOML and JSON → tables, by cattrs; `kinds` teaches it          rep
 unbuilt     keys that do nothing yet                                       check     what tables must not say together
 globals     global keys → Program                                          resolve   other tables → records
 program, listeners, clusters, certificates, hsts, addresses                the records everyone else works with
-https       what makes a listener one of https, and the files of certificates
+https       what makes a listener one of https, and the files of certificates     client_auth  those of clients
 tls_settings its keys in OpenSSL's words, with cipher_names and group_names  server_names one spelling of names in TLS
 backend_tls TLS to the backends of a cluster
 verbs       changes that can be asked for, with their `bodies` and `https_bodies`   reading   JSON → body

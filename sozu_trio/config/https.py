@@ -5,12 +5,19 @@ lent to frontends that have none.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.certificates import CertificateFiles
+from sozu_trio.config.client_auth import (
+    CLIENT_FIELDS,
+    AuthorityFile,
+    check_client_auth,
+    check_client_fields,
+    field_names,
+)
 from sozu_trio.config.hsts import read_hsts
 from sozu_trio.config.listeners import HttpListener, HttpsListener
 from sozu_trio.config.report import Report, place
@@ -28,11 +35,33 @@ def https_listener(http: HttpListener, table: schema.ListenerTable, where: str, 
         alpn=table.alpn_protocols,
         tickets=table.send_tls13_tickets,
     )
+    check_client_auth(where, report, client_auth=table.client_auth, has_authorities=table.client_ca is not None)
+    check_client_fields(where, report, field_names(table))
+    _warn_of_idle_fields(table, where, report)
     return HttpsListener(
         **{each.name: getattr(http, each.name) for each in fields(http)},
-        tls=settings,
+        **{key: getattr(table, key) for key in CLIENT_FIELDS},
+        tls=replace(settings, client_auth=table.client_auth),
         strict_sni_binding=table.strict_sni_binding,
         hsts=read_hsts(table.hsts, place(where, "hsts"), report),
+    )
+
+
+def _warn_of_idle_fields(table: schema.ListenerTable, where: str, report: Report) -> None:
+    plain = schema.ListenerTable()
+    for key in CLIENT_FIELDS:
+        if table.client_auth == "none" and getattr(table, key) != getattr(plain, key):
+            report.warn(place(where, key), "has no effect without client_auth")
+
+
+def resolve_authorities(file: schema.FileTable, directory: Path) -> tuple[AuthorityFile, ...]:
+    """The files of those who sign certificates of clients; relative paths are relative to `directory`."""
+    return tuple(
+        AuthorityFile(
+            where=place(place("listeners", index), "client_ca"), address=each.address, path=directory / each.client_ca
+        )
+        for index, each in enumerate(file.listeners)
+        if each.protocol == "https" and each.address is not None and each.client_ca is not None
     )
 
 

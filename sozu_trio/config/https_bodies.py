@@ -6,7 +6,7 @@ from typing import Literal
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.bodies import HttpFrontendAdd, HttpFrontendRemove, HttpListenerBody
 from sozu_trio.config.options import Pem
-from sozu_trio.config.values import Count, Fingerprint, TlsVersion
+from sozu_trio.config.values import ClientAuth, Count, Fingerprint, OptionalFieldName, TlsVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,12 @@ class HttpsListenerBody(HttpListenerBody):
     hsts_disabled: bool | None = None
     hsts_force_replace_backend: bool | None = None
     """Any of these replaces all that was said of HSTS."""
+    client_auth: ClientAuth | None = None
+    """`none` forgets the authorities as well."""
+    client_ca: Pem | None = field(default=None, repr=False)
+    client_subject_header: OptionalFieldName | None = None
+    client_san_header: OptionalFieldName | None = None
+    client_fingerprint_header: OptionalFieldName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,12 @@ class HttpsListener(HttpListener):
     """A request for a host that the certificate of its connection is not for is answered 421."""
     hsts: Hsts | None = None
     """Of frontends that say nothing of it."""
+    client_subject_header: str = "X-Client-Subject"
+    """The field that tells a backend whom the certificate of the client is about; this and the next two: empty = none.
+    """
+    client_san_header: str = "X-Client-San"
+    """Its alternative names."""
+    client_fingerprint_header: str = "X-Client-Fingerprint"
 
 
 Listener = HttpListener | HttpsListener | TcpListener

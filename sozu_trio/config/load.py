@@ -15,9 +15,10 @@ from typing import Any
 from sozu_trio.config import check, resolve
 from sozu_trio.config.backend_tls import BackendTlsFiles
 from sozu_trio.config.certificates import CertificateFiles
+from sozu_trio.config.client_auth import AuthorityFile
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
 from sozu_trio.config.globals import resolve_program
-from sozu_trio.config.https import resolve_certificates
+from sozu_trio.config.https import resolve_authorities, resolve_certificates
 from sozu_trio.config.listeners import Listener
 from sozu_trio.config.program import Program
 from sozu_trio.config.report import Notice, Report
@@ -41,8 +42,10 @@ class Config:
     backends: tuple[Backend, ...]
     certificates: tuple[CertificateFiles, ...]
     """Where they are. They are read when they are wanted."""
+    authorities: tuple[AuthorityFile, ...]
+    """Of certificates of clients. Listeners are without them until they are read."""
     backend_tls: tuple[BackendTlsFiles, ...]
-    """Of every cluster that speaks TLS to its backends; read as those are."""
+    """Of every cluster that speaks TLS to its backends. Clusters are without what is in them until they are read."""
     notices: tuple[Notice, ...]
 
 
@@ -94,6 +97,7 @@ def build_config(document: dict[str, Any], source: str, directory: Path) -> Conf
         tcp_frontends=tuple(tcp_frontends.values()),
         backends=tuple(backends.values()),
         certificates=certificates,
+        authorities=resolve_authorities(file, directory.absolute()),
         backend_tls=resolve.resolve_backend_tls(file, directory.absolute()),
         notices=tuple(report.notices),
     )

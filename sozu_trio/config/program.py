@@ -60,6 +60,14 @@ class Program:
     """How long a worker whose main has died serves on until another one comes; 0 = for ever."""
     upgrade_drain_timeout: float = 300
     """How long a worker that has a successor keeps what cannot move to it; 0 = for ever."""
+    sandbox: Literal["require", "auto", "off"] = "auto"
+    """Whether a worker serves without a layer of its sandbox."""
+    sandbox_violation: Literal["deny", "kill"] = "deny"
+    """What becomes of a worker's system call that is not allowed, or of the worker."""
+    user: str | None = None
+    """Whom workers run as; None = as main."""
+    group: str | None = None
+    """None = the user's."""
     certificate_check_interval: float = 10
     """Between two looks at the files of certificates; 0 = nobody looks. A look at 10,000 files takes 50 ms of a thread,
     and a renewal comes days before it is needed.

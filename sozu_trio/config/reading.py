@@ -4,11 +4,13 @@ What needs the State to be judged, `routing/changes.py` judges.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sozu_trio.config import schema
 from sozu_trio.config.backend_tls import read_cluster_options
 from sozu_trio.config.bodies import BackendAdd, BackendUpdate, ClusterBody, HttpFrontendAdd, HttpListenerBody
+from sozu_trio.config.client_auth import check_client_auth
 from sozu_trio.config.clusters import PathType
 from sozu_trio.config.https_bodies import HttpsListenerBody
 from sozu_trio.config.patterns import why_idle
@@ -138,7 +140,7 @@ def _check_tls(given: Mapping[str, Any], where: str, report: Report) -> None:
 
 def settings_of(given: Mapping[str, Any], before: TlsSettings, where: str, report: Report) -> TlsSettings:
     """`before` with what the options of a body ask for."""
-    return read_settings(
+    settings = read_settings(
         where,
         report,
         versions=given.get("tls_versions", before.versions),
@@ -148,6 +150,16 @@ def settings_of(given: Mapping[str, Any], before: TlsSettings, where: str, repor
         tickets=given.get("send_tls13_tickets", before.tickets),
         spell=_spell,
     )
+    return _with_client_auth(settings, given, before, where, report)
+
+
+def _with_client_auth(
+    settings: TlsSettings, given: Mapping[str, Any], before: TlsSettings, where: str, report: Report
+) -> TlsSettings:
+    client_auth = given.get("client_auth", before.client_auth)
+    authorities = given.get("client_ca", "" if given.get("client_auth") == "none" else before.client_ca)
+    check_client_auth(where, report, client_auth=client_auth, has_authorities=bool(authorities), spell=_spell)
+    return replace(settings, client_auth=client_auth, client_ca=authorities)
 
 
 def _check_versions(given: Mapping[str, Any], where: str, report: Report) -> None:

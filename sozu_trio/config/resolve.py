@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from sozu_trio.config import schema
 from sozu_trio.config.backend_tls import BackendTls, BackendTlsFiles, read_backend_tls
+from sozu_trio.config.client_auth import refuse_client_auth
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, LoadBalancing, TcpFrontend
 from sozu_trio.config.hsts import read_hsts
 from sozu_trio.config.https import https_listener
@@ -57,6 +58,8 @@ def resolve_listeners(file: schema.FileTable, program: Program, report: Report) 
 
 
 def _listener(table: schema.ListenerTable, where: str, program: Program, report: Report) -> Listener | None:
+    if table.protocol in ("http", "tcp", "udp"):
+        refuse_client_auth(table, where, report)
     if table.address is None:
         return None
     if table.protocol == "tcp":
@@ -235,9 +238,9 @@ def resolve_tcp_frontends(file: schema.FileTable, report: Report) -> dict[str, T
 def _check_tcp_frontend(table: schema.FrontendTable, where: str, report: Report) -> None:
     if table.address is None:
         report.missing(place(where, "address"), WANT_ADDRESS)
-    for key in ("hostname", "path", "certificate", "key", "certificate_chain", "hsts"):
+    for key in (*("hostname", "path", "certificate", "key", "certificate_chain", "hsts"), "client_auth", "client_ca"):
         value = getattr(table, key)
-        if value:
+        if value and value != "none":
             what = f"found {show(value)}; want none: a tcp frontend sends all of its listener to one cluster"
             report.wrong(place(where, key), what)
 

@@ -14,6 +14,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, PathType, Position
 from sozu_trio.config.values import (
     Bytes,
+    ClientAuth,
     Count,
     FieldName,
     Fingerprint,
@@ -22,6 +23,7 @@ from sozu_trio.config.values import (
     Method,
     Milliseconds,
     Network,
+    OptionalFieldName,
     Port,
     Positive,
     Protocol,
@@ -120,7 +122,11 @@ class ListenerTable:
     max_head_size: HeadSize = 65_536
     max_request_line: HeadSize | None = None
     max_fields: Positive = 100
-    client_auth: Literal["none", "optional", "required"] = "none"
+    client_auth: ClientAuth = "none"
+    client_ca: Path | None = None
+    client_subject_header: OptionalFieldName = "X-Client-Subject"
+    client_san_header: OptionalFieldName = "X-Client-San"
+    client_fingerprint_header: OptionalFieldName = "X-Client-Fingerprint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +158,9 @@ class FrontendTable:
     required_auth: bool = False
     headers: tuple[HeaderTable, ...] = ()
     hsts: HstsTable | None = None
+    # ours
+    client_auth: ClientAuth = "none"
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +304,10 @@ class FileTable:
     upgrade_drain_timeout: Seconds = 300
     certificate_check_interval: Seconds = 10
     runtime_directory: Path | None = None
+    sandbox: Literal["require", "auto", "off"] = "auto"
+    sandbox_violation: Literal["deny", "kill"] = "deny"
+    user: str | None = None
+    group: str | None = None
 
 
 LISTENER_ANSWERS = tuple(each.name for each in fields(ListenerTable) if each.name.startswith("answer_"))

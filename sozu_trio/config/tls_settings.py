@@ -6,13 +6,13 @@ Python's `ssl` reaches less of OpenSSL than rustls offers Sōzu: it takes the su
 
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
 from sozu_trio.config import cipher_names, group_names
 from sozu_trio.config.report import Report, place
-from sozu_trio.config.values import TlsVersion
+from sozu_trio.config.values import ClientAuth, TlsVersion
 
 MOST_TICKETS: Final = 255
 
@@ -31,6 +31,10 @@ class TlsSettings:
     """Protocols, the preferred one first; empty: the extension is not answered."""
     tickets: int = 4
     """Sent after a handshake of TLS 1.3, so that the client may resume later on; 0 to 255."""
+    client_auth: ClientAuth = "none"
+    """Whether clients are asked for a certificate, and whether one that shows none is refused."""
+    client_ca: str = field(default="", repr=False)
+    """PEM: the authorities that sign those. Empty where none is asked for, or main has yet to read the file."""
 
 
 def read_settings(
@@ -44,8 +48,9 @@ def read_settings(
     tickets: int,
     spell: Callable[[str], str] = str,
 ) -> TlsSettings:
-    """The settings of the listener at `where`. What is wrong, or means less than it says, goes to the report; with
-    problems in it, what comes back is not to be used. `spell` makes of a key of the file what it is called at `where`.
+    """The settings of the listener at `where`, without what it says of certificates of clients. What is wrong, or means
+    less than it says, goes to the report; with problems in it, what comes back is not to be used. `spell` makes of a
+    key of the file what it is called at `where`.
     """
     if not versions:
         report.wrong(place(where, spell("tls_versions")), "no version; want TLS_V12, TLS_V13 or both")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sozu_trio.config import schema
+from sozu_trio.config.client_auth import CLIENT_FIELDS
 from sozu_trio.config.report import Report, an, place
 from sozu_trio.config.values import show
 
@@ -39,6 +40,11 @@ _LISTENERS = Refused("udp listeners", only=("udp",), want="'http', 'https' or 't
 _HTTP2 = Refused("HTTP/2")
 _HEALTH = Refused("health checks")
 _UDP = Refused("UDP")
+_OF_LISTENER = Refused(
+    "Python's ssl decides whom it asks for a certificate before it knows which name a client asks for",
+    want="client_auth and client_ca of the listener",
+    later=False,
+)
 
 GLOBAL: Mapping[str, Rule] = {
     "command_buffer_size": _MEMORY,
@@ -60,7 +66,6 @@ GLOBAL: Mapping[str, Rule] = {
 LISTENER: Mapping[str, Rule] = {
     "protocol": _LISTENERS,
     "disable_http11": _HTTP2,
-    "client_auth": Refused("certificates of clients"),
     "cipher_suites": "has no effect, as in Sōzu; cipher_list has",
     "answers": _ANSWERS,
     **dict.fromkeys(schema.LISTENER_ANSWERS, _ANSWERS),
@@ -88,6 +93,8 @@ FRONTEND: Mapping[str, Rule] = {
         want="tls_versions of the listener",
         later=False,
     ),
+    "client_auth": _OF_LISTENER,
+    "client_ca": _OF_LISTENER,
     "redirect": Refused("redirects"),
     "redirect_scheme": _REDIRECT,
     "redirect_template": _REDIRECT,
@@ -103,6 +110,7 @@ BACKEND: Mapping[str, Rule] = {"sticky_id": "has no effect without sticky_sessio
 _TLS_KEYS = {
     *("alpn_protocols", "strict_sni_binding", "disable_http11", "tls_versions", "cipher_list", "cipher_suites"),
     *("groups_list", "certificate", "certificate_chain", "key", "send_tls13_tickets"),
+    *CLIENT_FIELDS,
 }
 _UDP_KEYS = {"max_rx_datagram_size", "max_flows"}
 _HTTP_LISTENER_KEYS = {

@@ -136,6 +136,14 @@ def read_field_name(value: object) -> str:
     return value
 
 
+def read_optional_field_name(value: object) -> str:
+    if value == "":
+        return ""
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise Unfit(value, "the name of a header field, such as X-Client-Subject, or an empty string for none")
+    return value
+
+
 def read_pseudonym(value: object) -> str:
     if not isinstance(value, str) or not _PSEUDONYM.fullmatch(value):
         raise Unfit(value, "a pseudonym for the Via field without spaces or commas, or an empty string for none")
@@ -186,10 +194,12 @@ HeadSize = Annotated[int, integer(256, 1 << 24, " (bytes)")]
 Network = Annotated[str, read_network]
 Protocol = Annotated[str, read_protocol]
 FieldName = Annotated[str, read_field_name]
+OptionalFieldName = Annotated[str, read_optional_field_name]
 Pseudonym = Annotated[str, read_pseudonym]
 Method = Annotated[str, read_method]
 LogTarget = Annotated[str, read_log_target]
 TlsVersion = Literal["TLS_V12", "TLS_V13"]
+ClientAuth = Literal["none", "optional", "required"]
 Fingerprint = Annotated[str, read_fingerprint]
 
 READERS: Mapping[Any, Callable[[object], object]] = {

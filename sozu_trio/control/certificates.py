@@ -7,7 +7,7 @@ from typing import Protocol
 from sozu_trio.config.backend_tls import BackendTls, read_cluster_options
 from sozu_trio.config.bodies import ClusterBody
 from sozu_trio.config.certificates import Certificate
-from sozu_trio.config.https_bodies import CertificateAdd, CertificateRemove, CertificateReplace
+from sozu_trio.config.https_bodies import CertificateAdd, CertificateRemove, CertificateReplace, HttpsListenerBody
 from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import hyphened
 from sozu_trio.errors import BadCertificate
@@ -25,8 +25,11 @@ class ReadsPem(Protocol):
     def fingerprint(self, certificate: bytes) -> str:
         """Of the first certificate."""
 
+    def authorities(self, certificates: bytes) -> str:
+        """Those who sign certificates of clients, as PEM and nothing else."""
+
     def trusted(self, certificates: bytes) -> str:
-        """The certificates alone, as OpenSSL takes them."""
+        """Those who sign certificates of backends, or such certificates themselves, as PEM and nothing else."""
 
 
 def with_certificates_read(change: Change, reads: ReadsPem, report: Report) -> Change | None:
@@ -56,9 +59,21 @@ def with_certificates_read(change: Change, reads: ReadsPem, report: Report) -> C
                 return None
             removal = CertificateRemoval(address=body.address, fingerprint=found[1], key=found[0])
             return replace(change, body=removal)
+        case HttpsListenerBody(client_ca=str(text)) as body:
+            return _with_authorities_read(change, body, text, reads, report)
         case ClusterBody() as body if speaks_of_tls(body):
             return _with_backend_tls_read(change, body, reads, report)
     return change
+
+
+def _with_authorities_read(
+    change: Change, body: HttpsListenerBody, text: str, reads: ReadsPem, report: Report
+) -> Change | None:
+    try:
+        return replace(change, body=replace(body, client_ca=reads.authorities(text.encode())))
+    except BadCertificate as error:
+        report.wrong(place(change.where, "client-ca"), str(error))
+        return None
 
 
 def _with_backend_tls_read(change: Change, body: ClusterBody, reads: ReadsPem, report: Report) -> Change | None:

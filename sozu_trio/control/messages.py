@@ -192,6 +192,20 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sandboxed:
+    """What a worker that is a process has sealed itself with; it tells every main, the first one before it answers
+    Begin.
+    """
+
+    layers: tuple[str, ...] = ()
+    """In force."""
+    missing: tuple[str, ...] = ()
+    """Which are not, and why."""
+    refusal: str = ""
+    """Why it will not serve without them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
     """Access-log lines, separated by line feeds, and how many were dropped before them."""
 
@@ -269,7 +283,7 @@ class Adopted:
 Ask = (Begin | Adopt | Amend | Prepare | Forget | Commit | Listen | Unlisten) | (
     Lend | GiveBack | Beat | Cut | Look | Kill | HandOver | TakeOver | Stop
 )
-Report = Reply | Lines | Logged | Happened | Counted | HandedOver | Stranded | Stopped | Holding | Adopted
+Report = Reply | Sandboxed | Lines | Logged | Happened | Counted | HandedOver | Stranded | Stopped | Holding | Adopted
 
 ASKS: dict[str, type[Ask]] = {
     kind.__name__: kind
@@ -280,5 +294,5 @@ ASKS: dict[str, type[Ask]] = {
 }
 REPORTS: dict[str, type[Report]] = {
     kind.__name__: kind
-    for kind in (Reply, Lines, Logged, Happened, Counted, HandedOver, Stranded, Stopped, Holding, Adopted)
+    for kind in (Reply, Sandboxed, Lines, Logged, Happened, Counted, HandedOver, Stranded, Stopped, Holding, Adopted)
 }

@@ -18,7 +18,7 @@ from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.config.listeners import HttpListener, Listener, TcpListener, Timeouts, protocol_of
 from sozu_trio.config.program import Settings
-from sozu_trio.config.secrets import REDACTED, SECRETS
+from sozu_trio.config.secrets import PEM, REDACTED, SECRETS
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.routing.state import State, certificate_key, frontend_key, listener_key
 
@@ -36,6 +36,8 @@ TLS: Final = MappingProxyType(
         "groups": "groups_list",
         "alpn": "alpn_protocols",
         "tickets": "send_tls13_tickets",
+        "client_auth": "client_auth",
+        "client_ca": "client_ca",
     }
 )
 """Field of TlsSettings → member of a document."""
@@ -96,20 +98,34 @@ def _plain_tls(tls: BackendTls) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
+def shortened(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which authorities, be they of clients or of backends, are counted, as they may be many kilobytes."""
+    short = dict(document)
+    if text := short.get("client_ca"):
+        short["client_ca"] = _counted(text)
+    tls = short.get("tls")
+    if isinstance(tls, Mapping) and "ca" in tls:
+        short["tls"] = {**tls, "ca": _counted(tls["ca"])}
+    return short
+
+
+def _counted(authorities: str) -> str:
+    """With the beginning of a hash by which two bundles are told apart: `2 authorities (0123456789ab)`."""
+    number = authorities.count(f"{PEM} ")
+    found = f"{number} {'authority' if number == 1 else 'authorities'}"
+    return f"{found} ({hashlib.sha256(authorities.encode()).hexdigest()[:12]})"
+
+
 def without_pem(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy for people, to whom PEM says nothing, and the key is a secret. In the `tls` of a cluster `certificate` is
-    the fingerprint, and `ca` the SHA-256 of the text, so that another one can be told.
+    """A copy for people, to whom PEM says nothing, and the key is a secret: as `shortened`, and in the `tls` of a
+    cluster `certificate` is the fingerprint.
     """
-    shown = {name: value for name, value in document.items() if name not in ("certificate", "key")}
+    shown = {name: value for name, value in shortened(document).items() if name not in ("certificate", "key")}
     if isinstance(tls := shown.get("tls"), Mapping):
         rest = {name: value for name, value in tls.items() if name != "key"}
-        digests = {"ca": _digest, "certificate": _fingerprint}
-        shown["tls"] = rest | {name: make(tls[name]) for name, make in digests.items() if name in tls}
+        certificate = {"certificate": _fingerprint(tls["certificate"])} if "certificate" in tls else {}
+        shown["tls"] = rest | certificate
     return shown
-
-
-def _digest(pem: str) -> str:
-    return f"SHA-256 {hashlib.sha256(pem.encode()).hexdigest()}"
 
 
 def _fingerprint(chain: str) -> str:

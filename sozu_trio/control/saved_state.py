@@ -17,7 +17,7 @@ from sozu_trio.config.report import Report, place
 from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
 from sozu_trio.control.certificates import ReadsPem, with_certificates_read
-from sozu_trio.control.records import document_of, origin_of, redacted
+from sozu_trio.control.records import document_of, origin_of, redacted, shortened
 from sozu_trio.control.saved_tables import Kind, SavedSettingsTable, kinds_of, read_global_keys
 from sozu_trio.control.sozu_requests import SozuChange
 from sozu_trio.control.sozu_state import is_sozu_state, read_sozu_state
@@ -35,7 +35,9 @@ VERSION: Final = 1
 
 
 def dump_document(state: State, generation: int, *, secrets: bool) -> dict[str, Any]:
-    """The State as a JSON object, whose secrets are left out unless `secrets`. Some 10 µs a record."""
+    """The State as a JSON object; unless `secrets` these are left out, and authorities are only counted.
+    Some 10 µs a record.
+    """
     records = {
         "listeners": state.listeners.values(),
         "clusters": state.clusters.values(),
@@ -49,7 +51,7 @@ def dump_document(state: State, generation: int, *, secrets: bool) -> dict[str, 
         for name, of_kind in records.items()
     }
     if not secrets:
-        lists = {name: [redacted(each) for each in documents] for name, documents in lists.items()}
+        lists = {name: [redacted(shortened(each)) for each in documents] for name, documents in lists.items()}
     head = {"format": FORMAT, "version": VERSION, "generation": generation}
     return {**head, **lists, "settings": document_of(state.settings)}
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.backend_tls import BackendTls, read_backend_tls
 from sozu_trio.config.certificates import ListenerCertificate
+from sozu_trio.config.client_auth import CLIENT_FIELDS, check_client_auth, check_client_fields, field_names
 from sozu_trio.config.clusters import (
     Backend,
     Cluster,
@@ -33,12 +34,14 @@ from sozu_trio.config.report import Report, an, place
 from sozu_trio.config.schema import HstsTable
 from sozu_trio.config.tls_settings import TlsSettings, read_settings
 from sozu_trio.config.values import (
+    ClientAuth,
     Count,
     FieldName,
     Fingerprint,
     HeadSize,
     Method,
     Network,
+    OptionalFieldName,
     Port,
     Positive,
     Protocol,
@@ -84,6 +87,12 @@ class SavedListenerTable:
     send_tls13_tickets: Count | None = None
     strict_sni_binding: bool | None = None
     hsts: HstsTable | None = None
+    client_auth: ClientAuth | None = None
+    client_ca: str | None = None
+    """PEM."""
+    client_subject_header: OptionalFieldName | None = None
+    client_san_header: OptionalFieldName | None = None
+    client_fingerprint_header: OptionalFieldName | None = None
     active: bool | None = None
     origin: Origin | None = None
 
@@ -201,13 +210,13 @@ class SavedSettingsTable:
     retry_after: Count | None = None
 
 
-_HTTPS = {*TLS.values(), "strict_sni_binding", "hsts"}
+_HTTPS = {*TLS.values(), *CLIENT_FIELDS, "strict_sni_binding", "hsts"}
 """What only an https listener may say."""
 TCP = {"protocol", "active", "address", "expect_proxy", "public_address", *TIMEOUTS.values()}
 """What a tcp listener may say."""
 
 
-def read_listener(table: SavedListenerTable, where: str, report: Report) -> Listener:
+def read_listener(reads: ReadsPem, table: SavedListenerTable, where: str, report: Report) -> Listener:
     """What is wrong with it, as with all records here, is told to `report`."""
     members = _given(table)
     for name in [each for each in members if _is_foreign(each, table.protocol)]:
@@ -219,19 +228,21 @@ def read_listener(table: SavedListenerTable, where: str, report: Report) -> List
     limits = _limits(_taken(members, LIMITS), where, report)
     if table.protocol == "http":
         return HttpListener(**members, timeouts=timeouts, limits=limits)
-    tls = _settings(_taken(members, TLS), where, report)
+    tls = _settings(reads, _taken(members, TLS), where, report)
     members["hsts"] = read_hsts(table.hsts, place(where, "hsts"), report)
-    return HttpsListener(**members, timeouts=timeouts, limits=limits, tls=tls)
+    listener = HttpsListener(**members, timeouts=timeouts, limits=limits, tls=tls)
+    check_client_fields(where, report, field_names(listener))
+    return listener
 
 
 def _is_foreign(name: str, protocol: str) -> bool:
     return name not in TCP if protocol == "tcp" else protocol == "http" and name in _HTTPS
 
 
-def _settings(given: dict[str, Any], where: str, report: Report) -> TlsSettings:
+def _settings(reads: ReadsPem, given: dict[str, Any], where: str, report: Report) -> TlsSettings:
     """An empty list of groups is that of OpenSSL."""
     default = TlsSettings()
-    return read_settings(
+    settings = read_settings(
         where,
         report,
         versions=given.get("versions", default.versions),
@@ -240,6 +251,14 @@ def _settings(given: dict[str, Any], where: str, report: Report) -> TlsSettings:
         alpn=given.get("alpn", default.alpn),
         tickets=given.get("tickets", default.tickets),
     )
+    client_auth, authorities = given.get("client_auth", default.client_auth), given.get("client_ca", "")
+    check_client_auth(where, report, client_auth=client_auth, has_authorities=bool(authorities))
+    if authorities:
+        try:
+            authorities = reads.authorities(authorities.encode())
+        except BadCertificate as error:
+            report.wrong(place(where, "client_ca"), str(error))
+    return replace(settings, client_auth=client_auth, client_ca=authorities)
 
 
 def _limits(given: dict[str, Any], where: str, report: Report) -> HeadLimits:
@@ -361,9 +380,10 @@ _KINDS: Mapping[str, Kind] = {
 
 def kinds_of(reads: ReadsPem) -> Mapping[str, Kind]:
     """By the names of the lists."""
-    certificates, clusters = partial(read_listener_certificate, reads), partial(read_cluster, reads)
+    listeners, clusters = partial(read_listener, reads), partial(read_cluster, reads)
+    certificates = partial(read_listener_certificate, reads)
     return {
-        "listeners": Kind(SavedListenerTable, read_listener, listener_key, "address"),
+        "listeners": Kind(SavedListenerTable, listeners, listener_key, "address"),
         "clusters": Kind(SavedClusterTable, clusters, lambda cluster: cluster.cluster_id, "cluster_id"),
         **_KINDS,
         "certificates": Kind(SavedCertificateTable, certificates, certificate_key, "fingerprint"),

@@ -18,8 +18,9 @@ class SpareDescriptor:
     def renew(self) -> bool:
         """Try to have one again; whether there is one now."""
         if self._descriptor is None:
+            # No file: a worker in its sandbox could not open one.
             with contextlib.suppress(OSError):
-                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                self._descriptor = os.memfd_create("spare", os.MFD_CLOEXEC)
         return self._descriptor is not None
 
     @contextmanager

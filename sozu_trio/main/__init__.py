@@ -22,9 +22,11 @@ limiting       the limit of connections per client address
 certifying     certificates, and which of them is shown to whom
 certificates   those that come as PEM
 certificate_files those in the files that the configuration names
-backend_tls_files what the clusters' tables about TLS to backends name in files
+client_authorities those who sign certificates of clients, in such files
+backend_tls_files what the clusters' tables about TLS to backends name in such files
+named_files    what listeners and clusters name in files, read together
 key_log        the file for secrets of TLS sessions, where one is asked for
-seen_files     what these files were when they were read
+seen_files     the files of certificates as they were when they were read
 certificate_watch what is remembered of them
 renewing       certificates whose files are renewed
 expiring       certificates that are about to expire
@@ -37,6 +39,7 @@ ending         shutdown
 service_manager what systemd is told, and in which words
 informing      when it is told
 signals        what main does when it is signalled
+rights         which of root's rights it keeps
 
 Main runs other code in its own place:
 

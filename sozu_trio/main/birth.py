@@ -23,10 +23,10 @@ from sozu_trio.control.saved_state import load_into, read_saved_state
 from sozu_trio.control.write import remove_unfinished
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
-from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.main.declared import declared_by
+from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.seen_files import NONE_SEEN, SeenFiles
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
@@ -144,7 +144,7 @@ def _no_lock(path: Path, error: OSError) -> str:
 def _found(config: Config, path: Path, state_from: str | None, served: bool) -> Beginning:
     program = config.program
     certificates = read_certificate_files(config, None)
-    declared = declared_by(with_backend_tls_read(config), certificates.records)
+    declared = declared_by(with_files_read(config), certificates.records)
     if program.automatic_state_save and program.saved_state is not None:
         with contextlib.suppress(OSError):
             remove_unfinished(program.saved_state)

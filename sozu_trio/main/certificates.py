@@ -28,6 +28,12 @@ class Pem:
 
         return fingerprint_of(certificate)
 
+    def authorities(self, certificates: bytes) -> str:
+        """Raises BadCertificate."""
+        from sozu_trio.tls.authorities import read_authorities
+
+        return read_authorities(certificates)
+
     def trusted(self, certificates: bytes) -> str:
         """Raises BadCertificate."""
         from sozu_trio.tls.trusted import read_trusted

@@ -11,12 +11,12 @@ from sozu_trio.config.load import Config
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
 from sozu_trio.main.actors import Actor
-from sozu_trio.main.backend_tls_files import with_backend_tls_read
 from sozu_trio.main.bodies import ReloadBody
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.declared import declared_by, read_file, waiting_for_a_start
 from sozu_trio.main.events import Event
 from sozu_trio.main.files import in_thread
+from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.seen_files import SeenFiles
 from sozu_trio.main.steps import steps
@@ -120,7 +120,7 @@ async def _read(parts: Parts, path: str | None) -> tuple[Config, State, SeenFile
     given = path or parts.config_path
     if given is None:
         raise OperatorError("serve was started without a file, so there is none to read again; say which with -f FILE")
-    config = await in_thread(with_backend_tls_read, await read_file(Path(given)))
+    config = await in_thread(with_files_read, await read_file(Path(given)))
     certificates = await in_thread(read_certificate_files, config, parts.transactions.state.certificates.keys())
     return config, await in_thread(declared_by, config, certificates.records), certificates.seen
 

@@ -183,7 +183,7 @@ async def _sessions_by_listener(parts: Parts) -> dict[str, int]:
 def listener_document(state: State, listener: Listener, sessions: Mapping[str, int]) -> dict[str, Any]:
     """A listener as it is listed, with how many client connections it has now."""
     return {
-        **document_of(listener),
+        **without_pem(document_of(listener)),
         "origin": origin_of(listener, state),
         "sessions": sessions.get(str(listener.address), 0),
     }

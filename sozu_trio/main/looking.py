@@ -17,7 +17,12 @@ async def _status(parts: Parts, call: Call) -> Answer:
     call.read(EmptyBody)
     await parts.supervisor.look("counters")
     workers = [
-        {**_status_of(worker), "generation": worker.generation, "sandbox": list(worker.sandbox)}
+        {
+            **_status_of(worker),
+            "generation": worker.generation,
+            "sandbox": list(worker.sandbox),
+            "unsandboxed": list(worker.unsandboxed),
+        }
         for worker in parts.supervisor.workers
     ]
     leaving = [

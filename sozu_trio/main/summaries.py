@@ -42,7 +42,10 @@ _TABLES: Mapping[str, type] = {
     "upgrade": UpgradeBody,
 }
 """Verbs that change something → the table of their body."""
-_FILES = ("content", "certificate", "new-certificate", "old-certificate", "tls-ca", "tls-certificate", "answer")
+_FILES = (
+    *("content", "certificate", "new-certificate", "old-certificate", "client-ca", "tls-ca", "tls-certificate"),
+    "answer",
+)
 """How options begin that are whole files, with whatever those hold."""
 _POSITIONS = ("request", "response", "both")
 """Where a header edit applies."""

@@ -36,6 +36,14 @@
     spawn       workers as processes
     kept_code   what later workers run, whatever stands on disk meanwhile
     where       where a process hangs
+    sandbox     the layers that a worker seals itself with
+    identity    whom workers run as where main is root
+    capabilities root's rights, one by one
+    privileges  what a worker gives up by itself
+    landlock    no files
+    seccomp     no system calls
+    system_calls but these
+    warm_up     what has to have happened before
     adoption    workers that a main before has left
     sorting     which of them go on
     estate      what one supervisor leaves to the next one of the same process

@@ -31,6 +31,7 @@ RESERVE: Final = 64
 COUNT_AGAIN: Final = 1.0
 """Seconds after which descriptors are counted again: a list of ten thousand takes milliseconds."""
 OPEN: Final = "/proc/self/fd"
+"""What lists them; a worker in its sandbox has it open from before."""
 
 
 class Arrival:
@@ -42,13 +43,16 @@ class Arrival:
         listeners: Mapping[ListenerKey, ListenerNode],
         doors: Doorkeeping,
         learn: Callable[[Learned], Awaitable[None]],
+        listing: int | str = OPEN,
     ) -> None:
-        """`listeners`: where sessions may go on, also as that changes. `learn` takes what is known of backends."""
+        """`listeners`: where sessions may go on, also as that changes. `learn` takes what is known of backends.
+        `listing`: the directory of this process's descriptors, or a descriptor of that.
+        """
         self._channel = channel
         self._listeners = listeners
         self._doors = doors
         self._learn = learn
-        self._spare = Spare()
+        self._spare = Spare(listing)
         self._scope = trio.CancelScope()
 
     def finish(self) -> None:
@@ -166,7 +170,8 @@ def _sockets(descriptors: list[int]) -> deque[socket.socket]:
 class Spare:
     """How many descriptors this process has to spare, about."""
 
-    def __init__(self) -> None:
+    def __init__(self, listing: int | str = OPEN) -> None:
+        self._listing = listing
         self._left = 0
         self._counted_at = -COUNT_AGAIN
 
@@ -176,7 +181,7 @@ class Spare:
             if most == resource.RLIM_INFINITY:
                 most = sys.maxsize
             try:
-                self._left = most - len(os.listdir(OPEN)) - RESERVE
+                self._left = most - len(os.listdir(self._listing)) - RESERVE
             except OSError:
                 # To count them takes one.
                 self._left = 0

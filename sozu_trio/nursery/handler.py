@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Ask, Happened
+from sozu_trio.control.messages import Ask, Happened, Sandboxed
 from sozu_trio.control.moves import Learned
 from sozu_trio.nursery.listener import Doorkeeping
 from sozu_trio.nursery.tally import Tally
@@ -66,6 +66,14 @@ class OwnProcess(Protocol):
     @property
     def place(self) -> int:
         """The descriptor of the file it tells in where it is."""
+
+    @property
+    def listing(self) -> int:
+        """A descriptor of the directory that lists its descriptors."""
+
+    @property
+    def sandbox(self) -> Sandboxed:
+        """What it is sealed with."""
 
     async def next_main(self, introduce: Callable[[Channel[Ask]], Awaitable[None]]) -> Channel[Ask]:
         """Wait for a main that comes after one that has died."""

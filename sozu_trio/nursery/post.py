@@ -17,6 +17,8 @@ def why_not_begun(ended: WorkerHandle | OSError) -> str:
     """What has kept a worker from beginning, behind its name."""
     if isinstance(ended, OSError):
         return f"cannot be started: {ended}"
+    if ended.sandbox.refusal:
+        return f"does not begin: {ended.sandbox.refusal}"
     return "has ended before it began: see its messages"
 
 

@@ -1,8 +1,8 @@
 """Workers as processes.
 
 A process must not be forked inside `trio.run`, so a fresh interpreter is started with the worker's end of the channel,
-its door (`nursery/door.py`) and nothing else of ours: descriptors are closed on exec, and standard output and error are
-those of main, for a pipe would break when main is gone.
+its door (`nursery/door.py`) and nothing else of ours: descriptors are closed on exec. Standard error is that of
+main, for a pipe would break when main is gone; what main says on standard output is not for workers to say.
 """
 
 import errno
@@ -74,7 +74,9 @@ class SpawnProcess:
         command = [sys.executable, *how, *map(str, (worker_id, *descriptors, keys)), *self._arguments]
         given = [*descriptors, *(each for each in (code, self._key_log) if each is not None)]
         try:
-            return await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, pass_fds=given)
+            return await trio.lowlevel.open_process(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=given
+            )
         except RuntimeError as error:
             # Trio forks in a thread, and the kernel counts threads as it counts processes.
             raise OSError(errno.EAGAIN, str(error)) from error

@@ -20,7 +20,7 @@ from sozu_trio.tls.trusted import read_system_trusted
 
 log = logging.getLogger(__name__)
 
-STARTING: Final = 10.0
+STARTING: Final = 30.0
 """Seconds a worker gets at least for its first answer: a process has to start on a machine that may be busy."""
 
 Begun = Callable[[WorkerHandle], None]

@@ -51,7 +51,7 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.control.moves import KINDS, OFFERS
 from sozu_trio.errors import ChannelError
-from sozu_trio.nursery.arrival import Arrival
+from sozu_trio.nursery.arrival import OPEN, Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
 from sozu_trio.nursery.drain import release_idle
 from sozu_trio.nursery.generations import Generations
@@ -88,6 +88,10 @@ async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process
         handler.trust(begin.authorities)
         if process is not None:
             process.begin(begin.program)
+            await channel.send(process.sandbox)
+            if process.sandbox.refusal:
+                await channel.send(Reply(serial=begin.serial, failure=process.sandbox.refusal))
+                return
         link = Link(channel)
         worker = Worker(begin, link, handler, process, memory)
         await link.send(Reply(serial=begin.serial))
@@ -201,6 +205,8 @@ class Worker:
             return False
         self._link.take(found)
         log.info("another main has come")
+        with contextlib.suppress(OSError):
+            await self._link.send(process.sandbox)
         await self._telling.count()
         return True
 
@@ -329,7 +335,8 @@ class Worker:
     def _take_over(self, descriptors: list[int], services: trio.Nursery) -> None:
         self._refuse_while_stopping()
         channel = Channel(taken_over(descriptors), OFFERS)
-        arrival = Arrival(channel, self._listening.listeners, self._doors, self._handler.learn)
+        listing = OPEN if self._process is None else self._process.listing
+        arrival = Arrival(channel, self._listening.listeners, self._doors, self._handler.learn, listing)
         self._arrivals.append(arrival)
         services.start_soon(self._serve, "arrivals", arrival.run, name="arrivals")
 

@@ -22,6 +22,7 @@ from sozu_trio.control.messages import (
     Look,
     Reply,
     Report,
+    Sandboxed,
     Stopped,
     Stranded,
 )
@@ -71,7 +72,9 @@ class WorkerStatus:
     seconds_left: float | None = None
     """Of one that leaves: how long until what it has is cut; None = never."""
     sandbox: tuple[str, ...] = ()
-    """The layers around it; there are none yet."""
+    """The layers around it."""
+    unsandboxed: tuple[str, ...] = ()
+    """Those that are not, and why."""
 
 
 class Who(NamedTuple):
@@ -127,6 +130,8 @@ class WorkerHandle:
         """Removed backends it has not confirmed that it will cut, and after how many seconds it is to."""
         self.counters = Counters()
         """As it told them last."""
+        self.sandbox = Sandboxed()
+        """As it has said."""
         self.stopping = False
         """It was told to stop."""
         self.leaving = False
@@ -256,6 +261,8 @@ class WorkerHandle:
         match report:
             case Reply():
                 self._take_reply(report)
+            case Sandboxed():
+                self.sandbox = report
             case Lines() | Logged():
                 self._on_lines(report)
             case Happened():
@@ -300,6 +307,8 @@ class WorkerHandle:
             generation=self.generation,
             sessions=self.counters.sessions,
             seconds_left=None if self.leaves_at == math.inf else max(0.0, self.leaves_at - trio.current_time()),
+            sandbox=self.sandbox.layers,
+            unsandboxed=self.sandbox.missing,
         )
 
     def _state(self, generation: int) -> str:

@@ -7,7 +7,7 @@ exchange     one request and its response, whatever the version: decide, connect
 response     the backend's answer on its way to the client
 upload       the client's body on its way to the backend
 body         one message's body, read; transfer: written
-forwarding   what we tell the backend about the client
+forwarding   what we tell the backend about the client; client_fields: who it is, by its certificate
 answers      responses of our own; turning_away: of a connection that may not stay
 tcp          a session of a tcp listener
 relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that

@@ -36,6 +36,8 @@ class Body:
     started = False
     """Something was read that is not in `early`."""
     trailers: Sequence[Field] = ()
+    unwanted: frozenset[bytes] = frozenset()
+    """Names of trailers that are left out besides, in lower case and with hyphens for underscores."""
     _decoder: ChunkedDecoder | None = None
 
     def __init__(
@@ -84,6 +86,10 @@ class Body:
             self.trailers = decoder.trailers
             self.unused = bytes(decoder.unused)
         return pieces
+
+    def wanted_trailers(self) -> list[Field]:
+        """Those that go on. Known when the body has ended."""
+        return [each for each in self.trailers if each[0].lower().replace(b"_", b"-") not in self.unwanted]
 
     async def read(self, patience: Patience | None = None) -> list[Piece]:
         """The next pieces, perhaps none although more will come: `ended` tells. Raises what `malformed`, `cut` make."""

@@ -32,6 +32,7 @@ from sozu_trio.nursery.places import MOST_HELD
 from sozu_trio.proxy.answers import answer, options_answer
 from sozu_trio.proxy.backends import ClusterState, Connection
 from sozu_trio.proxy.body import Body
+from sozu_trio.proxy.client_fields import drop_fields
 from sozu_trio.proxy.connect import discard, give_back
 from sozu_trio.proxy.forwarding import without
 from sozu_trio.proxy.patience import Patience
@@ -202,6 +203,8 @@ class Exchange:
 
     def _request(self) -> bytes:
         """The head as the backend gets it."""
+        if self.connection.client_fields:
+            drop_fields(self.head, self.body, self.connection.client_fields)
         request_id, lines = self.connection.forwarding.lines(self.head, self.ulid)
         self.record.x_request_id = request_id
         return write_request(self.head, lines, upgrade=self.upgrade)

@@ -6,6 +6,7 @@ for a whole connection and is made once.
 """
 
 import ipaddress
+from collections.abc import Sequence
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import HttpListener, protocol_of
@@ -20,12 +21,27 @@ def is_trusted(listener: HttpListener, client: Address) -> bool:
 class Forwarding:
     """The fields of one client connection."""
 
-    __slots__ = ("_constant", "_forwarded", "_host", "_id_field", "_listener", "_port", "_proto", "_via", "trusted")
+    __slots__ = (
+        "_constant",
+        "_forwarded",
+        "_host",
+        "_id_field",
+        "_identity",
+        "_listener",
+        "_port",
+        "_proto",
+        "_via",
+        "trusted",
+    )
 
-    def __init__(self, listener: HttpListener, client: Address, destination: Address) -> None:
+    def __init__(
+        self, listener: HttpListener, client: Address, destination: Address, identity: Sequence[Field] = ()
+    ) -> None:
+        """`identity`: what is said of the client's certificate."""
         public = listener.public_address or destination
         by = f'"[{public.host}]"' if public.is_ipv6 else public.host
         self._listener = listener
+        self._identity = identity
         self._host = client.host.encode()
         self._port = b"%d" % public.port
         self._proto = protocol_of(listener).encode()
@@ -44,7 +60,7 @@ class Forwarding:
         ]
         if self._listener.send_x_real_ip:
             fields.append((b"X-Real-IP", self._host))
-        return fields
+        return [*fields, *self._identity]
 
     def lines(self, head: RequestHead, ulid: bytes) -> tuple[bytes, bytes]:
         """The X-Request-Id, and all there is to add to the request's own fields as `write_request` takes it."""
@@ -74,7 +90,7 @@ class Forwarding:
         elif self._listener.elide_x_real_ip:
             client_ip = []
         fields += [(b"X-Real-IP", value) for value in client_ip]
-        return fields + [(name, value) for name, values in sent.items() for value in values]
+        return [*fields, *((name, value) for name, values in sent.items() for value in values), *self._identity]
 
 
 def field_lines(fields: list[Field]) -> bytes:

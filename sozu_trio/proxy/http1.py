@@ -83,6 +83,8 @@ class HttpConnection:
         self._parser = RequestParser(listener.limits)
         self._table: Table = proxy.table
         self._routes: Routes = proxy.table.http.get(listener.address, NO_ROUTES)
+        self.client_fields = proxy.table.client_fields
+        """Names of fields that the client may not send."""
         self._exchange: Exchange | None = None
         """The one now going on, or the one that ended last."""
 
@@ -134,10 +136,14 @@ class HttpConnection:
         """
         if table is not self._table:
             self._table, self._routes = table, self._routes_in(table)
+            self.client_fields = self._client_fields_in(table)
         return self._routes
 
     def _routes_in(self, table: Table) -> Routes:
         return table.http.get(self.listener.address, self._routes)
+
+    def _client_fields_in(self, table: Table) -> frozenset[bytes]:
+        return table.client_fields
 
     async def _woken(self) -> bool:
         """The scope was cancelled: a deadline, a drain, or the client has gone. Returns whether to go on."""

@@ -7,7 +7,9 @@ for none has a last call first, since a request may be on its way.
 """
 
 import contextlib
+import dataclasses
 import math
+import time
 
 import trio
 
@@ -17,18 +19,23 @@ from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 from sozu_trio.nursery.departure import Departure
 from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.client_fields import fields_of
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.first_word import hears_first_word, is_speaking
+from sozu_trio.proxy.forwarding import Forwarding
 from sozu_trio.proxy.http1 import HttpConnection, linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
 from sozu_trio.proxy.secured import Routes, Secured
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tls_stream import TlsStream
+from sozu_trio.routing.client_fields import client_fields
 from sozu_trio.routing.resolver import Shown, covers
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.telemetry.counters import Counters
+from sozu_trio.tls.contexts import ServerSocket
+from sozu_trio.tls.identity import ClientIdentity, identity_of
 from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.proxy_protocol import ProxyHeader
 
@@ -58,15 +65,16 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     stream = TlsStream(sock, listener.timeouts.front)
     try:
         await _shake_hands(stream, deadline)
+        identity = _identity(sock, listener)
     except HandshakeFailed as error:
         proxy.counters.handshake_failed(error.kind)
         raise
     finally:
         if proxy.tls.key_log is not None:
             proxy.tls.key_log.pass_on()
-    facts = stream.facts()
+    facts = _with_client(stream.facts(), identity)
     _count(proxy.counters, facts, sock.shown)
-    secured = Secured(listener, facts, sock.shown)
+    secured = Secured(listener, facts, sock.shown, fields_of(identity, listener) if identity else ())
     await HttpsConnection(proxy, node, stream, listener, client, destination, secured).run()
 
 
@@ -88,6 +96,19 @@ async def _shake_hands(stream: TlsStream, deadline: float) -> None:
         await stream.handshake()
         return
     raise HandshakeFailed("timeout", "TLS handshake: it took too long")
+
+
+def _identity(sock: ServerSocket, listener: HttpsListener) -> ClientIdentity | None:
+    """Raises HandshakeFailed."""
+    if listener.tls.client_auth == "none":
+        return None
+    return identity_of(sock, required=listener.tls.client_auth == "required", now=time.time())
+
+
+def _with_client(facts: TlsFacts, identity: ClientIdentity | None) -> TlsFacts:
+    if identity is None:
+        return facts
+    return dataclasses.replace(facts, client_subject=identity.subject, client_fingerprint=identity.fingerprint)
 
 
 def _count(counters: Counters, facts: TlsFacts, shown: Shown | None) -> None:
@@ -123,6 +144,10 @@ class HttpsConnection(HttpConnection):
         """After the handshake."""
         super().__init__(proxy, node, stream, listener, client, destination, b"")
         self.secured = secured
+        if secured.identity:
+            self.forwarding = Forwarding(listener, client, destination, secured.identity)
+        self._own_fields = client_fields([listener])
+        self.client_fields = self._client_fields_in(proxy.table)
         secured.routes = self._routes
         self._routes: Routes = secured
         self._departure: Departure | None = None
@@ -135,6 +160,10 @@ class HttpsConnection(HttpConnection):
     def _routes_in(self, table: Table) -> Routes:
         self.secured.routes = table.http.get(self.listener.address, self.secured.routes)
         return self.secured
+
+    def _client_fields_in(self, table: Table) -> frozenset[bytes]:
+        """Those of its own listener also where that has changed since."""
+        return table.client_fields | self._own_fields
 
     async def _read_head(self) -> RequestHead | None:
         self.secured.begin()

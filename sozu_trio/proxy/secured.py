@@ -30,8 +30,12 @@ class Routes(Protocol):
 class Secured:
     """One connection's; `begin`, then at most one `find`, for each request."""
 
-    def __init__(self, listener: HttpsListener, facts: TlsFacts, shown: Shown | None) -> None:
+    def __init__(
+        self, listener: HttpsListener, facts: TlsFacts, shown: Shown | None, identity: Sequence[Field] = ()
+    ) -> None:
+        """`identity`: the fields that tell backends who the client is, by its certificate."""
         self.facts = facts
+        self.identity = identity
         self.routes: Routes = NO_ROUTES
         self._listener = listener
         self._shown = shown

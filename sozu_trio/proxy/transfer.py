@@ -28,7 +28,7 @@ def frame(pieces: Sequence[Piece], framing: Framing) -> bytes:
 def whole(body: Body, pieces: Sequence[Piece], framing: Framing) -> bytes:
     """The rest of a body that has ended, framed."""
     data = frame(pieces, framing)
-    return data + last_chunk(list(body.trailers)) if framing is Framing.CHUNKED else data
+    return data + last_chunk(body.wanted_trailers()) if framing is Framing.CHUNKED else data
 
 
 async def transfer(

@@ -8,6 +8,7 @@
     Rule       an HTTP frontend together with the Decision it leads to.
     Decision   forward to a cluster, redirect, deny, or not found; made once, when the Table is; `decisions.py`.
     Resolver   which certificates of an https listener are shown for a name; `resolver.py`, made by `resolvers.py`.
+    fields     that nobody but the proxy may say, as they tell who a client is; `client_fields.py`.
     HttpRoutes all rules of one address; `http_routes.py`, made of `hosts.py`, `paths.py` and `ordered.py`.
     Balancer   chooses among the backends of a cluster that may be used now; `balancing.py`.
     BackOff    for how long a backend that could not be reached is left alone; `backoff.py`.

@@ -14,6 +14,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import TcpFrontend
 from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.routing.amended import LOOK_UNITS, Change, find_amended
+from sozu_trio.routing.client_fields import client_fields
 from sozu_trio.routing.decisions import NOT_FOUND, Decision, Outcome, entry_of
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.http_routes import NO_ROUTES, HttpRoutes, compile_routes
@@ -47,7 +48,9 @@ def recompile(table: Table, state: State, delta: Delta, generation: int) -> Slic
     http = yield from _compile_http(table, change, pace)
     tcp = yield from _compile_tcp(table.tcp, change, pace)
     certificates = yield from compile_resolvers(table.certificates, state, delta, pace)
-    return Table(generation, state.listeners, clusters, http, tcp, certificates)
+    return Table(
+        generation, state.listeners, clusters, http, tcp, certificates, client_fields(state.listeners.values())
+    )
 
 
 def _amend_clusters(clusters: dict[str, ClusterEntry], state: State, delta: Delta, pace: Pace) -> Sliced[set[str]]:

@@ -34,6 +34,8 @@ class Table:
     tcp: Mapping[Address, Decision]
     certificates: Mapping[Address, Resolver] = field(default_factory=lambda: MappingProxyType({}))
     """Of every https listener, if only NO_CERTIFICATES."""
+    client_fields: frozenset[bytes] = frozenset()
+    """Fields that no client may send, as `client_fields.py` spells them."""
 
 
 NO_TABLE: Final = Table(0, {}, {}, {}, {}, {})

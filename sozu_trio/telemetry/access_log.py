@@ -20,7 +20,12 @@ from sozu_trio.telemetry.stamp import Stamp
 LOGGER = "sozu_trio.access"
 _TENTHS = tuple(f"{number / 10:.1f}ms" for number in range(1000))
 """Formatting a float costs three times as much, and there are three in a line."""
-_PLAIN: Final = dict.fromkeys(("tls_version", "tls_cipher", "tls_sni", "tls_alpn", "tls_resumed"))
+_PLAIN: Final = dict.fromkeys(
+    (
+        *("tls_version", "tls_cipher", "tls_sni", "tls_alpn", "tls_resumed"),
+        *("tls_client_subject", "tls_client_fingerprint"),
+    )
+)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -36,6 +41,10 @@ class TlsFacts:
     """Which the client asked for."""
     alpn: str | None
     resumed: bool
+    client_subject: str | None = None
+    """Of the client's certificate, as RFC 4514 writes it; None where it has shown none."""
+    client_fingerprint: str | None = None
+    """SHA-256 of that certificate, in lower-case hexadecimal."""
 
 
 @dataclass(slots=True)
@@ -165,6 +174,8 @@ def _tls(facts: TlsFacts | None) -> dict[str, str | bool | None]:
         "tls_sni": facts.server_name,
         "tls_alpn": facts.alpn,
         "tls_resumed": facts.resumed,
+        "tls_client_subject": facts.client_subject,
+        "tls_client_fingerprint": facts.client_fingerprint,
     }
 
 

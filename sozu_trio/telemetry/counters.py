@@ -107,6 +107,10 @@ class Counters:
     """… for want of a version in common."""
     tls_failed_nothing_in_common: int = 0
     """… for want of a cipher, group or kind of certificate in common."""
+    tls_failed_no_certificate: int = 0
+    """… because the client showed no certificate, and must."""
+    tls_failed_invalid_certificate: int = 0
+    """… because the client's certificate is not good."""
     tls_failed_timeout: int = 0
     """… because they took too long."""
     tls_failed_other: int = 0
@@ -223,6 +227,8 @@ NAMES = {
     "tls_failed_not_tls": "tls.handshake.failed.not_tls",
     "tls_failed_version": "tls.handshake.failed.version",
     "tls_failed_nothing_in_common": "tls.handshake.failed.nothing_in_common",
+    "tls_failed_no_certificate": "tls.handshake.failed.no_certificate",
+    "tls_failed_invalid_certificate": "tls.handshake.failed.invalid_certificate",
     "tls_failed_timeout": "tls.handshake.failed.timeout",
     "tls_failed_other": "tls.handshake.failed.other",
     "backend_tls_handshakes": "backend.tls.handshakes",

@@ -8,6 +8,10 @@ from sozu_trio.errors import HandshakeFailed
 CLOSED: Final = "closed"
 """The other side went away, or never said a word."""
 UNKNOWN_NAME: Final = "unknown_name"
+NO_CERTIFICATE: Final = "no_certificate"
+"""The other side has shown none, and must."""
+INVALID_CERTIFICATE: Final = "invalid_certificate"
+"""That of the other side is not good."""
 OTHER: Final = "other"
 
 KINDS: Final = {
@@ -18,17 +22,19 @@ KINDS: Final = {
         "nothing_in_common",
     ),
     **dict.fromkeys(("NO_SHARED_SIGNATURE_ALGORITHMS", "NO_CIPHERS_AVAILABLE"), "nothing_in_common"),
-    **dict.fromkeys(("PEER_DID_NOT_RETURN_A_CERTIFICATE", "CERTIFICATE_VERIFY_FAILED"), "certificate"),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": NO_CERTIFICATE,
+    "CERTIFICATE_VERIFY_FAILED": INVALID_CERTIFICATE,
     "UNEXPECTED_EOF_WHILE_READING": CLOSED,
 }
-"""By OpenSSL's reason. `certificate`: that of the other side is missing or not good."""
+"""By OpenSSL's reason."""
 WORDS: Final = {
     CLOSED: "the connection ended before it was done",
     UNKNOWN_NAME: "there is no certificate for the name asked for",
     "not_tls": "what came is not TLS",
     "version": "no version of TLS in common",
     "nothing_in_common": "no cipher, group or kind of certificate in common",
-    "certificate": "the certificate of the other side",
+    NO_CERTIFICATE: "the other side has shown no certificate",
+    INVALID_CERTIFICATE: "the certificate of the other side is not good",
     "refused": "the other side refused",
 }
 
@@ -38,8 +44,15 @@ def handshake_failed(error: OSError, *, name: str | None = None, unknown: bool =
     kind = UNKNOWN_NAME if unknown else kind_of(error)
     reason = reason_of(error) if isinstance(error, ssl.SSLError) else error.strerror
     asked = f" ({name!r})" if unknown and name is not None else " (none)" if unknown else ""
-    detail = asked or (f" ({reason})" if reason else "")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message
+    detail = asked or (f" ({reason})" if reason and kind != NO_CERTIFICATE else "")
     return HandshakeFailed(kind, f"TLS handshake: {WORDS.get(kind, 'it failed')}{detail}")
+
+
+def bad_certificate(why: str) -> HandshakeFailed:
+    """What is raised for a certificate that OpenSSL has let pass, and we do not."""
+    return HandshakeFailed(INVALID_CERTIFICATE, f"TLS handshake: {WORDS[INVALID_CERTIFICATE]} ({why})")
 
 
 def kind_of(error: OSError) -> str:

@@ -24,7 +24,7 @@ def read_certificate(certificates: bytes, key: bytes, now: float | None) -> Cert
     Both are PEM; certificates may come in any order, and one file may hold everything. Only the leaf is held against
     `now`: an expired authority may be in a chain on purpose. Raises BadCertificate.
     """
-    read = _read_all(certificates)
+    read = read_all(certificates)
     private_key, key_block = read_key(read_blocks(key))
     chain = order_chain(read, private_key.public_key())
     leaf = chain[0]
@@ -47,10 +47,11 @@ def read_certificate(certificates: bytes, key: bytes, now: float | None) -> Cert
 
 def fingerprint_of(certificate: bytes) -> str:
     """The fingerprint of the first certificate in PEM, for those who have a file and want what it is known by."""
-    return _read_all(certificate)[0].fingerprint(SHA256()).hex()
+    return read_all(certificate)[0].fingerprint(SHA256()).hex()
 
 
-def _read_all(text: bytes) -> list[x509.Certificate]:
+def read_all(text: bytes) -> list[x509.Certificate]:
+    """All certificates in PEM, at least one. Raises BadCertificate."""
     blocks = read_blocks(text)
     if not blocks.certificates:
         instead = ": this is a private key" if blocks.keys else ""

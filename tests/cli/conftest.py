@@ -1,5 +1,6 @@
 """A directory for each test, and a proxy that answers as a script says, for tests of ctl."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,3 +19,9 @@ def in_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def proxy(tmp_path: Path) -> Iterator[ScriptedProxy]:
     with ScriptedProxy(tmp_path / "sozu.sock") as scripted:
         yield scripted
+
+
+@pytest.fixture(autouse=True)
+def rights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `serve` gives up for good in a process of its own, the process of the tests still needs."""
+    monkeypatch.setattr(importlib.import_module("sozu_trio.cli.serve"), "give_up_rights", lambda: None)

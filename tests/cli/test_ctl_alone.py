@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sozu_trio.cli import main
+from tests.tls.parts import issue
 
 Capture = pytest.CaptureFixture[str]
 
@@ -77,6 +78,17 @@ def test_config_check(tmp_path: Path, capfd: Capture) -> None:
     assert {each["where"] for each in json.loads(out)["problems"]} == {"max_connectoins", "worker_count"}
     assert len(err.splitlines()) == 2
     assert all(line.startswith(f"{file}: ") for line in err.splitlines())
+
+
+def test_config_check_reads_the_authorities_of_clients(tmp_path: Path, capfd: Capture) -> None:
+    file = tmp_path / "proxy.toml"
+    asking = 'client_auth = "required"\nclient_ca = "clients.pem"'
+    file.write_text(f'[[listeners]]\nprotocol = "https"\naddress = "127.0.0.1:443"\n{asking}\n')
+    assert main(["ctl", "-c", str(file), "config", "check"]) == 1
+    said = f"listeners[0].client_ca: cannot read {tmp_path}/clients.pem: No such file or directory"
+    assert said in capfd.readouterr().err
+    tmp_path.joinpath("clients.pem").write_bytes(issue(common_name="one", authority=True).pem)
+    assert main(["ctl", "-c", str(file), "config", "check"]) == 0
 
 
 def test_completion(capfd: Capture) -> None:

@@ -115,6 +115,19 @@ def test_listeners(capfd: Capture) -> None:
     ]
 
 
+def test_listeners_that_ask_for_certificates(capfd: Capture) -> None:
+    both = {"protocol": "https", "active": True, "sessions": 0, "origin": "file", "client_ca": ""}
+    rows = [
+        {**both, "address": "a:1", "client_auth": "required", "client_ca": "1 authority (0123456789ab)"},
+        {**both, "address": "a:2", "client_auth": "none"},
+    ]
+    assert shown("listener list", {"listeners": rows}, capfd) == [
+        "PROTOCOL   ADDRESS   ACTIVE   SESSIONS   CLIENT CERTIFICATES                    ORIGIN",
+        "https      a:1       yes             0   required, 1 authority (0123456789ab)   file",
+        "https      a:2       yes             0   -                                      file",
+    ]
+
+
 def test_history(capfd: Capture) -> None:
     entry = {
         "generation": 7,

@@ -60,6 +60,11 @@ def test_a_fingerprint_as_tools_write_it() -> None:
          'tls-cipher-list: no suite for TLS 1.2 is left; want one, or tls_versions = ["TLS_V13"]'),
         ("listener https update", {**AT, "alpn-protocols": ["http/1.1"], "reset-alpn": True},
          "reset-alpn: found true and alpn-protocols; want only one of both"),
+        ("listener https add", {**AT, "client-auth": "required"},
+         "client-ca: missing; want a PEM file of the authorities that sign certificates of clients, as client-auth is "
+         "'required'"),
+        ("listener https add", {**AT, "client-ca": "C"},
+         "client-ca: found authorities, which do nothing alone; want client-auth 'optional' or 'required'"),
         ("frontend https add", {**AT, "hostname": "*"}, "cluster: missing; want the id of a cluster, or deny = true"),
     ],
 )  # fmt: skip

@@ -36,8 +36,6 @@ def warnings(config: Config) -> list[str]:
          "access_logs_format: found 'protobuf'; want 'ascii' or 'json'; not built yet: protobuf access logs"),
         (HTTPS % "disable_http11 = true",
          "listeners[0].disable_http11: found true; want false; not built yet: HTTP/2"),
-        (HTTPS % "client_auth = 'required'",
-         "listeners[0].client_auth: found 'required'; want 'none'; not built yet: certificates of clients"),
         ("listeners = [{ address = '127.0.0.1:80', protocol = 'udp', max_flows = 3 }]",
          "listeners[0].protocol: found 'udp'; want 'http', 'https' or 'tcp'; not built yet: udp listeners"),
         (HTTP % "answer_404 = 'a'",

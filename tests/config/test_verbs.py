@@ -19,7 +19,7 @@ def test_verbs_are_words_of_ctl() -> None:
 @pytest.mark.parametrize("verb", ["listener http add", "listener http update"])
 def test_an_http_listener_has_the_keys_of_the_file_but_those_of_other_protocols(verb: str) -> None:
     idle = {*unbuilt.IDLE_ON_LISTENER["http"]} - {*schema.H2_KNOBS}
-    wanted = {*keys_of(schema.ListenerTable)} - idle - {"protocol", "hsts", "client_auth"}
+    wanted = {*keys_of(schema.ListenerTable)} - idle - {"protocol", "hsts", "client_auth", "client_ca"}
     assert {*keys_of(BODIES[verb])} == {hyphened(key) for key in wanted}
     assert issubclass(BODIES[verb], HttpListenerBody)
 
@@ -28,10 +28,7 @@ def test_an_http_listener_has_the_keys_of_the_file_but_those_of_other_protocols(
 def test_an_https_listener_has_the_keys_of_the_file_but_those_of_its_certificate(verb: str) -> None:
     """HSTS is an option for each key of its table, `cipher_list` is called as in Sōzu."""
     idle = {"max_rx_datagram_size", "max_flows", "certificate", "certificate_chain", "key", "cipher_suites"}
-    wanted = {
-        hyphened(key)
-        for key in {*keys_of(schema.ListenerTable)} - idle - {"protocol", "hsts", "cipher_list", "client_auth"}
-    }
+    wanted = {hyphened(key) for key in {*keys_of(schema.ListenerTable)} - idle - {"protocol", "hsts", "cipher_list"}}
     hsts = {f"hsts-{hyphened(key)}" for key in keys_of(schema.HstsTable) if key != "enabled"}
     assert {*keys_of(BODIES[verb])} == wanted | hsts | {"tls-cipher-list", "hsts-disabled", "reset-alpn"}
 

@@ -25,7 +25,7 @@ from sozu_trio.config.listeners import HttpListener, HttpsListener, TcpListener,
 from sozu_trio.config.program import Settings
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.routing.state import certificate_key, declare, frontend_key, with_declared
-from tests.tls.parts import issue
+from tests.tls.parts import authorities, issue
 
 IDS = st.sampled_from(["api", "web", "mail", "größe", 'with "quotes" and\nlines', "{"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -67,7 +67,13 @@ HTTPS_LISTENERS = st.builds(
         groups=st.sampled_from([(), ("prime256v1",)]),
         alpn=st.sampled_from([("http/1.1",), ()]),
         tickets=st.integers(0, 255),
+    )
+    | st.builds(
+        TlsSettings,
+        client_auth=st.sampled_from(["optional", "required"]),
+        client_ca=st.sampled_from([each.pem.decode() for each in authorities("one", "two")]),
     ),
+    client_san_header=st.sampled_from(["X-Client-San", ""]),
     strict_sni_binding=st.booleans(),
     hsts=st.none() | HSTS,
     active=st.booleans(),

@@ -59,6 +59,16 @@ def test_what_cannot_be_read(verb: str, body: dict[str, Any], problems: list[str
     assert read(f"certificate {verb}", body) == (None, problems)
 
 
+@pytest.mark.parametrize("verb", ["listener https add", "listener https update", "listener update"])
+def test_authorities_of_a_listener(verb: str) -> None:
+    asked = {"client-auth": "required", "client-ca": "a"}
+    change, problems = read(verb, asked)
+    assert problems == []
+    assert change is not None
+    assert (change.body.client_auth, change.body.client_ca) == ("required", "a read")
+    assert read(verb, {**asked, "client-ca": "bad"}) == (None, ["changes[3].client-ca: it is bad"])
+
+
 def secured(body: dict[str, Any]) -> tuple[BackendTls | None, list[str]]:
     """What becomes of the TLS of `cluster add`; None for nothing as well as for problems."""
     report = Report()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import fields
 
 import pytest
@@ -13,12 +14,13 @@ from sozu_trio.config import schema
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, TcpFrontend
-from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
+from sozu_trio.config.listeners import HttpListener, HttpsListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
-from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted, without_pem
+from sozu_trio.config.tls_settings import TlsSettings
+from sozu_trio.control.records import Origin, Record, document_of, origin_of, redacted, shortened, without_pem
 from sozu_trio.routing.state import EMPTY, declare, with_declared
 from tests.control.states import BACKENDS, CLUSTERS, HTTP_FRONTENDS, HTTP_LISTENERS, SETTINGS, TCP_LISTENERS
-from tests.tls.parts import issue
+from tests.tls.parts import authorities, issue
 
 WEB, MAIL = Address("127.0.0.1", 80), Address("::1", 25)
 
@@ -61,7 +63,7 @@ def test_of_tls_people_see_no_pem_and_dumps_no_key() -> None:
     assert redacted(document)["tls"] == {**document["tls"], "key": "(redacted)"}
     assert without_pem(document)["tls"] == {
         "server_name": "a.example",
-        "ca": f"SHA-256 {hashlib.sha256(issued.pem).hexdigest()}",
+        "ca": f"1 authority ({hashlib.sha256(issued.pem).hexdigest()[:12]})",
         "certificate": issued.certificate.fingerprint(SHA256()).hex(),
         "verify": True,
         "tls_versions": ["TLS_V12", "TLS_V13"],
@@ -77,6 +79,7 @@ OURS = {"cluster_id", "active"}
     ("record", "table"),
     [
         (HttpListener(address=WEB), schema.ListenerTable),
+        (HttpsListener(address=WEB), schema.ListenerTable),
         (TcpListener(address=MAIL), schema.ListenerTable),
         (Cluster(cluster_id="api"), schema.ClusterTable),
         (HttpFrontend(address=WEB, hostname="*"), schema.FrontendTable),
@@ -87,6 +90,31 @@ OURS = {"cluster_id", "active"}
 )
 def test_members_are_the_keys_of_the_file(record: Record | Settings, table: type) -> None:
     assert document_of(record).keys() - OURS <= {each.name for each in fields(table)}
+
+
+def test_authorities_are_counted_and_told_apart() -> None:
+    one, two = (each.pem.decode() for each in authorities("one", "two"))
+
+    def shown(text: str) -> str:
+        document = document_of(HttpsListener(address=WEB, tls=TlsSettings(client_auth="required", client_ca=text)))
+        assert document["client_ca"] == text
+        short: str = shortened(document)["client_ca"]
+        return short
+
+    assert re.fullmatch(r"1 authority \([0-9a-f]{12}\)", shown(one))
+    assert re.fullmatch(r"2 authorities \([0-9a-f]{12}\)", shown(one + two))
+    assert len({shown(one), shown(two), shown(one + two)}) == 3
+    assert shown("") == ""
+
+
+def test_authorities_of_backends_are_counted_as_well() -> None:
+    text = "".join(each.pem.decode() for each in authorities("one", "two"))
+    tls = {"server_name": "a.example", "verify": True, "tls_versions": ["TLS_V12", "TLS_V13"]}
+    document = document_of(Cluster(cluster_id="api", tls=BackendTls(server_name="a.example", ca=text)))
+    assert document["tls"] == {**tls, "ca": text}
+    short = shortened(document)["tls"]
+    assert re.fullmatch(r"2 authorities \([0-9a-f]{12}\)", short.pop("ca"))
+    assert short == tls
 
 
 def test_a_document_belongs_to_who_asked_for_it() -> None:

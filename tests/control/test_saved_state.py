@@ -18,8 +18,11 @@ from sozu_trio.errors import ChangeRefused
 from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.routing.state import EMPTY, State, declare, with_declared
 from tests.control.states import STATES
+from tests.tls.parts import issue
 
 WEB, MAIL = Address("127.0.0.1", 80), Address("127.0.0.1", 25)
+ASKING = {"protocol": "https", "address": "127.0.0.1:80", "client_auth": "required"}
+AUTHORITY = issue(common_name="one", authority=True).pem.decode()
 FLAT = declare(
     [HttpListener(address=WEB), TcpListener(address=MAIL)],
     [Cluster(cluster_id="api", protocol="http"), Cluster(cluster_id="mail")],
@@ -81,6 +84,14 @@ def test_secrets_are_left_out_of_a_dump(monkeypatch: pytest.MonkeyPatch) -> None
     state = replace(EMPTY, listeners={("tcp", WEB): HttpListener(address=WEB, via="hidden")})
     assert "hidden" in dump_text(dump_document(state, 1, secrets=True))
     assert "hidden" not in dump_text(dump_document(state, 1, secrets=False))
+
+
+def test_a_dump_for_people_counts_authorities() -> None:
+    state = read(listeners=[{**ASKING, "client_ca": AUTHORITY}]).state
+    for secrets in (False, True):
+        (listener,) = dump_document(state, 1, secrets=secrets)["listeners"]
+        assert listener["client_ca"] == AUTHORITY if secrets else listener["client_ca"].startswith("1 authority (")
+        assert listener["client_auth"] == "required"
 
 
 def test_what_is_left_out_has_its_default() -> None:
@@ -150,6 +161,22 @@ def test_what_is_left_out_has_its_default() -> None:
         (
             {"backends": [{"cluster_id": "a", "backend_id": "b", "address": "127.0.0.1:0"}]},
             "backends[0].address: found '127.0.0.1:0'; want a port from 1 to 65535",
+        ),
+        (
+            {"listeners": [{"protocol": "https", "address": "127.0.0.1:80", "client_auth": "required"}]},
+            "listeners[0].client_ca: missing; want a PEM file of the authorities",
+        ),
+        (
+            {"listeners": [{**ASKING, "client_ca": "2 authorities (0123456789ab)"}]},
+            "listeners[0].client_ca: no certificate in PEM form",
+        ),
+        (
+            {"listeners": [{**ASKING, "client_ca": AUTHORITY, "client_subject_header": "Host"}]},
+            "listeners[0].client_subject_header: found 'Host', which has a meaning of its own",
+        ),
+        (
+            {"listeners": [{"protocol": "http", "address": "127.0.0.1:80", "client_auth": "optional"}]},
+            "listeners[0].client_auth: found 'optional'; want none: this is an http listener",
         ),
         ({"settings": []}, "settings: found an empty array; want a table"),
         ({"settings": {"front_timeout": -1}}, "settings.front_timeout: found -1; want a number of seconds from 0 to"),

@@ -4,9 +4,11 @@ Fixtures in conftest.py hand these out. All is synchronous: what is tested lives
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -53,14 +55,15 @@ class Proxy:
         prefix: Sequence[str] = (),
         arguments: Sequence[str] = (),
         descriptors: Sequence[int] = (),
+        serve: Sequence[str] = SERVE,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "config.toml"
-        file.write_text(config)
+        file.write_text(sandboxed(config))
         self.file = file
         self.folder = folder
         self.ports = listening_ports(config)
-        command = [*prefix, *SERVE, "-c", str(file), *arguments]
+        command = [*prefix, *serve, "-c", str(file), *arguments]
         self.process = Process(
             command,
             folder,
@@ -132,6 +135,23 @@ class Proxy:
                 raise self.process.trouble(f"ended with exit code {code}")
         finally:
             self.process.kill()
+
+
+def sandboxed(config: str) -> str:
+    """`config`, with every layer required of workers where this kernel has them, unless SOZU_TRIO_SANDBOX says another
+    mode. A system call that is not allowed kills, for an error might go unnoticed.
+    """
+    if "sandbox =" in config:
+        return config
+    mode = os.environ.get("SOZU_TRIO_SANDBOX") or ("require" if has_all_layers() else "auto")
+    return f'sandbox = "{mode}"\nsandbox_violation = "kill"\n{config}'
+
+
+@functools.cache
+def has_all_layers() -> bool:
+    """Whether a process can be sealed here with all there is."""
+    script = "from sozu_trio.nursery.sandbox import *; raise SystemExit(len(seal(Sandbox(mode='require')).refusal))"
+    return subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
 
 
 class StartProxy(Protocol):

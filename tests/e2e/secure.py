@@ -28,10 +28,10 @@ DAY = 86400
 class Authority:
     """Signs certificates and keeps all files in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "root") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._root = issue(common_name="root", authority=True, **_times())
+        self._root = issue(common_name=name, authority=True, **_times())
         self.file = folder / "authority.pem"
         self.file.write_bytes(self._root.pem)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes import free_port
+from sozu_trio.config.load import parse_config
 from tests.e2e.clients import PATIENCE, connect, curl, get, receive_all, run_curl
 from tests.e2e.control import ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, require
@@ -249,7 +250,9 @@ def test_the_page_about_it_shows_what_works(nginx: Nginx, start_proxy: StartProx
     nginx.files.joinpath("index.html").write_bytes(HELLO)
     page = (Path(__file__).parents[2] / "docs" / "https.md").read_text()
     ports = {"8080": str(free_port()), "8443": str(free_port()), "9001": str(nginx.port)}
-    (config,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    config, tls_to_backends = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (cluster,) = parse_config(config + tls_to_backends, "https.md", tmp_path).clusters
+    assert cluster.tls is not None
     (openssl,) = re.findall(r"^    (openssl .*)", page, re.MULTILINE)
     (fetch,) = re.findall(r"^    curl (.*)", page, re.MULTILINE)
     for old, new in ports.items():

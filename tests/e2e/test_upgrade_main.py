@@ -399,7 +399,7 @@ def test_new_code_that_fails_is_replaced_by_the_old(
             "worker_process.py",
             "    for number in MAINS_BUSINESS:\n",
             "    signal.pause()\n    for number in MAINS_BUSINESS:\n",
-            "the successor of worker 0 does not begin: worker 0: no answer to Begin within 2 s",
+            "the successor of worker 0 does not begin: worker 0: no answer to Begin within 5 s",
         ),
         (
             "nursery/worker.py",
@@ -414,7 +414,7 @@ def test_new_workers_that_fail_leave_the_old_ones_in_place(
     module: str, old: str, new: str, said: str, page: Nginx, start_proxy: StartProxy, copy: Copy
 ) -> None:
     before = "worker_count = 2\nworker_timeout = 5"
-    copy.replace("nursery/tenure.py", "STARTING: Final = 10.0", "STARTING: Final = 5.0")
+    copy.replace("nursery/tenure.py", "STARTING: Final = 30.0", "STARTING: Final = 5.0")
     proxy = start_proxy(http_proxy(free_port(), page.port, before=before), environment=copy.environment)
     serving_before = who_serves(proxy)
     copy.replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.2.0"')

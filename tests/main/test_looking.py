@@ -32,7 +32,15 @@ async def test_status(main: AskedMain) -> None:
             "command_socket": str(main.parts.config.program.command_socket),
         },
         "workers": [
-            {"id": 0, "pid": os.getpid(), "state": "running", "generation": 1, "sessions": 0, "sandbox": []},
+            {
+                "id": 0,
+                "pid": os.getpid(),
+                "state": "running",
+                "generation": 1,
+                "sessions": 0,
+                "sandbox": [],
+                "unsandboxed": [],
+            },
         ],
         "leaving": [],
     }

@@ -35,6 +35,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\ngeheim"
         ("rollback", {"generation": 3}, "rollback generation=3"),
         ("state load", {"file": "/a", "content": "abc"}, "state load file=/a content=(3 characters)"),
         ("certificate add", {"certificate": "x" * 7}, "certificate add certificate=(7 characters)"),
+        ("listener https update", {"client-ca": PEM}, f"listener https update client-ca=({len(PEM)} characters)"),
         ("cluster add", {"id": "x" * (LONGEST + 1)}, f"cluster add id=({LONGEST + 1} characters)"),
         ("cluster add", {"id": "x" * LONGEST}, "cluster add id=" + "x" * (LONGEST - 16) + "…"),
     ],

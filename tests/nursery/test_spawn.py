@@ -10,15 +10,16 @@ import trio
 
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import channel_pair
-from sozu_trio.control.messages import Begin, Reply
+from sozu_trio.control.messages import Begin, Reply, Sandboxed
 from sozu_trio.nursery.door import doors_in
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.sandbox import Sandbox
 from sozu_trio.nursery.spawn import SpawnProcess
 from tests.nursery.counting import REGIONS
 
 PATIENCE = 30
 DIRECTORY = Path(tempfile.mkdtemp())
-spawn = SpawnProcess("sozu_trio.worker_process", DIRECTORY, "0")
+spawn = SpawnProcess("sozu_trio.worker_process", DIRECTORY, "0", Sandbox(mode="off").argument())
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,7 @@ async def test_a_worker_begins_answers_and_ends_when_main_is_gone(nursery: trio.
     assert is_there(spawned.pid)
     assert spawned.pid != os.getpid()
     await ours.send(Begin(serial=1, worker_id=3, program=Program(), region=0), [REGIONS.fileno()])
+    assert await ours.receive() == (Sandboxed(), [])
     assert await ours.receive() == (Reply(serial=1), [])
     ours.close()
     await over.wait()
@@ -100,7 +102,8 @@ async def test_one_has_nothing_of_ours_but_its_channel(nursery: trio.Nursery) ->
             spawned: Spawned = await spawning.start(spawn, 0, theirs)
             await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
             await ours.receive()
-            assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null"}
+            listing = f"/proc/{spawned.pid}/fd"
+            assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null", listing}
             spawning.cancel_scope.cancel(reason="enough")
     ours.close()
 

@@ -37,6 +37,9 @@ class FakePem:
     def fingerprint(self, certificate: bytes) -> str:
         return digits(self._word(certificate))
 
+    def authorities(self, certificates: bytes) -> str:
+        return f"{self._word(certificates)} read"
+
     def trusted(self, certificates: bytes) -> str:
         return self._word(certificates)
 

@@ -62,6 +62,43 @@ def test_what_does_not_go_with_what_it_has() -> None:
     assert str(refused[0]).startswith("changes[0].tls-cipher-list: no suite for TLS 1.2 is left")
 
 
+def test_certificates_of_clients_are_asked_for_and_no_more() -> None:
+    asking = {"client-auth": "required", "client-ca": "one"}
+    state = apply_all(STATE, read(("listener https update", {**AT, **asking, "client-san-header": ""})))
+    assert (listener(state).tls.client_auth, listener(state).tls.client_ca) == ("required", "one read")
+    assert listener(state).client_san_header == ""
+    for body, found in (
+        ({"client-auth": "optional"}, ("optional", "one read")),
+        ({"client-ca": "two"}, ("required", "two read")),
+        ({"send-tls13-tickets": 0}, ("required", "one read")),
+        ({"client-auth": "none"}, ("none", "")),
+    ):
+        tls = listener(apply_all(state, read(("listener update", {**AT, **body})))).tls
+        assert (tls.client_auth, tls.client_ca) == found
+
+
+@pytest.mark.parametrize("verb", ["listener https update", "listener update"])
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"client-auth": "optional"},
+         "changes[0].client-ca: missing; want a PEM file of the authorities that sign certificates of clients, as "
+         "client-auth is 'optional'"),
+        ({"client-ca": "one"},
+         "changes[0].client-ca: found authorities, which do nothing alone; want client-auth 'optional' or 'required'"),
+        ({"client-auth": "required", "client-ca": "one", "client-san-header": "X-CLIENT-SUBJECT"},
+         "changes[0].client-san-header: found 'X-CLIENT-SUBJECT', which is client-subject-header as well; want another "
+         "name"),
+        ({"client-auth": "required", "client-ca": "one", "sozu-id-header": "X-Client-San"},
+         "changes[0].client-san-header: found 'X-Client-San', which is sozu-id-header as well; want another name"),
+    ],
+)  # fmt: skip
+def test_certificates_of_clients_that_do_not_fit(verb: str, body: dict[str, Any], problem: str) -> None:
+    refused = attempt(STATE, read((verb, {**AT, **body})))
+    assert isinstance(refused, list)
+    assert list(map(str, refused)) == [problem]
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "problem"),
     [
@@ -69,6 +106,8 @@ def test_what_does_not_go_with_what_it_has() -> None:
          "changes[0].reset-alpn: 127.0.0.1:1 is an http listener, which has no reset-alpn and no hsts-max-age"),
         ("listener update", {"address": "127.0.0.1:2", "strict-sni-binding": True, "via": "x"},
          "changes[0].via: 127.0.0.1:2 is a tcp listener, which has no via and no strict-sni-binding"),
+        ("listener update", {"address": "127.0.0.1:1", "client-auth": "optional", "client-ca": "one"},
+         "changes[0].client-auth: 127.0.0.1:1 is an http listener, which has no client-auth and no client-ca"),
         ("listener https update", {"address": "127.0.0.1:1"},
          "changes[0].address: found '127.0.0.1:1', an http listener; want an https listener"),
         ("listener http update", AT,

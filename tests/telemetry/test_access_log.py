@@ -93,11 +93,14 @@ def test_a_request_as_json() -> None:
         "tls_sni": None,
         "tls_alpn": None,
         "tls_resumed": None,
+        "tls_client_subject": None,
+        "tls_client_fingerprint": None,
     }
 
 
 def test_a_request_over_tls() -> None:
     facts = TlsFacts(version="TLSv1.3", cipher="TLS_X", server_name='a"b', alpn=None, resumed=True)
+    facts = replace(facts, client_subject="CN=Jürgen", client_fingerprint="ab12")
     record = replace(HTTP, protocol="HTTPS", tls=facts)
     document = json.loads(format_json(record, STAMP))
     assert document["protocol"] == "HTTPS"
@@ -107,6 +110,8 @@ def test_a_request_over_tls() -> None:
         "tls_sni": 'a"b',
         "tls_alpn": None,
         "tls_resumed": True,
+        "tls_client_subject": "CN=Jürgen",
+        "tls_client_fingerprint": "ab12",
     }
     assert " HTTPS " in format_ascii(record, STAMP)
 

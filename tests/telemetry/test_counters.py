@@ -97,12 +97,13 @@ def test_other_numbers_are_no_counters(numbers: list[int]) -> None:
 
 def test_failed_handshakes_are_counted_by_their_kind() -> None:
     counters = Counters()
-    for kind in ("not_tls", "timeout", "timeout", "certificate", "what nobody knows"):
+    for kind in ("not_tls", "timeout", "timeout", "invalid_certificate", "what nobody", "knows"):
         counters.handshake_failed(kind)
     failed = {name: value for name, value in counters.snapshot().items() if value}
     assert failed == {
         "tls.handshake.failed.not_tls": 1,
         "tls.handshake.failed.timeout": 2,
+        "tls.handshake.failed.invalid_certificate": 1,
         "tls.handshake.failed.other": 2,
     }
 

@@ -72,10 +72,12 @@ def issue(
     begin: float = NOW - 86400,
     end: float = NOW + 86400 * 90,
     digest: HashAlgorithm | None = None,
+    subject: x509.Name | None = None,
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """A certificate for DNS names and IP addresses, signed by `by` or by itself."""
     key = key or key_of_kind("ecdsa")
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
+    subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
     issuer = by.certificate.subject if by else subject
     builder = (
         x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
@@ -85,6 +87,8 @@ def issue(
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
     signer = by.key if by else key
     plain = isinstance(signer, ed25519.Ed25519PrivateKey)
     signed = builder.sign(signer, None if plain else digest or SHA256())  # type: ignore[arg-type]

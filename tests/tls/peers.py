@@ -4,11 +4,13 @@ import hashlib
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 
 from sozu_trio.tls.contexts import ServerContexts, ServerSocket
 from tests.nursery.parts import tcp_pair
+from tests.tls.parts import Issued
 
 BOUND = 20
 """Seconds until a test that hangs is given up."""
@@ -19,6 +21,17 @@ def client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def client_with(issued: Issued, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """One that shows a certificate, and speaks `version` alone."""
+    context = client_context()
+    context.minimum_version = context.maximum_version = version
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(issued.chain_pem + issued.key_pem)
+        file.flush()
+        context.load_cert_chain(file.name)
     return context
 
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-WORKERS = ("contexts", "failures", "garbage_names")
+WORKERS = ("contexts", "failures", "garbage_names", "identity")
 
 
 def test_workers_do_without_cryptography() -> None:
