@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config.clusters import Cluster
@@ -141,6 +141,7 @@ def test_there_are_only_so_many_buckets(monkeypatch: pytest.MonkeyPatch) -> None
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 0.01, 0.2, 1, 5]), st.booleans()), max_size=80)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), STEPS)
 def test_never_more_than_the_bursts_and_what_time_brings(
     count: int, rate: int, burst: int, steps: list[tuple[int, float, bool]]
