@@ -167,11 +167,12 @@ class Exchange:
         cluster = self.proxy.backends.find(cluster_id)
         if cluster is None:
             raise NoBackend(f"there is no cluster {cluster_id}")
-        self.proxy.enter(connection.node, cluster.cluster, connection.client)
+        # Without limits, which is usual, none of them costs a call.
+        if cluster.cluster.max_connections_per_ip or self.proxy.places.per_cluster:
+            self.proxy.enter(connection.node, cluster.cluster, connection.client)
+            self.close = self.close or len(connection.node.held) >= MOST_HELD
         if cluster.cluster.max_requests:
             self.proxy.take_request_for(cluster.cluster)
-        if len(connection.node.held) >= MOST_HELD:
-            self.close = True
         return cluster
 
     async def _forward(self, cluster: ClusterState) -> None:

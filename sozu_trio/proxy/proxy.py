@@ -147,6 +147,7 @@ class Proxy:
         """Forget clients that have not asked for a while."""
         while True:
             await trio.sleep(SWEEP_PERIOD)
+            self.counters.rate_uncounted = self.rates.uncounted
             for _ in self.rates.sweep(trio.current_time()):
                 await trio.lowlevel.checkpoint()
 
