@@ -85,9 +85,6 @@ Serve = Callable[[SessionNode], Awaitable[None]]
 Resume = Callable[[SessionNode, socket.socket | None], Awaitable[None]]
 """Serves a session that began in another worker; the socket is that to its backend, and is closed."""
 
-Refuse = Callable[[socket.socket, ListenerKey, bool], Awaitable[None]]
-"""Tells a connection that it cannot stay; the flag says whether there is time to do it politely."""
-
 
 @dataclass(slots=True, eq=False)
 class ListenerNode:

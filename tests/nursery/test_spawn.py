@@ -102,8 +102,8 @@ async def test_one_has_nothing_of_ours_but_its_channel(nursery: trio.Nursery) ->
             spawned: Spawned = await spawning.start(spawn, 0, theirs)
             await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
             await ours.receive()
-            listing = f"/proc/{spawned.pid}/fd"
-            assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null", listing}
+            own = {f"/proc/{spawned.pid}/{name}" for name in ("fd", "statm")}
+            assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null", *own}
             spawning.cancel_scope.cancel(reason="enough")
     ours.close()
 
