@@ -13,6 +13,7 @@ its seconds are spent: a transfer that is fast enough pays 1 µs for each wait, 
 import math
 import socket
 import struct
+from typing import Literal
 
 import trio
 
@@ -20,34 +21,38 @@ from sozu_trio.config.limits import PAUSE
 from sozu_trio.proxy.patience import GRAIN, Patience, Wheel
 from sozu_trio.proxy.stream import Stream
 
+Way = Literal["in", "out"]
+"""Whether the client sends or takes what is transferred."""
+
 _CARRIED = struct.Struct("@120x2Q")
 """Of `struct tcp_info`: tcpi_bytes_acked and tcpi_bytes_received (include/uapi/linux/tcp.h, since Linux 4.1)."""
 
 
-def patience_for(wheel: Wheel, client: Stream, rate: int) -> Patience:
+def patience_for(wheel: Wheel, client: Stream, rate: int, way: Way) -> Patience:
     """One that ends waits for a client slower than `rate` bytes a second; 0 = of any speed."""
-    return PacedPatience(wheel, client, rate) if rate else Patience(wheel)
+    return PacedPatience(wheel, client, rate, way) if rate else Patience(wheel)
 
 
-def carried(stream: Stream) -> int:
-    """Bytes that went over the connection, both ways; of ours those that the peer's kernel has confirmed."""
+def carried(stream: Stream, way: Way) -> int:
+    """Bytes that came over the connection (`in`), or of ours those that the peer's kernel has confirmed (`out`)."""
     try:
         info = stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _CARRIED.size)
         acked, received = _CARRIED.unpack(info)
     except (OSError, struct.error):  # It is none of TCP, or closed.
-        return stream.bytes_in + stream.bytes_out
-    return int(acked) + int(received)
+        return stream.bytes_in if way == "in" else stream.bytes_out
+    return int(received if way == "in" else acked)
 
 
 class PacedPatience(Patience):
     """A Patience whose waits for `client`, those that `expect` begins, have the deadline of its pace besides."""
 
-    __slots__ = ("_client", "_is_waiting", "_left", "_mark", "_otherwise", "_rate", "_since")
+    __slots__ = ("_client", "_is_waiting", "_left", "_mark", "_otherwise", "_rate", "_since", "_way")
 
-    def __init__(self, wheel: Wheel, client: Stream, rate: int) -> None:
+    def __init__(self, wheel: Wheel, client: Stream, rate: int, way: Way) -> None:
         super().__init__(wheel)
         self._client = client
         self._rate = rate
+        self._way = way
         self._left = PAUSE
         """Seconds for which it may still be waited for."""
         self._mark = -1
@@ -90,7 +95,7 @@ class PacedPatience(Patience):
         return self.too_slow
 
     def _earn(self) -> None:
-        mark = carried(self._client)
+        mark = carried(self._client, self._way)
         if self._mark >= 0:
             self._left = min(PAUSE, self._left + (mark - self._mark) / self._rate)
         self._mark = mark
