@@ -48,7 +48,7 @@ def beside_slow_clients(proxy: Proxy, folder: Path, count: int, seconds: int) ->
     command = [sys.executable, "-m", "benchmarks.slow_clients", str(proxy.port), str(count), str(seconds)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with Process(command, folder, name="slow_clients", environment=environment) as clients:
-        wait_until(lambda: sessions(proxy) >= count)
+        wait_until(lambda: sessions(proxy) >= 0.7 * count)  # the first may have been cut before the last has come
         found = load(proxy.port, seconds)
         assert clients.wait(seconds + 60) == 0, clients.errors()
         return found, json.loads(clients.output())
