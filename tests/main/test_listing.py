@@ -9,7 +9,20 @@ import pytest
 from tests.main.looking_parts import AskedMain, open_main
 
 RULE = {
-    *("protocol", "address", "hostname", "path", "path_type", "method", "position", "cluster", "tags", "hsts", "origin")
+    *(
+        "protocol",
+        "address",
+        "hostname",
+        "path",
+        "path_type",
+        "method",
+        "position",
+        "cluster",
+        "tags",
+        "hsts",
+        "max_body_size",
+        "origin",
+    )
 }
 BACKEND = {"cluster", "backend_id", "address", "weight", "backup", "origin"}
 
@@ -111,6 +124,7 @@ async def test_frontends(main: AskedMain) -> None:
         "position": "TREE",
         "tags": {"owner": "web"},
         "hsts": None,
+        "max_body_size": None,
         "cluster": "api",
         "origin": "file",
     }
