@@ -246,7 +246,7 @@ class Exchange:
         upload = self.upload = Upload(
             self.body,
             self.proxy.pipes,
-            patience=patience_for(self.proxy.wheel, self.client, self.connection.listener.min_body_rate),
+            patience=patience_for(self.proxy.wheel, self.client, self.connection.listener.min_body_rate, "in"),
             response=self.patience,
             answered=lambda: self.answered,
             waits=self.head.expects_continue and not self.body.early and not self.body.ended,
