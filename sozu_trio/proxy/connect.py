@@ -105,7 +105,10 @@ class Connector:
     def choose(self, now: float) -> None:
         """Choose a backend for the next attempt; none where it has to wait for one."""
         queue = self._cluster.queue
-        self._has_to_wait = queue is not None and len(queue) > 0
+        if queue is None:
+            self._chosen = self._cluster.choose(now, self.tried)
+            return
+        self._has_to_wait = len(queue) > 0
         if self._has_to_wait:
             self._chosen = None
             return

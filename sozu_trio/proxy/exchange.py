@@ -167,11 +167,12 @@ class Exchange:
         cluster = self.proxy.backends.find(cluster_id)
         if cluster is None:
             raise NoBackend(f"there is no cluster {cluster_id}")
-        self.proxy.enter(connection.node, cluster.cluster, connection.client)
+        # Without limits, which is usual, none of them costs a call.
+        if cluster.cluster.max_connections_per_ip or self.proxy.places.per_cluster:
+            self.proxy.enter(connection.node, cluster.cluster, connection.client)
+            self.close = self.close or len(connection.node.held) >= MOST_HELD
         if cluster.cluster.max_requests:
             self.proxy.take_request_for(cluster.cluster)
-        if len(connection.node.held) >= MOST_HELD:
-            self.close = True
         return cluster
 
     async def _forward(self, cluster: ClusterState) -> None:
@@ -245,7 +246,7 @@ class Exchange:
         upload = self.upload = Upload(
             self.body,
             self.proxy.pipes,
-            patience=patience_for(self.proxy.wheel, self.client, self.connection.listener.min_body_rate),
+            patience=patience_for(self.proxy.wheel, self.client, self.connection.listener.min_body_rate, "in"),
             response=self.patience,
             answered=lambda: self.answered,
             waits=self.head.expects_continue and not self.body.early and not self.body.ended,

@@ -116,7 +116,7 @@ class HttpConnection:
             self.patience.spent = True
 
     def _make_patience(self) -> Patience:
-        return patience_for(self.proxy.wheel, self.stream, self.listener.min_body_rate)
+        return patience_for(self.proxy.wheel, self.stream, self.listener.min_body_rate, "out")
 
     @property
     def draining(self) -> bool:

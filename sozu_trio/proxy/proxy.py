@@ -29,6 +29,7 @@ from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.queueing import LOOK
 from sozu_trio.proxy.rates import Rates
 from sozu_trio.proxy.tls_listeners import TlsListeners
+from sozu_trio.proxy.trimming import Trimming
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
@@ -129,9 +130,11 @@ class Proxy:
 
     async def sweep_idle(self) -> None:
         """Close backend connections that were idle for too long or have died; all of them in the end."""
+        trimming = Trimming()
         try:
             while True:
                 await trio.sleep(SWEEP_PERIOD)
+                trimming.look(self.counters.sessions)
                 for _ in self.backends.sweep(trio.current_time()):
                     await trio.lowlevel.checkpoint()
         finally:
@@ -147,6 +150,7 @@ class Proxy:
         """Forget clients that have not asked for a while."""
         while True:
             await trio.sleep(SWEEP_PERIOD)
+            self.counters.rate_uncounted = self.rates.uncounted
             for _ in self.rates.sweep(trio.current_time()):
                 await trio.lowlevel.checkpoint()
 

@@ -56,6 +56,8 @@ class Counters:
     """Request heads and bodies that could not be understood or were refused."""
     rate_limited: int = 0
     """Requests over `max_requests_per_ip` or `max_requests` of a cluster, answered 429."""
+    rate_uncounted: int = 0
+    """Requests that were let in because too many addresses asked at once to count them all."""
     unrouted: int = 0
     """Requests that no frontend wanted."""
     retries: int = 0
@@ -246,6 +248,7 @@ NAMES = {
     "bytes_out": "bytes_out",
     "client_errors": "http.frontend_parse_errors",
     "rate_limited": "http.rate_limited",
+    "rate_uncounted": "http.rate_uncounted",
     "unrouted": "http.failed_backend_matching",
     "retries": "backend.retries",
     "backend_errors": "backend.connections.error",

@@ -54,6 +54,9 @@ def test_every_key_of_an_http_listener(load: Load) -> None:
         max_head_size = 4096
         max_request_line = 2048
         max_fields = 10
+        max_body_size = 11
+        max_requests_per_connection = 12
+        min_body_rate = 13
         """
     )
     assert config.listeners == (
@@ -68,6 +71,9 @@ def test_every_key_of_an_http_listener(load: Load) -> None:
             trusted_proxies=("10.0.0.0/8", "::1/128"),
             upgrade_protocols=("websocket", "x-own"),
             via="edge",
+            max_body_size=11,
+            max_requests_per_connection=12,
+            min_body_rate=13,
             active=False,
         ),
     )

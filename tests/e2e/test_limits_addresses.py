@@ -1,6 +1,7 @@
 """Limits per client address that all workers keep together, by real processes."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -85,3 +86,16 @@ def test_one_address_at_the_door(start_proxy: StartProxy, page: int) -> None:
             assert b"Retry-After: 9" in head
     nobody_is_left(proxy)
     assert served(port, MOST) == MOST
+
+
+def test_one_address_asks_so_often_over_all_workers(start_proxy: StartProxy, page: int) -> None:
+    """However fast or slow this machine is: the burst, what the time has brought, and one for each worker at most."""
+    port, rate, burst = free_port(), 5, 20
+    limits = f"max_requests_per_ip = {rate}\nmax_requests_per_ip_burst = {burst}"
+    start_proxy(http_proxy(port, page, before=f"{LIMIT}{limits}"))
+    with crowd(port, 12) as clients:
+        begun = time.monotonic()
+        found = [status(each) for _ in range(8) for each in clients]
+        lasted = time.monotonic() - begun
+    assert set(found) == {200, 429}
+    assert burst <= found.count(200) <= burst + rate * lasted + WORKERS

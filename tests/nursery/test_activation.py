@@ -13,7 +13,7 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.activation import activated_sockets, refuse_unmatched
 from sozu_trio.nursery.bind import bound_address
 
-FIRST = 200
+FIRST = 900
 """Instead of 3, which is pytest's own."""
 
 

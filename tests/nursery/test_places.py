@@ -1,7 +1,7 @@
 """Places of client addresses: as many as there may be, and none is left behind."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config.clusters import Cluster
@@ -95,6 +95,7 @@ def test_where_there_is_no_room_to_count_nobody_gets_in_and_nothing_is_given_bac
     assert len(tally) >= counted
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 3),
     st.lists(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.errors import BadResponse, ClientGone
+from sozu_trio.errors import BadResponse, ClientGone, ExchangeError
 from sozu_trio.proxy.body import Body, Piece
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.wire.heads import Framing
@@ -80,3 +80,23 @@ async def test_connection_that_breaks() -> None:
 async def test_malformed(rest: bytes) -> None:
     with pytest.raises(BadResponse, match="malformed chunk size"):
         await read_all(body_of(Framing.CHUNKED, sock=Feed([b"nonsense\r\n"]), rest=rest))
+
+
+@pytest.mark.parametrize(("framing", "length", "data"), [(Framing.LENGTH, 5, b"abcde"), (Framing.CHUNKED, -1, CHUNKED)])
+@pytest.mark.parametrize("cut", [0, 4, 10])
+async def test_no_more_than_it_may_have(framing: Framing, length: int, data: bytes, cut: int) -> None:
+    def beyond(most: int) -> ExchangeError:
+        return ExchangeError(f"more than {most}")
+
+    async def read(most: int) -> bytes:
+        body = body_of(framing, length, sock=Feed([data[cut:]] if data[cut:] else []), rest=data[:cut])
+        body.begin()
+        body.bound(most, beyond)
+        pieces: list[Piece] = list(body.early)
+        while not body.ended:
+            pieces += await body.read()
+        return b"".join(pieces)
+
+    assert await read(5) == b"abcde"
+    with pytest.raises(ExchangeError, match="more than 4"):
+        await read(4)

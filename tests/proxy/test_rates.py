@@ -2,7 +2,7 @@
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config.clusters import Cluster
@@ -63,6 +63,14 @@ async def test_a_cluster_may_be_asked_so_often(net: Net) -> None:
 async def test_nobody_is_told_when_where_that_is_switched_off(net: Net, top: str, cluster: str) -> None:
     proxy = await net.proxy(await net.backend(), top=top, cluster=f"max_requests = 1\n{cluster}")
     assert await asked(await net.client(proxy), 2) == [(200, None), (429, None)]
+
+
+async def test_who_is_not_counted_is_told_of(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates_module, "MOST", 0)
+    proxy = await net.proxy(await net.backend(), top="max_requests_per_ip = 1")
+    assert await asked(await net.client(proxy), 3) == [(200, None)] * 3
+    await trio.sleep(2)
+    assert (await counters_of(proxy))["http.rate_uncounted"] == 3
 
 
 async def test_what_is_not_limited_is_not_counted(net: Net) -> None:
@@ -133,6 +141,7 @@ def test_there_are_only_so_many_buckets(monkeypatch: pytest.MonkeyPatch) -> None
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 0.01, 0.2, 1, 5]), st.booleans()), max_size=80)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), STEPS)
 def test_never_more_than_the_bursts_and_what_time_brings(
     count: int, rate: int, burst: int, steps: list[tuple[int, float, bool]]

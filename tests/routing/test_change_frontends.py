@@ -38,7 +38,7 @@ def state(changed: Changed) -> State:
     ],
 )
 def test_a_rule(changed: Changed, state: State, path: dict[str, str], path_type: PathType, text: str) -> None:
-    body = {**TO_API, **path, "method": "GET", "position": "pre", "tags": "owner=web"}
+    body = {**TO_API, **path, "method": "GET", "position": "pre", "tags": "owner=web", "max-body-size": 9}
     after = changed(state, ("frontend http add", body))
     assert list(after.http_frontends.values()) == [
         HttpFrontend(
@@ -50,6 +50,7 @@ def test_a_rule(changed: Changed, state: State, path: dict[str, str], path_type:
             position=Position.PRE,
             cluster_id="api",
             tags={"owner": "web"},
+            max_body_size=9,
         )
     ]
     assert changed(after, ("frontend http remove", {**TO_API, **path, "method": "GET"})) == state

@@ -54,6 +54,9 @@ EVERYTHING = {
     "max-head-size": 1000,
     "max-request-line": 900,
     "max-fields": 5,
+    "max-body-size": 6,
+    "max-requests-per-connection": 7,
+    "min-body-rate": 8,
 }
 
 
@@ -70,6 +73,9 @@ def test_everything_of_an_http_listener_can_be_said_and_changed(changed: Changed
         trusted_proxies=("10.0.0.0/8",),
         upgrade_protocols=("a", "b"),
         via="me",
+        max_body_size=6,
+        max_requests_per_connection=7,
+        min_body_rate=8,
         active=False,
     )
     added = changed(OURS, ("listener http add", {**AT_WEB, **EVERYTHING}))

@@ -122,6 +122,16 @@ def test_failed_handshakes_with_backends_are_counted_by_their_kind() -> None:
     }
 
 
+def test_limits_are_counted_by_their_name() -> None:
+    counters = Counters()
+    names = [attribute.removeprefix("limited_") for attribute in NAMES if attribute.startswith("limited_")]
+    for name in (*names, "idle", ""):
+        counters.limited(name)
+    counts = {name: count for name, count in counters.snapshot().items() if count}
+    assert counts.keys() == {NAMES[f"limited_{name}"] for name in names}
+    assert (counts.pop("limits.idle"), set(counts.values())) == (2, {1})
+
+
 def test_of_a_process_that_is_no_more_only_totals_count() -> None:
     counters = read_counters([1] * WIDTH)
     counters.close_gauges()
