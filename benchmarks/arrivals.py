@@ -84,7 +84,13 @@ class Arrivals:
         return self._outcome()
 
     def _arrive(self, due: float) -> None:
-        sock = socket.socket()
+        try:
+            sock = socket.socket()
+        except OSError as error:
+            # So many are waiting for the proxy that there is no descriptor left for another one.
+            self._offered += 1
+            self._others[errno.errorcode[error.errno or 0]] += 1
+            return
         sock.setblocking(False)
         # The port is chosen when it connects, as for another peer it may be the same.
         sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
