@@ -20,9 +20,9 @@ RULE = {
         "cluster",
         "tags",
         "hsts",
+        "max_body_size",
         "origin",
-    ),
-    "max_body_size",
+    )
 }
 CONTENT = {"listener", "outcome", "rule", "cluster", "backends", "lost"}
 URL = "want one such as http://api.example/v1"

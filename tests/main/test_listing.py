@@ -20,9 +20,9 @@ RULE = {
         "cluster",
         "tags",
         "hsts",
+        "max_body_size",
         "origin",
-    ),
-    "max_body_size",
+    )
 }
 BACKEND = {"cluster", "backend_id", "address", "weight", "backup", "max_connections", "origin"}
 
