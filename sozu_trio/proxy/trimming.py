@@ -5,21 +5,12 @@ The allocator keeps what was freed among what still lives: 300 clients that did 
 of a crowd has gone.
 """
 
-import ctypes
 from collections.abc import Callable
+
+from sozu_trio.nursery.memory import trim
 
 CROWD = 64
 """Sessions, at the least, whose leaving is worth it."""
-
-
-def trim() -> None:
-    """Give back what can be; nothing happens where the C library is not glibc."""
-    release: Callable[[int], int] | None = getattr(_LIBRARY, "malloc_trim", None)
-    if release is not None:
-        release(0)
-
-
-_LIBRARY = ctypes.CDLL(None)
 
 
 class Trimming:
