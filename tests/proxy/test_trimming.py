@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sozu_trio.proxy.trimming import CROWD, Trimming, trim
+from sozu_trio.nursery.memory import trim
+from sozu_trio.proxy.trimming import CROWD, Trimming
 
 MEBIBYTE = 1 << 20
 
