@@ -65,6 +65,7 @@ from sozu_trio.nursery.orphan import OtherProtocol, await_main, introduce
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
+from sozu_trio.routing.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Worker:
         self._memory = memory
         log_lines = None if process is None else process.lines
         self._telling = Telling(link, handler.lines, log_lines, handler.counters)
-        self._generations = Generations(handler.swap, handler.counters)
+        self._generations = Generations(self._swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
         self._doors = dataclasses.replace(handler.doors, relieve=self._relieve)
         self._listening = Listening(self._doors)
@@ -150,6 +151,9 @@ class Worker:
     @property
     def cut(self) -> int:
         return self._listening.cut_at.total()
+
+    def _swap(self, table: Table) -> None:
+        self._listening.wake(self._handler.swap(table))
 
     async def run(self) -> None:
         """Serve until stopped and the last session has ended; main has been told everything then but `cut`."""

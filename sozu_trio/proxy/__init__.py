@@ -17,6 +17,7 @@ secure_backend  TLS on a connection to a backend
 backend_states  all backends over all Tables; swaps: each follows a swap at its first use, or when its turn comes
 stream       a connected socket; patience: how long to wait for it
 https        a connection of an https listener; secured: what its requests must be for, and HSTS
+outdated     connections whose listener has become another one
 first_word   a client that has said nothing yet; proxy_header: what may come before TLS
 tls_stream   a socket with TLS; close_notify: how it ends; tls_listeners: OpenSSL's contexts, over all Tables
 """
