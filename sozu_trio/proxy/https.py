@@ -62,7 +62,9 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
         if header is None or not await _goes_on(plain, deadline):
             return False
     client, destination = who_and_where(node, header)
-    node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
+    contexts = proxy.tls.contexts(listener, proxy.table)
+    contexts.forget_expired(time.time())
+    node.sock = sock = contexts.wrap(node.sock, destination.host)
     stream = TlsStream(sock, listener.timeouts.front)
     try:
         await _shake_hands(stream, deadline)
@@ -73,6 +75,8 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     finally:
         if proxy.tls.key_log is not None:
             proxy.tls.key_log.pass_on()
+    if identity is not None:
+        contexts.remember(identity.not_after)
     facts = _with_client(stream.facts(), identity)
     _count(proxy.counters, facts, sock.shown)
     secured = Secured(listener, facts, sock.shown, fields_of(identity, listener) if identity else ())
