@@ -1,9 +1,11 @@
 """Files of certificates that are renewed while main runs, from one look to the next."""
 
+import errno
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -16,7 +18,8 @@ from sozu_trio.main.renewing import look, watch_certificates
 from sozu_trio.main.seen_files import handed_over, taken_over
 from tests.main.looking_parts import AskedMain
 from tests.main.running import nothing_changes, running, told_by_main, write
-from tests.main.test_certifying import FILE, HTTPS, fingerprint, put, valid
+from tests.main.test_certifying import FILE, HTTPS, NOW, fingerprint, put, valid
+from tests.tls.parts import issue
 
 SECOND = f"""
 [clusters.more]
@@ -144,6 +147,48 @@ async def test_an_expired_one_is_no_renewal(main: AskedMain, tmp_path: Path) -> 
     assert shown(main) == {fingerprint(FIRST), fingerprint(MORE)}
     (fault,) = (await main.ask("certificate list"))["unusable"]
     assert "has expired" in fault
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EMFILE, errno.EIO])
+async def test_what_could_not_be_read_is_read_at_the_next_look(
+    main: AskedMain, tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renewed = valid("*.example", days=80)
+    put(tmp_path, renewed)
+
+    def fail(path: Path) -> bytes:
+        if path.suffix == ".key":
+            raise OSError(error, os.strerror(error))
+        return read_regular(path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(certificate_files, "read_regular", fail)
+        await looks(main, 4)
+    (fault,) = (await main.ask("certificate list"))["unusable"]
+    assert os.strerror(error) in fault
+    await looks(main, 1)
+    assert shown(main) == {fingerprint(renewed), fingerprint(MORE)}
+    assert (await main.ask("certificate list"))["unusable"] == []
+    assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
+    with nothing_changes(main):
+        await looks(main)
+
+
+async def test_one_that_is_not_valid_yet_waits_until_it_is(
+    main: AskedMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renewed = issue("*.example", begin=NOW + 1000, end=NOW + 86400)
+    tmp_path.joinpath("default.pem").write_bytes(renewed.pem)
+    tmp_path.joinpath("default.key").write_bytes(renewed.key_pem)
+    await looks(main, 4)
+    assert shown(main) == {fingerprint(FIRST), fingerprint(MORE)}
+    (fault,) = (await main.ask("certificate list"))["unusable"]
+    assert "is not valid yet" in fault
+    monkeypatch.setattr(certificate_files, "time", SimpleNamespace(time=lambda: NOW + 1001))
+    await looks(main, 1)
+    assert shown(main) == {renewed.read(NOW + 1001).fingerprint, fingerprint(MORE)}
+    assert (await main.ask("certificate list"))["unusable"] == []
+    assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
 
 
 async def test_nothing_else_of_the_configuration_is_read(main: AskedMain, tmp_path: Path) -> None:
