@@ -216,6 +216,21 @@ async def test_what_was_replaced_over_the_socket_stays_replaced(main: AskedMain,
     assert shown(main) == {fingerprint(spoken), fingerprint(renewed), fingerprint(again)}
 
 
+async def test_a_rollback_does_not_bring_the_one_before_back(main: AskedMain, tmp_path: Path) -> None:
+    renewed = valid("*.example", days=80)
+    await main.ask("cluster add", id="new")
+    put(tmp_path, renewed)
+    await looks(main)
+    said = (await main.answer("rollback", {"generation": 1})).message
+    assert said == "generation 4 is what generation 1 was, but for 1 certificate whose files were renewed since"
+    assert shown(main) == {fingerprint(renewed), fingerprint(MORE)}
+    assert "new" not in main.parts.transactions.state.clusters
+    again = valid("*.example", days=81)
+    put(tmp_path, again)
+    await looks(main)
+    assert shown(main) == {fingerprint(again), fingerprint(MORE)}
+
+
 async def test_a_reload_says_which_files_are_watched(main: AskedMain, file: Path, tmp_path: Path) -> None:
     write(tmp_path, FILE.replace("default.", "more.") + "[clusters.other]\nprotocol = 'http'\n")
     await main.ask("reload")
