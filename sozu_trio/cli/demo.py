@@ -132,7 +132,8 @@ async def serve_demo(name: str, stream: trio.abc.Stream) -> None:
             if connection.our_state is not h11.DONE:
                 return
             connection.start_next_cycle()
-    except (h11.RemoteProtocolError, trio.BrokenResourceError):
+    except (h11.ProtocolError, trio.BrokenResourceError):
+        # Also a local one: whoever comes here directly may ask for what cannot be answered so, such as CONNECT.
         return
 
 

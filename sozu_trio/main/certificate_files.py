@@ -30,6 +30,15 @@ class CertificatesRead:
     seen: SeenFiles
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """What the same files hold, if they can be read at all."""
+
+    problems: tuple[Problem, ...]
+    may_pass: bool
+    """While the files stay as they are: they could not be read, or are not valid yet."""
+
+
 def read_certificate_files(config: Config, known: Collection[CertificateKey] | None) -> CertificatesRead:
     """All of them. Blocks: 1,000 take a third of a second.
 
@@ -48,9 +57,7 @@ def read_certificate_files(config: Config, known: Collection[CertificateKey] | N
     )
 
 
-def read_again(
-    files: Sequence[CertificateFiles], known: Collection[CertificateKey]
-) -> Certificate | tuple[Problem, ...]:
+def read_again(files: Sequence[CertificateFiles], known: Collection[CertificateKey]) -> Certificate | Unusable:
     """What is in the same files now, at whatever listeners; or everything that is wrong with it. Blocks.
 
     `known`: those in force.
@@ -59,7 +66,7 @@ def read_again(
     for each in files:
         reading.add(each)
     if reading.report.problems:
-        return tuple(reading.report.problems)
+        return Unusable(problems=tuple(reading.report.problems), may_pass=reading.may_pass)
     return next(iter(reading.records.values())).certificate
 
 
@@ -91,6 +98,8 @@ class _Reading:
     def __init__(self, known: Collection[CertificateKey] | None) -> None:
         self.report = Report()
         self.records: dict[CertificateKey, ListenerCertificate] = {}
+        self.may_pass = False
+        """Something may be right another time, with the same files."""
         self._known = known
         self._now = time.time()
         self._contents: dict[Path, bytes | None] = {}
@@ -131,6 +140,7 @@ class _Reading:
                 self._contents[path] = read_regular(path)
             except OSError as error:
                 self._contents[path] = None
+                self.may_pass = True
                 self.report.wrong(place(files.where, name), f"cannot read {path}: {error.strerror or error}")
         return self._contents[path]
 
@@ -142,4 +152,5 @@ class _Reading:
         if self._known is None:
             log.warning("%s: %s", where, what)
         else:
+            self.may_pass = self.may_pass or self._now < certificate.not_before
             self.report.wrong(where, f"{what}; want one that is valid now")

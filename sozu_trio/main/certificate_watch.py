@@ -55,18 +55,27 @@ class CertificateWatch:
         return {paths: why for paths, why in faults.items() if before.get(paths) != why}
 
     def settle(
-        self, read: frozenset[Paths], looked: Mapping[Path, Identity], certificates: Mapping[Paths, Certificate]
+        self,
+        read: frozenset[Paths],
+        again: frozenset[Paths],
+        looked: Mapping[Path, Identity],
+        certificates: Mapping[Paths, Certificate],
     ) -> None:
-        """`read` was done with after `looked`, and is read again when it changes again. `certificates`: what some of
-        these files stand for from now on.
+        """`read` was done with after `looked`, and is read again when it changes again; `again` in any case.
+        `certificates`: what some of these files stand for from now on.
         """
-        files = {path for paths in read for path in paths if path is not None}
+        known = {**self.seen.identities, **{path: looked[path] for path in _files(read)}}
+        unread = _files(again)
         fingerprints = {paths: each.fingerprint for paths, each in certificates.items()}
         self.seen = replace(
             self.seen,
             fingerprints={**self.seen.fingerprints, **fingerprints},
-            identities={**self.seen.identities, **{path: looked[path] for path in files}},
+            identities={path: identity for path, identity in known.items() if path not in unread},
         )
+
+
+def _files(groups: frozenset[Paths]) -> set[Path]:
+    return {path for paths in groups for path in paths if path is not None}
 
 
 def settled(

@@ -26,6 +26,7 @@ from sozu_trio.wire.authority import host_of
 
 EVERY_INTERFACE = {"0.0.0.0", "::"}
 MOST_LOSERS = 100
+BEGIN = "-----BEGIN "
 
 
 async def _explain(parts: Parts, call: Call) -> Answer:
@@ -172,7 +173,17 @@ async def _explain_http(parts: Parts, listener: HttpListener, asked: Asked, name
     }
     if isinstance(listener, HttpsListener):
         content["shown"] = shown_document(state, listener.address, named)
-    return Answer(message=_verdict(listener, route, len(rules)), content=content)
+        content["client_auth"] = listener.tls.client_auth
+    message = _verdict(listener, route, len(rules))
+    return Answer(message=message if ended == "refused" else message + _asked_of_clients(listener), content=content)
+
+
+def _asked_of_clients(listener: HttpListener) -> str:
+    if not isinstance(listener, HttpsListener) or listener.tls.client_auth == "none":
+        return ""
+    number = listener.tls.client_ca.count(BEGIN)
+    authorities = "1 authority" if number == 1 else f"{number} authorities"
+    return f"; client certificate {listener.tls.client_auth} ({authorities})"
 
 
 def _ended_by_tls(state: State, listener: HttpListener, asked: Asked, named: str | None) -> str | None:

@@ -10,7 +10,8 @@ from sozu_trio.main.bodies import HistoryBody, RollbackBody
 from sozu_trio.main.keeping import counts
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
-from sozu_trio.routing.state import with_declared
+from sozu_trio.routing.reconcile import roll_back
+from sozu_trio.routing.state import State
 from sozu_trio.telemetry.plural import count
 from sozu_trio.telemetry.stamp import rfc3339
 
@@ -54,15 +55,25 @@ def _generation(entry: Entry) -> dict[str, Any]:
 async def _rollback(parts: Parts, call: Call) -> Answer:
     """What the file last said is a fact that no rollback changes, so the next start does not undo this one."""
     target = call.read(RollbackBody).generation
+    renewed = 0
+
+    def make(state: State) -> State:
+        nonlocal renewed
+        then = parts.journal.history.state_at(target)
+        back = roll_back(state, then)
+        renewed = sum(key not in then.certificates for key in back.certificates)
+        return back
+
     order = Order(
         actor=call.actor,
         what=f"rollback {target}",
-        make=lambda state: with_declared(parts.journal.history.state_at(target), state.declared),
+        make=make,
         large=True,
     )
     outcome = await parts.transactions.carry_out(order)
+    but = f", but for {count(renewed, 'certificate')} whose files were renewed since" if renewed else ""
     return Answer(
-        message=f"generation {outcome.generation} is what generation {target} was",
+        message=f"generation {outcome.generation} is what generation {target} was{but}",
         content={"generation": outcome.generation},
     )
 

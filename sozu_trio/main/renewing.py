@@ -4,7 +4,8 @@ Main looks at the files that the configuration names which was declared last: by
 notices of the kernel say nothing of network disks and little of links that are swapped. What else the configuration
 says is not read. Certificate and key are not written at the same moment, so files that differ are read only when they
 have stayed as they are from one look to the next. What cannot be used then is told of once, and the one before stays,
-until the files change again.
+until the files change again. What could not be read, or is not valid yet, is tried again at each look: that passes
+without any change.
 """
 
 import logging
@@ -18,7 +19,7 @@ from sozu_trio.config.certificates import Certificate
 from sozu_trio.errors import NotConfirmed, OperatorError, Problem
 from sozu_trio.main.actors import ourselves
 from sozu_trio.main.auditing import Attempt, audited
-from sozu_trio.main.certificate_files import read_again
+from sozu_trio.main.certificate_files import Unusable, read_again
 from sozu_trio.main.certificate_watch import Faults, renewed, settled
 from sozu_trio.main.events import Event
 from sozu_trio.main.files import in_thread
@@ -39,6 +40,8 @@ class Found:
 
     looked: Mapping[Path, Identity]
     read: frozenset[Paths]
+    again: frozenset[Paths]
+    """Those of them that are to be read again, be they others then or not."""
     certificates: Mapping[Paths, Certificate]
     """Of what was read, those that are others than before."""
     faults: Faults
@@ -74,7 +77,7 @@ async def look(parts: Parts) -> None:
     watch.looked = found.looked
     for problems in watch.tell(found.read, found.faults).values():
         _tell(parts, problems)
-    settle = partial(watch.settle, found.read, found.looked, found.certificates)
+    settle = partial(watch.settle, found.read, found.again, found.looked, found.certificates)
     if found.certificates:
         # Until it is in force, each look tries again.
         await _renew(parts, seen, found.certificates, settle)
@@ -86,16 +89,18 @@ def _look(seen: SeenFiles, before: Mapping[Path, Identity], state: State) -> Fou
     looked, groups = identities_of(seen.files), seen.groups()
     ready = settled(groups, seen.identities, before, looked)
     declared = (state.declared or EMPTY).certificates
-    certificates, faults = {}, {}
+    certificates, faults, again = {}, {}, set()
     for paths in ready:
         read = read_again(groups[paths], state.certificates.keys())
-        if isinstance(read, tuple):
-            faults[paths] = read
+        if isinstance(read, Unusable):
+            faults[paths] = read.problems
+            if read.may_pass:
+                again.add(paths)
             continue
         key = groups[paths][0].address, seen.fingerprints[paths]
         if key not in declared or declared[key].certificate != read:
             certificates[paths] = read
-    return Found(looked=looked, read=ready, certificates=certificates, faults=faults)
+    return Found(looked=looked, read=ready, again=frozenset(again), certificates=certificates, faults=faults)
 
 
 def _tell(parts: Parts, problems: Iterable[Problem]) -> None:

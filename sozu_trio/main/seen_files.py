@@ -11,7 +11,9 @@ from sozu_trio.config.certificates import CertificateFiles
 Paths = tuple[Path, Path, Path | None]
 """Of a certificate, its key and its chain."""
 Identity = tuple[int, ...]
-"""Device, inode, time of the last change in nanoseconds, size; empty for what cannot be looked at."""
+"""Device, inode, when its content changed last and when it itself did (rights, say) in nanoseconds, size; empty for
+what cannot be looked at.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def _identity(path: Path) -> Identity:
         found = os.stat(path)
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 def handed_over(seen: SeenFiles) -> tuple[tuple[CertificateFiles, str], ...]:

@@ -1,6 +1,6 @@
 """What a worker asks of those who know what a connection is, which `proxy` does, and of the process it is."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from sozu_trio.config.addresses import Address
@@ -10,6 +10,7 @@ from sozu_trio.control.messages import Ask, Happened, Sandboxed
 from sozu_trio.control.moves import Learned
 from sozu_trio.nursery.listener import Doorkeeping
 from sozu_trio.nursery.tally import Tally
+from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
@@ -40,8 +41,10 @@ class Handler(Protocol):
     def trust(self, authorities: str) -> None:
         """Hold backends against these, in PEM, where nobody says otherwise; before the first Table."""
 
-    def swap(self, table: Table) -> None:
-        """Serve by `table` from now on; synchronous, between two checkpoints."""
+    def swap(self, table: Table) -> Collection[ListenerKey]:
+        """Serve by `table` from now on; synchronous, between two checkpoints. Returns the listeners whose idle
+        connections have to look at what they are now.
+        """
 
     def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
         """Cut everything that goes to a removed backend; returns how many connections that were."""

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections import Counter
+from collections.abc import Collection
 
 import trio
 
@@ -85,6 +86,12 @@ class Listening:
             node.stop(grace)
             # Whoever was in the queue begins under a Table that knows the listener: the next one comes after our reply.
             await node.closed.wait()
+
+    def wake(self, keys: Collection[ListenerKey]) -> None:
+        """Have whoever only waits at the listeners `keys` look at what they are now."""
+        for node in [node for node in self.nodes if node.key in keys]:
+            for scope in node.drain.idle:
+                node.drain.wake(scope, "its listener is another one now")
 
     def forget(self) -> None:
         """None accepts any more."""

@@ -65,6 +65,7 @@ from sozu_trio.nursery.pressure import Pressure
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.telling import Telling
 from sozu_trio.routing.drains import grace_of
+from sozu_trio.routing.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ class Worker:
         self._memory = memory
         log_lines = None if process is None else process.lines
         self._telling = Telling(link, handler.lines, log_lines, handler.counters)
-        self._generations = Generations(handler.swap, handler.counters)
+        self._generations = Generations(self._swap, handler.counters)
         self._cuts = PendingCuts(handler.cut_backend)
         pressure = Pressure(self._itself.name, lambda: self._listening.nodes, handler, process, self._telling.happened)
         self.pressure = pressure
@@ -152,6 +153,9 @@ class Worker:
     @property
     def cut(self) -> int:
         return self._listening.cut_at.total()
+
+    def _swap(self, table: Table) -> None:
+        self._listening.wake(self._handler.swap(table))
 
     async def run(self) -> None:
         """Serve until stopped and the last session has ended; main has been told everything then but `cut`."""

@@ -20,6 +20,7 @@ backend_states  all backends over all Tables; swaps: each follows a swap at its 
 stream       a connected socket; patience: how long to wait for it; pace: how slow it may be
 trimming     memory that a crowd has left
 https        a connection of an https listener; secured: what its requests must be for, and HSTS
+outdated     connections whose listener has become another one
 first_word   a client that has said nothing yet; proxy_header: what may come before TLS
 tls_stream   a socket with TLS; close_notify: how it ends; tls_listeners: OpenSSL's contexts, over all Tables
 """

@@ -3,7 +3,7 @@ they run out.
 """
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -95,9 +95,9 @@ class ProxyHandler:
         """Hold backends against these, in PEM, where nobody says otherwise; before the first Table."""
         self.proxy.backends.contexts.authorities = authorities
 
-    def swap(self, table: Table) -> None:
-        """Serve by `table` from now on."""
-        self.proxy.swap(table)
+    def swap(self, table: Table) -> Collection[ListenerKey]:
+        """Serve by `table` from now on. Returns the listeners whose idle connections have to look what they are now."""
+        return self.proxy.swap(table)
 
     def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
         """Cut everything that goes to a removed backend; returns how many connections that were."""

@@ -33,7 +33,8 @@ async def hears_first_word(stream: Stream, limit: float, node: SessionNode) -> b
                 return await is_speaking(stream)
             finally:
                 released = drain.leave_idle(scope)
-        if released or node.listener.departure is None or trio.current_time() >= deadline:
+        stops = drain.started and node.listener.departure is None
+        if released or stops or trio.current_time() >= deadline:
             break
     with trio.move_on_at(node.started + LAST_CALL if drain.started else -math.inf):
         return await is_speaking(stream)

@@ -24,13 +24,14 @@ from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.connect import BackendTimeouts
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding, via_line
+from sozu_trio.proxy.outdated import is_outdated
 from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.secured import Routes, Secured
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.http_routes import NO_ROUTES
-from sozu_trio.routing.table import Table
+from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.lines import HEAD_TOO_LARGE, LINE_TOO_LONG, TOO_MANY_FIELDS
@@ -70,6 +71,8 @@ class HttpConnection:
         self.client = client
         self._destination = destination
         self._requests = requests
+        self._came_to = listener
+        """What its client has met, whatever it has become since."""
         self._adopt(listener)
         self.patience = self._make_patience()
         """For every wait of this connection; who is waited for, and for how long, changes."""
@@ -84,10 +87,12 @@ class HttpConnection:
         self._began = 0.0
         self._heeded: Table | None = None
         """The Table in which its listener was looked up last."""
-        self._table: Table = proxy.table
-        self._routes: Routes = proxy.table.http.get(listener.address, NO_ROUTES)
-        self.client_fields = proxy.table.client_fields
+        self._table: Table = NO_TABLE
+        self._routes: Routes = NO_ROUTES
+        self.client_fields: frozenset[bytes] = frozenset()
         """Names of fields that the client may not send."""
+        self._is_outdated = False
+        self._begins_anew = False
         self._exchange: Exchange | None = None
         """The one now going on, or the one that ended last."""
 
@@ -120,15 +125,23 @@ class HttpConnection:
 
     @property
     def draining(self) -> bool:
-        return self._drain.started
+        return self._drain.started or self.outdated
+
+    @property
+    def outdated(self) -> bool:
+        """Its listener has become one that its client cannot have come to: it ends after what it has begun."""
+        self.follow(self.proxy.table)
+        return self._is_outdated
 
     @property
     def hsts(self) -> str:
         """The value of Strict-Transport-Security in answers of our own; empty for none."""
         return "" if self.secured is None else self.secured.hsts_value
 
-    async def run(self) -> None:
-        """Serve requests to the end of the connection, and close it."""
+    async def run(self) -> bool:
+        """Serve requests to the end of the connection, and close it. True where it is open: its client has said nothing
+        yet, and its listener is another one now, to be served by.
+        """
         self.proxy.hangups.add(self.stream.sock, self._hung_up)
         try:
             while True:
@@ -138,7 +151,7 @@ class HttpConnection:
                 if self.patience.scope.cancelled_caught:
                     again = await self._woken()
                 if not again:
-                    return
+                    return self._begins_anew
                 self.patience = self._make_patience()
                 if self._exchange is not None:
                     self._exchange.patience = self.patience
@@ -149,7 +162,8 @@ class HttpConnection:
             raise
         finally:
             self.stop_watching()
-            self.stream.close()
+            if not self._begins_anew:
+                self.stream.close()
             # It refers to this connection: a cycle, which would be left to the garbage collector.
             self._exchange = None
 
@@ -164,12 +178,21 @@ class HttpConnection:
     def follow(self, table: Table) -> Routes:
         """The routes of this listener in `table`, which each exchange reads once and keeps.
 
-        Those it had last where it has been removed: what has begun is served.
+        Those it had last where it has been removed or is another one now: what has begun is served.
         """
         if table is not self._table:
-            self._table, self._routes = table, self._routes_in(table)
+            self._table = table
             self.client_fields = self._client_fields_in(table)
+            now = table.listeners.get(self.node.listener.key)
+            self._is_outdated = is_outdated(self._came_to, now, is_known=self._is_known)
+            if not self._is_outdated:
+                self._routes = self._routes_in(table)
         return self._routes
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the client has shown a certificate."""
+        return False
 
     def _routes_in(self, table: Table) -> Routes:
         return table.http.get(self.listener.address, self._routes)
@@ -178,7 +201,7 @@ class HttpConnection:
         return table.client_fields
 
     async def _woken(self) -> bool:
-        """The scope was cancelled: a deadline, a drain, or the client has gone. Returns whether to go on."""
+        """The scope was cancelled: a deadline, a drain, another Table, or the client has gone. Whether to go on."""
         expired, exchange = self.patience.expired, self._exchange
         with self.proxy.wheel.patience() as self.patience:
             if exchange is not None and not exchange.over:
@@ -197,9 +220,22 @@ class HttpConnection:
         # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
         if expired or self.gone:
             return False
-        if self.node.listener.departure is not None and not self._is_released:
+        if self.outdated and not self._is_released:
+            return not self._ends_unasked()
+        if not self._is_released and (self.node.listener.departure is not None or not self._drain.started):
             return True
         return bool(self._buffer) or not self.stream.is_quiet() or (self.draining and self._is_new())
+
+    def _ends_unasked(self) -> bool:
+        """Whether an outdated connection ends now: a request that has come to one in use is answered first."""
+        if self._is_used and (self._buffer or not self.stream.is_quiet()):
+            return False
+        self._begins_anew = self._can_begin_anew()
+        return True
+
+    def _can_begin_anew(self) -> bool:
+        """Whether nothing was read of the connection; a PROXY header was."""
+        return not (self._is_used or self._buffer or self.gone or self.listener.expect_proxy)
 
     def _is_new(self) -> bool:
         """Whether it has only just connected: its first request is then no race of the client's own making."""
@@ -241,7 +277,7 @@ class HttpConnection:
 
     async def _go_on(self, exchange: Exchange) -> bool:
         """After `exchange`: get ready for the next one, or end the connection so that the client gets the answer."""
-        if not exchange.close:
+        if not exchange.close and not self.outdated:
             self._buffer = exchange.body.unused
             return True
         # A client that did not ask for the end may have sent its next request already.
@@ -253,6 +289,8 @@ class HttpConnection:
         """The next request's head; None when the client has gone or the connection has moved. Raises RequestRefused."""
         stream, patience = self.stream, self.patience
         if self.node.listener.departure is not None and await self._moves():
+            return None
+        if self.outdated and self._ends_unasked():
             return None
         if not self._buffer:
             patience.limit(self._idle_timeout(), self.now)

@@ -40,28 +40,34 @@ from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.proxy_protocol import ProxyHeader
 
 
-async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> None:
-    """Serve the connection of `node` to its end. Raises HandshakeFailed, ProxyHeaderError, OSError."""
+async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> bool:
+    """Serve the connection of `node` to its end. True where it has not begun, because its listener speaks no TLS any
+    more. Raises HandshakeFailed, ProxyHeaderError, OSError.
+    """
     timeouts = (listener.timeouts.front, listener.timeouts.request)
     limit = min((seconds for seconds in timeouts if seconds), default=math.inf)
     plain = Stream(node.sock, listener.timeouts.front)
     if not await hears_first_word(plain, limit, node):
-        return
-    node.is_bound = True
+        return False
     # It may have changed while the client had nothing to say.
-    now = proxy.table.listeners.get(node.listener.key)
-    listener = now if isinstance(now, HttpsListener) else listener
+    now = proxy.table.listeners.get(node.listener.key) or listener
+    if not isinstance(now, HttpsListener):
+        return True
+    listener = now
+    node.is_bound = True
     deadline = min(node.started + limit, trio.current_time() + HANDSHAKE)
     header = None
     if listener.expect_proxy:
         header = await _proxy_header(plain, deadline)
         if header is None or not await _goes_on(plain, deadline):
-            return
+            return False
     client, destination = who_and_where(node, header)
     if header is not None and not proxy.places.arrive(node.held, client.host):
         proxy.counters.refused_sources += 1
-        return
-    node.sock = sock = proxy.tls.contexts(listener, proxy.table).wrap(node.sock, destination.host)
+        return False
+    contexts = proxy.tls.contexts(listener, proxy.table)
+    contexts.forget_expired(time.time())
+    node.sock = sock = contexts.wrap(node.sock, destination.host)
     stream = TlsStream(sock, listener.timeouts.front)
     try:
         await _shake_hands(stream, deadline)
@@ -72,10 +78,12 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     finally:
         if proxy.tls.key_log is not None:
             proxy.tls.key_log.pass_on()
+    if identity is not None:
+        contexts.remember(identity.not_after)
     facts = _with_client(stream.facts(), identity)
     _count(proxy.counters, facts, sock.shown)
     secured = Secured(listener, facts, sock.shown, fields_of(identity, listener) if identity else ())
-    await HttpsConnection(proxy, node, stream, listener, client, destination, secured).run()
+    return await HttpsConnection(proxy, node, stream, listener, client, destination, secured).run()
 
 
 async def _proxy_header(stream: Stream, deadline: float) -> ProxyHeader | None:
@@ -146,15 +154,20 @@ class HttpsConnection(HttpConnection):
         self.secured = secured
         self._forward_identity()
         self._own_fields = client_fields([listener])
-        self.client_fields = self._client_fields_in(proxy.table)
-        secured.routes = self._routes
         self._routes: Routes = secured
         self._departure: Departure | None = None
         """Whom it had its last call for."""
 
     @property
     def draining(self) -> bool:
-        return self._drain.started or self.node.listener.departure is not None
+        return super().draining or self.node.listener.departure is not None
+
+    @property
+    def _is_known(self) -> bool:
+        return bool(self.secured.facts.client_fingerprint)
+
+    def _can_begin_anew(self) -> bool:
+        return False
 
     def _routes_in(self, table: Table) -> Routes:
         self.secured.routes = table.http.get(self.listener.address, self.secured.routes)
@@ -191,7 +204,7 @@ class HttpsConnection(HttpConnection):
         return LAST_CALL if self.node.listener.departure is not None else super()._idle_timeout()
 
     async def _go_on(self, exchange: Exchange) -> bool:
-        if not exchange.close:
+        if not exchange.close and not self.outdated:
             return await super()._go_on(exchange)
         if not self.stream.is_closed:
             # Any client may have sent its close_notify, and closing with that unread would reset the connection.

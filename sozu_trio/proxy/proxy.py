@@ -24,6 +24,7 @@ from sozu_trio.nursery.places import Places
 from sozu_trio.proxy.backend_states import BackendStates
 from sozu_trio.proxy.backends import ClusterState, Tell, tell_nobody
 from sozu_trio.proxy.connect import BackendTimeouts, Connector, TcpConnector
+from sozu_trio.proxy.outdated import turned
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.queueing import LOOK
@@ -31,6 +32,7 @@ from sozu_trio.proxy.rates import Rates
 from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.proxy.trimming import Trimming
 from sozu_trio.routing.slices import finish
+from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
 from sozu_trio.telemetry.counters import Counters
@@ -109,10 +111,10 @@ class Proxy:
         connector.opening = opening
         return connector
 
-    def swap(self, table: Table) -> None:
-        """Serve by `table` from now on."""
+    def swap(self, table: Table) -> list[ListenerKey]:
+        """Serve by `table` from now on. Returns the listeners whose idle connections have to look what they are now."""
         serves = self.table.generation > 0
-        self.table = table
+        before, self.table = self.table, table
         self.backends.swap(table.clusters)
         self.tls.follow(table)
         if serves:
@@ -120,6 +122,7 @@ class Proxy:
         else:
             # Nobody is kept waiting yet, and what is made now is there when the process is said to be ready.
             finish(self.backends.follow())
+        return turned(before.listeners, table.listeners)
 
     async def follow_swaps(self) -> None:
         """Have the backends of every Table that comes be followed, in slices."""

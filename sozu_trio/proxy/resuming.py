@@ -57,7 +57,7 @@ async def _go_on(
 ) -> None:
     assert backend is None
     stream = Stream(node.sock, listener.timeouts.front)
-    await HttpConnection(
+    connection = HttpConnection(
         proxy,
         node,
         stream,
@@ -67,4 +67,6 @@ async def _go_on(
         kept.early,
         idle=kept.idle,
         requests=kept.requests,
-    ).run()
+    )
+    if await connection.run():
+        await serve_session(proxy, node)

@@ -21,38 +21,40 @@ from sozu_trio.wire.proxy_protocol import ProxyHeader, parse_proxy_header
 
 async def serve_session(proxy: Proxy, node: SessionNode) -> None:
     """Serve the connection of `node` to its end and close it."""
+    while await _serve(proxy, node):
+        pass
+
+
+async def _serve(proxy: Proxy, node: SessionNode) -> bool:
+    """By what its listener is now. True where that has become another one before the client has said anything."""
     listener = proxy.table.listeners.get(node.listener.key)
     if listener is None:
-        return  # It was let in and its listener removed, in this order.
+        return False  # It was let in and its listener removed, in this order.
     if isinstance(listener, HttpsListener):
-        await serve_https(proxy, node, listener)
-        return
-    if isinstance(listener, TcpListener):
-        node.kind = "tcp"
+        return await serve_https(proxy, node, listener)
+    node.kind = "tcp" if isinstance(listener, TcpListener) else "http"
     stream = Stream(node.sock, listener.timeouts.front)
-    header, early = await _proxy_header(stream, listener, node)
-    if listener.expect_proxy and header is None:
-        return
+    header, early = None, b""
+    if listener.expect_proxy:
+        if not await hears_first_word(stream, listener.timeouts.request or math.inf, node):
+            return False
+        if (proxy.table.listeners.get(node.listener.key) or listener) is not listener:
+            return True
+        header, early = await _proxy_header(stream, listener)
     client, destination = who_and_where(node, header)
     if header is not None and not proxy.places.arrive(node.held, client.host):
         proxy.counters.refused_sources += 1
         await turn_away(proxy, node.sock, listener, 429, polite=False)
-    elif isinstance(listener, HttpListener):
-        await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
-    else:
-        await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
+        return False
+    if isinstance(listener, HttpListener):
+        return await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
+    await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
+    return False
 
 
-async def _proxy_header(stream: Stream, listener: Listener, node: SessionNode) -> tuple[ProxyHeader | None, bytes]:
-    """The header and what came after it; (None, b"") where none is expected, or the peer never said a word.
-
-    Raises ProxyHeaderError for anything else, or when it takes too long.
-    """
-    if not listener.expect_proxy:
-        return None, b""
+async def _proxy_header(stream: Stream, listener: Listener) -> tuple[ProxyHeader, bytes]:
+    """The header and what came after it. Raises ProxyHeaderError when it is none, or takes too long."""
     limit = listener.timeouts.request or math.inf
-    if not await hears_first_word(stream, limit, node):
-        return None, b""
     buffer = b""
     with trio.move_on_after(limit):
         while (header := parse_proxy_header(buffer)) is None:

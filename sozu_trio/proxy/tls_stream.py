@@ -28,7 +28,7 @@ from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
 from sozu_trio.telemetry.access_log import TlsFacts
-from sozu_trio.tls.client_contexts import Session
+from sozu_trio.tls.client_contexts import Session, session_of
 from sozu_trio.tls.client_failures import backend_failure, client_kind_of
 from sozu_trio.tls.contexts import ServerSocket
 from sozu_trio.tls.failures import handshake_failed, reason_of
@@ -96,8 +96,7 @@ class TlsStream(Stream):
         """What another connection may resume: that of the ticket which came last. None while there is none, and after
         the end.
         """
-        session = None if self.is_closed else self._tls.session
-        return None if session is None else Session(self._tls.context, session)
+        return None if self.is_closed else session_of(self._tls)
 
     @property
     def lacks_certificate(self) -> bool:

@@ -61,6 +61,30 @@ def renew(state: State, certificates: Mapping[CertificateKey, ListenerCertificat
     return with_declared(replace(state, certificates=renewed), declared)
 
 
+def roll_back(state: State, then: State) -> State:
+    """`then`, with what the file says as it is in `state`, and its certificates as their files hold them now: one that
+    was renewed since would be back until it expires, as no file changes for that.
+
+    A certificate is the renewed form of another one of the same listener that shares a name with it.
+    """
+    before, now = (then.declared or EMPTY).certificates, (state.declared or EMPTY).certificates
+    new = {key: record for key, record in now.items() if key not in before}
+    certificates: dict[CertificateKey, ListenerCertificate] = {}
+    for key, record in then.certificates.items():
+        is_gone = key in before and key not in now
+        renewed = {each: other for each, other in new.items() if is_gone and _renews(other, record)}
+        certificates |= renewed or {key: record}
+    return with_declared(replace(then, certificates=_same_mapping(then.certificates, certificates)), state.declared)
+
+
+def _renews(record: ListenerCertificate, before: ListenerCertificate) -> bool:
+    if record.address != before.address:
+        return False
+    one, other = record.certificate, before.certificate
+    names, others = {*one.names, *one.addresses}, {*other.names, *other.addresses}
+    return names == others or not names.isdisjoint(others)
+
+
 def _follow(present: Mapping[K, R], before: Mapping[K, R], declared: Mapping[K, R]) -> Mapping[K, R]:
     followed = {key: _same(present.get(key), record) for key, record in declared.items()}
     others = {key: record for key, record in present.items() if key not in declared and key not in before}

@@ -6,10 +6,12 @@ when a backend is first connected to, and goes with the last cluster that has it
 """
 
 import hashlib
+import math
 import socket
 import ssl
-from collections.abc import Hashable
-from typing import Final, NamedTuple
+import time
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from sozu_trio.config.backend_tls import BackendTls
@@ -29,6 +31,28 @@ class Session(NamedTuple):
 
     context: ssl.SSLContext
     session: ssl.SSLSession
+    expires: float = math.inf
+    """When the certificate that was verified as it began does, in seconds since the epoch: OpenSSL looks at none that
+    resumes a session.
+    """
+
+    def resumable(self, context: ssl.SSLContext) -> ssl.SSLSession | None:
+        """What a connection that begins now in `context` may resume. One of another context would be an error."""
+        return self.session if self.context is context and time.time() <= self.expires else None
+
+
+def session_of(sock: ssl.SSLSocket) -> Session | None:
+    """What another connection may resume: that of the ticket which came last. None while there is none."""
+    session = sock.session
+    if session is None:
+        return None
+    try:
+        # Empty where nothing was verified.
+        said: Mapping[str, Any] = sock.getpeercert() or {}
+        expires = ssl.cert_time_to_seconds(said["notAfter"]) if said else math.inf
+    except ValueError:  # It cannot be read.
+        return None
+    return Session(sock.context, session, expires)
 
 
 class ClientContexts:
@@ -80,8 +104,8 @@ class ClientTls:
             do_handshake_on_connect=False,
             suppress_ragged_eofs=False,
             server_hostname=self.settings.server_name or address,
-            # One of another context would be an error: the backend may have been spoken to in another protocol.
-            session=session.session if session is not None and session.context is context else None,
+            # The backend may have been spoken to in another protocol.
+            session=None if session is None else session.resumable(context),
         )
 
     def check(self, sock: ssl.SSLSocket) -> None:

@@ -6,12 +6,14 @@ it): certificates, ciphers of TLS 1.2, ALPN and the authorities of clients come 
 groups, tickets, sessions, and whether clients must show a certificate, from the wrapping one. So everything but the
 certificates is set on both, and the wrapping context stays as long as it can, since sessions can be resumed only with
 the one that began them. Where clients must show other certificates than before there is a new one: who resumes a
-session is not verified again.
+session is not verified again. So there is one when a certificate has expired that a session may have begun with. To
+refuse that session alone would lock its client out: it is told nothing, and resumes it again with a new certificate.
 
 Contexts of certificates are made when a client first asks for them, because 5,000 take 3 s and 100 MB.
 """
 
 import logging
+import math
 import os
 import socket
 import ssl
@@ -29,6 +31,8 @@ from sozu_trio.tls.key_log import KeyLog
 log = logging.getLogger(__name__)
 
 _VERIFY: Final = {"optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+PAUSE: Final = 1.0
+"""Seconds for which sessions can be resumed at least."""
 VERSIONS: Final = {"TLS_V12": ssl.TLSVersion.TLSv1_2, "TLS_V13": ssl.TLSVersion.TLSv1_3}
 
 
@@ -62,6 +66,10 @@ class ServerContexts:
         """By the monotonic clock: no warning of what is missing before that."""
         self._contexts: OrderedDict[tuple[str, ...], ssl.SSLContext | None] = OrderedDict()
         """By fingerprints; None for what OpenSSL would not take, so that it is tried and said once."""
+        self._expires = math.inf
+        """When the first certificate that a client has shown in a session that can be resumed does."""
+        self._began = -math.inf
+        """When sessions were last made void, by the clock of `forget_expired`."""
         self._wrapping = self._logged(_wrapping_context(settings, self._switch))
 
     def change(self, settings: TlsSettings) -> None:
@@ -69,7 +77,25 @@ class ServerContexts:
         before, self.settings = self.settings, settings
         self._contexts.clear()
         if _of_wrapping(before) != _of_wrapping(settings):
-            self._wrapping = self._logged(_wrapping_context(settings, self._switch))
+            self._begin()
+
+    def _begin(self) -> None:
+        """From here on no session of before can be resumed."""
+        self._expires = math.inf
+        self._wrapping = self._logged(_wrapping_context(self.settings, self._switch))
+
+    def remember(self, not_after: float) -> None:
+        """A client whose certificate expires then has a session, in seconds since the epoch."""
+        self._expires = min(self._expires, not_after)
+
+    def forget_expired(self, now: float) -> None:
+        """Have nobody resume a session whose certificate has expired, `now` in seconds since the epoch.
+
+        At most once in PAUSE seconds, since it costs everybody a whole handshake.
+        """
+        if self._expires < now and abs(now - self._began) >= PAUSE:
+            self._began = now
+            self._begin()
 
     def follow(self, resolver: Resolver) -> None:
         """Show what `resolver` finds from now on, and let go of the contexts, and with them of the keys, of what was

@@ -43,6 +43,8 @@ class ClientIdentity:
     """Pairs such as ("DNS", "a.example"), also of IP, URI and email, in the order of the certificate."""
     fingerprint: str
     """SHA-256 of its DER form, in lower-case hexadecimal."""
+    not_after: float
+    """The last moment it is valid, in seconds since the epoch."""
 
 
 def identity_of(sock: ssl.SSLSocket, *, required: bool, now: float) -> ClientIdentity | None:
@@ -67,12 +69,14 @@ def identity_of(sock: ssl.SSLSocket, *, required: bool, now: float) -> ClientIde
 
 def read_identity(said: Mapping[str, Any], der: bytes, now: float) -> ClientIdentity:
     """`said` as `SSLSocket.getpeercert` gives it. Raises HandshakeFailed for one that has expired, or is too long."""
-    if now > ssl.cert_time_to_seconds(said["notAfter"]):
+    not_after = ssl.cert_time_to_seconds(said["notAfter"])
+    if now > not_after:
         raise bad_certificate("it has expired since its session began")
     identity = ClientIdentity(
         subject=rfc4514(said.get("subject", ())),
         alternatives=tuple(_alternatives(said.get("subjectAltName", ()))),
         fingerprint=hashlib.sha256(der).hexdigest(),
+        not_after=not_after,
     )
     _check_size("subject", identity.subject)
     _check_size("alternative names", *(value for _, value in identity.alternatives))

@@ -93,7 +93,19 @@ async def test_an_answer_may_be_slow(target: str, seconds: float) -> None:
         assert trio.current_time() - begun == seconds
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTT", b"nonsense\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET / HTT",
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\nmore",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nmore",
+    ],
+)
 async def test_a_connection_ends_with_its_client(said: bytes) -> None:
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:

@@ -50,10 +50,20 @@ def test_what_is_different_is_read_when_it_has_stayed_so(
 def test_what_was_read_is_read_again_when_it_changes_again() -> None:
     watch = CertificateWatch(SEEN, 10)
     now = READ | {CERTIFICATE: (2,)}
-    watch.settle(frozenset([A]), now, {})
+    watch.settle(frozenset([A]), frozenset(), now, {})
     assert settled(SEEN.groups(), watch.seen.identities, now, now) == frozenset()
     later = READ | {CERTIFICATE: (1,)}
     assert settled(SEEN.groups(), watch.seen.identities, later, later) == frozenset([A])
+
+
+def test_what_may_pass_is_read_again_whether_it_changes_or_not() -> None:
+    watch = CertificateWatch(SEEN, 10)
+    now = READ | {KEY: (2,)}
+    watch.settle(frozenset([A, B]), frozenset([A]), now, {})
+    for later in (now, READ):
+        assert settled(SEEN.groups(), watch.seen.identities, later, later) == frozenset([A, B])
+    watch.settle(frozenset([A, B]), frozenset(), now, {})
+    assert settled(SEEN.groups(), watch.seen.identities, now, now) == frozenset()
 
 
 def test_what_is_wrong_is_news_once() -> None:

@@ -100,6 +100,32 @@ async def test_the_name_of_the_url_is_asked_of_tls_and_the_host_of_the_field_the
     assert (content["cluster"], content["lost"]) == (None if outcome == "misdirected" else "site", [])
 
 
+@pytest.mark.parametrize(
+    ("client_auth", "authorities", "said"),
+    [
+        ("none", 0, ""),
+        ("required", 1, "; client certificate required (1 authority)"),
+        ("optional", 2, "; client certificate optional (2 authorities)"),
+    ],
+)
+async def test_what_is_asked_of_the_client(tmp_path: Path, client_auth: str, authorities: int, said: str) -> None:
+    made = issued("a.example")
+    tmp_path.joinpath("a.pem").write_bytes(made.pem)
+    tmp_path.joinpath("a.key").write_bytes(made.key_pem)
+    asked = ""
+    if authorities:
+        now = time.time()
+        signers = [issue(common_name="x", authority=True, begin=now - DAY, end=now + DAY) for _ in range(authorities)]
+        tmp_path.joinpath("clients.pem").write_bytes(b"".join(each.pem for each in signers))
+        asked = f'client_auth = "{client_auth}"\nclient_ca = "clients.pem"\n'
+    file = FILE.replace(f'address = "{STRICT}"\n[[', f'address = "{STRICT}"\n{asked}[[')
+    async with running(write(tmp_path, file)) as main:
+        verdict, content = await explained(main, f"https://a.example:{STRICT[-4:]}/")
+        assert (verdict, content["client_auth"]) == (f"forwarded to cluster site{said}", client_auth)
+        verdict, _ = await explained(main, f"https://unknown.example:{STRICT[-4:]}/")
+        assert verdict == "no handshake, for there is no certificate to show"
+
+
 async def test_where_the_binding_is_not_strict_any_host_may_be_asked_for(main: AskedMain) -> None:
     _, content = await explained(main, f"https://a.example:{LENIENT[-4:]}/", "b.example")
     assert content["outcome"] == "forward"

@@ -1,9 +1,11 @@
 """Files of certificates that are renewed while main runs, from one look to the next."""
 
+import errno
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -16,7 +18,8 @@ from sozu_trio.main.renewing import look, watch_certificates
 from sozu_trio.main.seen_files import handed_over, taken_over
 from tests.main.looking_parts import AskedMain
 from tests.main.running import nothing_changes, running, told_by_main, write
-from tests.main.test_certifying import FILE, HTTPS, fingerprint, put, valid
+from tests.main.test_certifying import FILE, HTTPS, NOW, fingerprint, put, valid
+from tests.tls.parts import issue
 
 SECOND = f"""
 [clusters.more]
@@ -146,6 +149,48 @@ async def test_an_expired_one_is_no_renewal(main: AskedMain, tmp_path: Path) -> 
     assert "has expired" in fault
 
 
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EMFILE, errno.EIO])
+async def test_what_could_not_be_read_is_read_at_the_next_look(
+    main: AskedMain, tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renewed = valid("*.example", days=80)
+    put(tmp_path, renewed)
+
+    def fail(path: Path) -> bytes:
+        if path.suffix == ".key":
+            raise OSError(error, os.strerror(error))
+        return read_regular(path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(certificate_files, "read_regular", fail)
+        await looks(main, 4)
+    (fault,) = (await main.ask("certificate list"))["unusable"]
+    assert os.strerror(error) in fault
+    await looks(main, 1)
+    assert shown(main) == {fingerprint(renewed), fingerprint(MORE)}
+    assert (await main.ask("certificate list"))["unusable"] == []
+    assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
+    with nothing_changes(main):
+        await looks(main)
+
+
+async def test_one_that_is_not_valid_yet_waits_until_it_is(
+    main: AskedMain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renewed = issue("*.example", begin=NOW + 1000, end=NOW + 86400)
+    tmp_path.joinpath("default.pem").write_bytes(renewed.pem)
+    tmp_path.joinpath("default.key").write_bytes(renewed.key_pem)
+    await looks(main, 4)
+    assert shown(main) == {fingerprint(FIRST), fingerprint(MORE)}
+    (fault,) = (await main.ask("certificate list"))["unusable"]
+    assert "is not valid yet" in fault
+    monkeypatch.setattr(certificate_files, "time", SimpleNamespace(time=lambda: NOW + 1001))
+    await looks(main, 1)
+    assert shown(main) == {renewed.read(NOW + 1001).fingerprint, fingerprint(MORE)}
+    assert (await main.ask("certificate list"))["unusable"] == []
+    assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
+
+
 async def test_nothing_else_of_the_configuration_is_read(main: AskedMain, tmp_path: Path) -> None:
     clusters = main.parts.transactions.state.clusters
     write(tmp_path, "broken")
@@ -169,6 +214,21 @@ async def test_what_was_replaced_over_the_socket_stays_replaced(main: AskedMain,
     assert shown(main) == {fingerprint(spoken), fingerprint(renewed), fingerprint(again)}
     await main.ask("reload")
     assert shown(main) == {fingerprint(spoken), fingerprint(renewed), fingerprint(again)}
+
+
+async def test_a_rollback_does_not_bring_the_one_before_back(main: AskedMain, tmp_path: Path) -> None:
+    renewed = valid("*.example", days=80)
+    await main.ask("cluster add", id="new")
+    put(tmp_path, renewed)
+    await looks(main)
+    said = (await main.answer("rollback", {"generation": 1})).message
+    assert said == "generation 4 is what generation 1 was, but for 1 certificate whose files were renewed since"
+    assert shown(main) == {fingerprint(renewed), fingerprint(MORE)}
+    assert "new" not in main.parts.transactions.state.clusters
+    again = valid("*.example", days=81)
+    put(tmp_path, again)
+    await looks(main)
+    assert shown(main) == {fingerprint(again), fingerprint(MORE)}
 
 
 async def test_a_reload_says_which_files_are_watched(main: AskedMain, file: Path, tmp_path: Path) -> None:

@@ -43,6 +43,17 @@ def write_as_much_later(folder: Path) -> None:
     os.utime(folder / "one", ns=(1, 1))
 
 
+def write_as_much_at_once(folder: Path) -> None:
+    """Within one tick of the clock that the content goes by, or set back to it."""
+    before = os.stat(folder / "one")
+    folder.joinpath("one").write_text("SAME LENGTH")
+    os.utime(folder / "one", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def let_nobody_read_it(folder: Path) -> None:
+    folder.joinpath("one").chmod(0)
+
+
 def rename_over(folder: Path) -> None:
     folder.joinpath("two").replace(folder / "one")
 
@@ -51,7 +62,10 @@ def remove(folder: Path) -> None:
     folder.joinpath("one").unlink()
 
 
-@pytest.mark.parametrize("renew", [swap_link, write_in_place, write_as_much_later, rename_over, remove])
+@pytest.mark.parametrize(
+    "renew",
+    [swap_link, write_in_place, write_as_much_later, write_as_much_at_once, let_nobody_read_it, rename_over, remove],
+)
 def test_a_renewed_file_is_another_one(folder: Path, renew: object) -> None:
     before = identities_of([files(folder)])
     renew(folder)  # type: ignore[operator]

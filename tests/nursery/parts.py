@@ -5,7 +5,7 @@ import itertools
 import os
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -164,9 +164,10 @@ class FakeHandler:
     def trust(self, authorities: str) -> None:
         self.authorities = authorities
 
-    def swap(self, table: Table) -> None:
+    def swap(self, table: Table) -> Collection[ListenerKey]:
         self.table = table
         self.generations.append(table.generation)
+        return ()
 
     def cut_backend(self, cluster_id: str, backend_id: str, address: Address) -> int:
         self.cuts.append((cluster_id, backend_id, address))

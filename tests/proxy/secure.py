@@ -68,6 +68,7 @@ async def open_client(
     name: str | None = NAME,
     *,
     context: ssl.SSLContext | None = None,
+    session: ssl.SSLSession | None = None,
     begin: bytes = b"",
     sock: socket.socket | None = None,
 ) -> Client:
@@ -79,7 +80,7 @@ async def open_client(
     sock = sock or connect_raw(address)
     sock.send(begin)
     wrapped = (context or client_context()).wrap_socket(
-        sock, do_handshake_on_connect=False, server_hostname=name, suppress_ragged_eofs=False
+        sock, do_handshake_on_connect=False, server_hostname=name, suppress_ragged_eofs=False, session=session
     )
     stream = TlsStream(wrapped, 0)
     try:

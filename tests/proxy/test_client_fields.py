@@ -23,7 +23,7 @@ NAMES = frozenset({b"x-client-subject", b"x-forwarded-client-cert"})
 
 
 def told(subject: str = "CN=a", *alternatives: tuple[str, str], **names: str) -> dict[bytes, bytes]:
-    identity = ClientIdentity(subject=subject, alternatives=alternatives, fingerprint="ab12")
+    identity = ClientIdentity(subject=subject, alternatives=alternatives, fingerprint="ab12", not_after=0)
     return dict(fields_of(identity, HttpsListener(address=HERE, **names)))  # type: ignore[arg-type]
 
 

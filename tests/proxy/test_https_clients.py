@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -13,11 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.errors import HandshakeFailed
+from sozu_trio.proxy import https
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.proxy.parts import OK, access_log, request, values
-from tests.proxy.secure import issued_now, open_client, secure_text, tls_of
-from tests.tls.parts import Issued
+from tests.proxy.secure import DAY, issued_now, open_client, secure_text, tls_of
+from tests.tls.parts import Issued, issue
 from tests.tls.peers import client_context, client_with
 
 pytestmark = pytest.mark.virtual_time
@@ -194,6 +197,32 @@ async def test_a_connection_keeps_the_names_it_began_with(house: House) -> None:
     assert await ask(client, *LIES, "X-Who: root") == 200
     assert house.told() == TOLD
     assert values(house.backend.heads[-1], b"x-who") == []
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_who_has_a_new_certificate_is_served_where_her_session_began_with_one_that_has_expired(
+    house: House, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await house.start()
+    soon = issue(common_name="soon", by=AUTHORITY, begin=time.time() - DAY, end=time.time() + DAY)
+    later = issued_now(common_name="later", by=AUTHORITY)
+    context = client_with(soon, version)
+    client = await open_client(house.proxy.addresses["https"], context=context)
+    assert await ask(client) == 200
+    sock = tls_of(client).sock
+    assert isinstance(sock, ssl.SSLSocket)
+    session = sock.session
+    assert session is not None
+    await trio.aclose_forcefully(client.stream)
+    file = tmp_path / "later.pem"
+    file.write_bytes(later.pem + later.key_pem)
+    context.load_cert_chain(file)
+    expired = soon.certificate.not_valid_after_utc.timestamp() + 1
+    monkeypatch.setattr(https, "time", SimpleNamespace(time=lambda: expired))
+    client = await open_client(house.proxy.addresses["https"], context=context, session=session)
+    house.clients.append(client)
+    assert await ask(client) == 200
+    assert house.told()[NAMES[0]] == [b"CN=later"]
 
 
 async def test_it_is_in_the_access_log(house: House) -> None:

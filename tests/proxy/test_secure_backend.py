@@ -2,8 +2,10 @@
 
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ import trio
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from sozu_trio.testing import BackendConnection, RunningProxy
+from sozu_trio.tls import client_contexts
 from sozu_trio.wire.proxy_protocol import encode_proxy_v2
 from tests.proxy.parts import GET, Net, access_log, counters_of, is_reset, request
-from tests.proxy.secure_backends import Authority, SecureBackend, SecureConnection, open_secure_backends
+from tests.proxy.secure_backends import DAY, Authority, SecureBackend, SecureConnection, open_secure_backends
 from tests.proxy.tcp_sessions import Connect, Start, line_of
 from tests.proxy.test_upgrade import ASK
 from tests.tls.parts import Issued
@@ -94,6 +97,39 @@ async def test_the_next_connection_resumes_the_session(
     assert api.resumed == [False, True, True]
     counted = await counters_of(proxy)
     assert (counted["backend.tls.handshakes"], counted["backend.tls.resumed"]) == (3, 2)
+
+
+@pytest.mark.parametrize("version", ["TLS_V12", "TLS_V13"])
+async def test_no_session_is_resumed_once_the_certificate_has_expired(
+    net: Net, authority: Authority, backend: Begin, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await backend(script=answer_once)
+    proxy = await net.proxy(api, cluster=tls(authority, f'tls_versions = ["{version}"]'))
+    client = await net.client(proxy)
+    for days in (0, 0.9, 1.1, 1.2):
+        now = time.time() + days * DAY
+        monkeypatch.setattr(client_contexts, "time", SimpleNamespace(time=lambda now=now: now))
+        assert (await client.get()).body == b"ok"
+    assert api.resumed == [False, True, False, False]
+
+
+@pytest.mark.parametrize("asked", ["verify = false", "fingerprint"])
+async def test_where_no_expiry_is_looked_at_sessions_are_resumed_after_it(
+    net: Net, authority: Authority, backend: Begin, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = authority.issue("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.write("pinned", shown))
+    api = await backend(context, answer_once)
+    if asked == "fingerprint":
+        asked = f'fingerprint = "{shown.certificate.fingerprint(SHA256()).hex()}"'
+    proxy = await net.proxy(api, cluster=f"tls = {{ {asked} }}")
+    client = await net.client(proxy)
+    for days in (0, 1.1):
+        now = time.time() + days * DAY
+        monkeypatch.setattr(client_contexts, "time", SimpleNamespace(time=lambda now=now: now))
+        assert (await client.get()).body == b"ok"
+    assert api.resumed == [False, True]
 
 
 async def answer_once(connection: SecureConnection) -> None:

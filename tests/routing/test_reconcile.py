@@ -7,13 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, Position, TcpFrontend
 from sozu_trio.config.listeners import HttpListener, TcpListener, Timeouts
 from sozu_trio.config.program import Settings
 from sozu_trio.routing.delta import NOTHING, amend, diff, is_ordered
-from sozu_trio.routing.reconcile import reload, restart
+from sozu_trio.routing.reconcile import reload, restart, roll_back
 from sozu_trio.routing.state import EMPTY, FrontendKey, State, declare, with_declared
 from tests.routing.asked import SEQUENCES, STATES, Asked, carried_out, copied
+from tests.routing.certificates import certificate
 
 WEB, MAIL, ELSE = Address("127.0.0.1", 80), Address("127.0.0.1", 25), Address("127.0.0.1", 9)
 
@@ -135,6 +137,42 @@ def test_what_stays_is_not_copied() -> None:
     assert reload(in_force(FILE, FILE), copied(FILE)).backends is FILE.backends
     kept = reload(in_force(FILE, FILE), copied(NEW_FILE)).backends["a"]["kept"]
     assert kept is FILE.backends["a"]["kept"]
+
+
+def shows(*words: str, port: int = 443) -> State:
+    at = Address("127.0.0.1", port)
+    certificates = [ListenerCertificate(address=at, certificate=certificate(word)) for word in words]
+    return declare([], [], [], [], [], certificates=certificates)
+
+
+def shown(state: State) -> str:
+    return " ".join(each.certificate.chain for each in state.certificates.values())
+
+
+@pytest.mark.parametrize(
+    ("then", "file_then", "file_now", "back"),
+    [
+        ("a b", "a b", "a b", "a b"),
+        ("a b", "a b", "a+2 b", "a+2 b"),
+        ("a b", "a b", "c,a b", "c,a b"),
+        ("a c", "a", "a+2", "a+2 c"),
+        ("a", "", "a+2", "a"),
+        ("a b", "a b", "b", "a b"),
+        ("b", "a b", "a+2 b+2", "b+2"),
+        ("a", "a", "a b", "a"),
+        ("a,b", "a,b", "a b", "a b"),
+    ],
+)
+def test_a_rollback_leaves_renewed_certificates(then: str, file_then: str, file_now: str, back: str) -> None:
+    now = in_force(shows("x"), shows(*file_now.split()))
+    rolled = roll_back(now, in_force(shows(*then.split()), shows(*file_then.split())))
+    assert shown(rolled) == back
+    assert rolled.declared == now.declared
+
+
+def test_a_certificate_of_another_listener_is_no_renewal() -> None:
+    rolled = roll_back(in_force(shows("x"), shows("a+2", port=444)), in_force(shows("a"), shows("a")))
+    assert shown(rolled) == "a"
 
 
 def order(state: State) -> list[FrontendKey]:

@@ -170,6 +170,32 @@ def test_a_session_is_not_resumed_once_its_certificate_has_expired(version: ssl.
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_sessions_are_void_once_a_certificate_of_one_of_them_has_expired(version: ssl.TLSVersion) -> None:
+    made, context, now = contexts("required"), client_with(GOOD, version), time.time()
+
+    def is_resumed(session: ssl.SSLSession) -> bool:
+        with served(made, context, session=session) as (_, server):
+            return bool(server.session_reused)
+
+    session = session_of(made, context)
+    for not_after in (now + 20, now + 10, now + 30):
+        made.remember(not_after)
+    made.forget_expired(now + 9)
+    assert is_resumed(session)
+    made.forget_expired(now + 11)
+    assert not is_resumed(session)
+    made.remember(now + 11.1)
+    session = session_of(made, context)
+    made.forget_expired(now + 11.5)  # Too soon after the last time.
+    assert is_resumed(session)
+    made.forget_expired(now + 12)
+    assert not is_resumed(session)
+    session = session_of(made, context)
+    made.forget_expired(now + 1000)
+    assert is_resumed(session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "after", [asking("required", STRANGER), asking("optional", STRANGER), asking("required", AUTHORITY, STRANGER)]
 )

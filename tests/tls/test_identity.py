@@ -93,6 +93,7 @@ def test_of_a_certificate_with_everything() -> None:
             ("email", "anna@example.com"),
         ),
         fingerprint=hashlib.sha256(der).hexdigest(),
+        not_after=shown.certificate.not_valid_after_utc.timestamp(),
     )
 
 
