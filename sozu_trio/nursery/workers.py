@@ -1,7 +1,6 @@
 """A worker as main sees it: a channel to ask over, what is known of it, and what it reports unasked."""
 
 import contextlib
-import itertools
 import logging
 import math
 import os
@@ -160,7 +159,8 @@ class WorkerHandle:
         self._channel = channel
         self._on_lines = on_lines
         self._on_event = on_event
-        self._serials = itertools.count(1)
+        self._asked = self._answered = 0
+        """The serials of the last question, and of the last one that was answered."""
         self._waiting: dict[int, _Question] = {}
 
     @property
@@ -184,7 +184,7 @@ class WorkerHandle:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
         worker's reason, or when it ended without one.
         """
-        serial = next(self._serials)
+        serial = self._asked = self._asked + 1
         question = self._waiting[serial] = _Question(make(serial=serial))
         try:
             if not self.over:
@@ -279,6 +279,10 @@ class WorkerHandle:
                 self.stopped = report
 
     def _take_reply(self, reply: Reply) -> None:
+        """Raises ChannelError for an answer to what was not asked, or was answered before."""
+        if not self._answered < reply.serial <= self._asked:
+            raise ChannelError(f"worker {self.worker_id} answers {reply.serial}, which nobody has asked")
+        self._answered = reply.serial
         self.answering = True
         for serial, question in self._waiting.items():
             if serial == reply.serial:

@@ -167,6 +167,37 @@ async def test_counters_that_are_none_are_no_message() -> None:
     theirs.close()
 
 
+@pytest.mark.parametrize("serial", [0, 2, 1 << 40])
+async def test_an_answer_to_nothing_makes_no_sense(serial: int) -> None:
+    ours, theirs = channel_pair()
+    worker = make_handle(ours, Heard())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit_in_vain, worker)
+        await wait_all_tasks_blocked()
+        await theirs.send(Reply(serial=serial))
+        with pytest.raises(ChannelError, match=f"worker 2 answers {serial}, which nobody has asked"):
+            await worker.run()
+    theirs.close()
+
+
+async def test_a_second_answer_to_the_same_makes_no_sense() -> None:
+    ours, theirs = channel_pair()
+    worker = make_handle(ours, Heard())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit, worker)
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            await theirs.send(Reply(serial=1))
+        with pytest.raises(ChannelError, match="worker 2 answers 1"):
+            await worker.run()
+    theirs.close()
+
+
+async def commit_in_vain(worker: WorkerHandle) -> None:
+    with pytest.raises(WorkerSilent):
+        await commit(worker)
+
+
 async def test_descriptors_that_a_worker_sends_are_closed() -> None:
     read, write = os.pipe()
     async with handle() as (_, channel):
