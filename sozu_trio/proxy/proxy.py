@@ -27,6 +27,7 @@ from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.routing.slices import finish
 from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
+from sozu_trio.telemetry.claims import tag_of
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.ids import IdSource
 from sozu_trio.telemetry.lines import LineBuffer
@@ -49,7 +50,7 @@ class Proxy:
         self.access_log = AccessLog(
             self.lines,
             program.access_logs_format,
-            tag=f"WRK-{worker_id:02}",
+            tag=tag_of(worker_id),
             colored=program.access_logs_colored,
         )
         self.ids = IdSource(time.time, random.Random().randbytes)
