@@ -30,6 +30,7 @@
     sockets     those main holds
     workers     a worker as main sees it
     own_lines   that they log as nobody else
+    attention   how much of main's time one may have
     transaction what main asks of one worker for a change
     loans       lends the sockets of a worker that is not there
     crew        all workers at once

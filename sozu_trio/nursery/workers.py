@@ -27,6 +27,7 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.errors import Blame, ChannelError, OperatorError
 from sozu_trio.nursery.answers import check_answer
+from sozu_trio.nursery.attention import Attention
 from sozu_trio.nursery.cuts import Removed
 from sozu_trio.nursery.own_lines import own_lines
 from sozu_trio.routing.state import ListenerKey
@@ -233,8 +234,11 @@ class WorkerHandle:
         """Take what the worker says, until it has said its last; then close the channel. Raises ChannelError when it
         goes without a word or makes no sense.
         """
+        attention = Attention()
         try:
+            await self._receive()
             while self.stopped is None:
+                await attention.pay(self._channel.reading_since)
                 await self._receive()
         finally:
             self.over = True

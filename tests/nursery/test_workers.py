@@ -31,6 +31,7 @@ from sozu_trio.control.messages import (
     Stranded,
 )
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.attention import AT_ONCE, SHARE
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.telemetry.counters import Counters
 from tests.nursery.parts import no_descriptor_free, send_large
@@ -268,6 +269,16 @@ async def test_a_second_answer_to_the_same_makes_no_sense() -> None:
 async def commit_in_vain(worker: WorkerHandle) -> None:
     with pytest.raises(WorkerSilent):
         await commit(worker)
+
+
+async def test_one_that_says_too_much_is_read_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sozu_trio.nursery.attention.MESSAGE", AT_ONCE)
+    async with handle() as (_, channel):
+        begun = trio.current_time()
+        for _ in range(5):
+            await channel.send(Stranded(left=1))
+        await channel.send(Stopped(cut=0))
+    assert trio.current_time() - begun >= 4 * AT_ONCE / SHARE
 
 
 async def test_descriptors_that_a_worker_sends_are_closed() -> None:

@@ -74,6 +74,9 @@ def document(**members: object) -> str:
     return json.dumps(json.loads(format_json(RECORD, Stamp(tag_of(1)))) | members)
 
 
+COMPACT = format_json(AccessRecord(session_id="01", client="", protocol="TCP", start=0), Stamp(tag_of(1)))
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -83,6 +86,10 @@ def document(**members: object) -> str:
         document()[:-1] + ',"tag":"MAIN"}',
         document()[:-1] + ',"t\\u0061g":"MAIN"}',
         document() + "\x1b[2J",
+        COMPACT[:-1] + ',"tag":"MAIN"}',
+        COMPACT[:-1] + ',"tag" : "MAIN"}',
+        COMPACT[:-1] + ',"t\\u0061g":"MAIN"}',
+        COMPACT + '{"time":"2026-01-31T12:00:00Z","result":"ok","verb":"shutdown"}',
         document(message="bücher").replace("\\u00fc", "ü"),
     ],
 )
