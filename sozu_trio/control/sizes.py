@@ -17,14 +17,17 @@ LARGEST: Final = 1 << 30
 LARGEST_REPORT: Final = 1 << 20
 """Bytes of a report, but those that follow: a hundred times what any is."""
 LARGEST_LINES: Final = 1 << 23
-"""Bytes of lines: 256 KiB are sent at a time, and one of the longest, six bytes a character (`telemetry/lines.py`)."""
+"""Bytes of access lines: 256 KiB are sent at a time, and one of the longest (`telemetry/lines.py`)."""
 LARGEST_REPLY: Final = 1 << 24
 """Bytes of an answer: 10,000 sessions take 1.4 MB, 25,500 backends 3.9 MB."""
 _OF_REPORTS: Final[Mapping[str, int]] = dict.fromkeys(REPORTS, LARGEST_REPORT) | {
     "Lines": LARGEST_LINES,
-    "Logged": LARGEST_LINES,
     "Reply": LARGEST_REPLY,
 }
+BYTES_PER_CONTAINER: Final = 24
+"""Of a large answer, for each list and object in it; trees, which have most, have 35. Half a million of empty ones hold
+the loop for a second, 5 million for six.
+"""
 _KIND: Final = re.compile(rb'(?:\{"([A-Za-z]{1,20})":|([A-Za-z]{1,20}) )')
 
 
@@ -45,3 +48,6 @@ def check_size(document: bytes) -> None:
     kind = "" if found is None else (found[1] or found[2]).decode()
     if found is None or len(document) > largest_of([kind]):
         raise TooLarge(f"{kind or 'a message'} of {len(document)} bytes is larger than any of its kind")
+    containers = document.count(b"[") + document.count(b"{") if kind == "Reply" else 0
+    if containers * BYTES_PER_CONTAINER > len(document):
+        raise TooLarge(f"{kind} of {containers} lists and objects has more than any of its kind")

@@ -255,6 +255,8 @@ class WorkerHandle:
             log.error("worker %d: %s", self.worker_id, loss)
             self._lose(loss.message)
             return
+        except ChannelError as error:
+            raise ChannelError(f"worker {self.worker_id}: {error}") from error
         if received is None:
             raise ChannelError(f"worker {self.worker_id} is gone")
         report, descriptors = received

@@ -41,10 +41,10 @@ def send(document: str) -> None:
         sock.send(b"i" + document.encode())
 
 
-def send_memory(beginning: bytes, size: int) -> None:
-    """A message of `size` bytes, most of them a hole."""
+def send_memory(beginning: bytes, size: int, middle: bytes = b"") -> None:
+    """A message of `size` bytes, of which those behind `beginning` are `middle` again and again, or a hole."""
     memory = os.memfd_create("message")
-    os.write(memory, beginning)
+    os.write(memory, beginning + (middle * ((size - len(beginning)) // len(middle)) if middle else b""))
     os.ftruncate(memory, size)
     with socket.socket(fileno=os.dup(int(sys.argv[2]))) as sock:
         socket.send_fds(sock, [b"m"], [memory])
@@ -83,6 +83,7 @@ DEEDS: dict[str, Callable[[], object]] = {
     "count beyond measure": count_beyond_measure,
     "send a large message": lambda: send_memory(b'{"Reply":{"serial":1,"content":[', 100 << 20),
     "send a message of holes": lambda: send_memory(b"", 1 << 30),
+    "send a message of nothings": lambda: send_memory(b'{"Reply":{"serial":1,"content":[', 15 << 20, b"[],"),
     "send large lines": lambda: send_memory(b"Lines 0\n", 10 << 20),
     "answer what nobody has asked": lambda: send('{"Reply":{"serial":99999999}}'),
     "forge a line of main": lambda: send(json.dumps({"Logged": {"lines": [f"{STAMP}forged"], "dropped": 0}})),

@@ -132,6 +132,14 @@ async def test_each_gets_the_answer_to_its_own_question() -> None:
     assert outcomes == {"first": "worker 2: not now", "second": [], "third": [SESSION]}
 
 
+async def test_who_has_said_what_is_no_message_is_named() -> None:
+    ours, theirs = channel_pair()
+    await theirs.send(Commit(serial=1, generation=2))
+    with pytest.raises(ChannelError, match="worker 2: not a message"):
+        await make_handle(ours, Heard()).run()
+    theirs.close()
+
+
 async def test_what_is_no_answer_to_the_question_makes_no_sense() -> None:
     ours, theirs = channel_pair()
     worker = make_handle(ours, Heard())
