@@ -4,6 +4,7 @@ codec       records ↔ JSON documents
 messages    what main and a worker say
 moves       what a worker and its successor say; held (what tunnels hold, beside the JSON)
 channel     how it travels: one SOCK_SEQPACKET socket, descriptors beside the message, large ones in a memfd
+sizes       how large a message may be
 spare       a descriptor that is given up for one that must come in
 
 The control socket, where programs and people ask; docs/control-protocol.md:

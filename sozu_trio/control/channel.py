@@ -19,13 +19,12 @@ import trio
 
 from sozu_trio.control.codec import decode, encode
 from sozu_trio.control.messages import ASKS, REPORTS, Ask, Report
+from sozu_trio.control.sizes import check_size, largest_of
 from sozu_trio.control.spare import SpareDescriptor
 from sozu_trio.errors import ChannelError
 
 INLINE_SIZE = 65536
 """Bytes of a message that goes into the packet itself."""
-LARGEST = 1 << 30
-"""Bytes of the largest message taken from a memfd."""
 MOST_DESCRIPTORS = 253
 """SCM_MAX_FD: one more and sendmsg fails with EINVAL."""
 INLINE, IN_MEMFD = b"i", b"m"
@@ -59,6 +58,7 @@ class Channel(Generic[In]):
         self._plain = sock
         self._spare: SpareDescriptor | None = None
         self._kinds = kinds
+        self._largest = largest_of(kinds)
         self._sending = trio.Lock()
         self.reading_since = 0.0
         """When the message received last had come and began to be read: seconds of `time.perf_counter`."""
@@ -69,8 +69,11 @@ class Channel(Generic[In]):
             self._spare = SpareDescriptor()
 
     async def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
-        """Send one message with copies of `descriptors`. Raises OSError when the other end is gone."""
+        """Send one message with copies of `descriptors`. Raises OSError when the other end is gone, and TooLarge for
+        what it would not take.
+        """
         document = encode(message)
+        check_size(document)
         if len(document) <= INLINE_SIZE:
             await self._send_packet(INLINE + document, descriptors)
             return
@@ -99,7 +102,7 @@ class Channel(Generic[In]):
                 raise DescriptorsLost(decode(packet[1:], self._kinds) if packet[:1] == INLINE else None)
             if not packet and not descriptors:
                 return None
-            return decode(_document(packet, descriptors), self._kinds), descriptors
+            return decode(_document(packet, descriptors, self._largest), self._kinds), descriptors
         except BaseException:
             close_all(descriptors)
             raise
@@ -149,13 +152,13 @@ class Channel(Generic[In]):
             self._spare = None
 
 
-def _document(packet: bytes, descriptors: list[int]) -> bytes:
-    """The message itself, which may be in the last of `descriptors`."""
+def _document(packet: bytes, descriptors: list[int], largest: int) -> bytes:
+    """The message itself, which may be in the last of `descriptors`, and has up to `largest` bytes there."""
     if packet[:1] == INLINE:
         return packet[1:]
     if packet != IN_MEMFD or not descriptors:
         raise ChannelError(f"neither a message nor where one is: {packet[:80]!r}")
-    return _read_memory(descriptors.pop())
+    return _read_memory(descriptors.pop(), largest)
 
 
 def _write_memory(descriptor: int, document: bytes) -> None:
@@ -163,16 +166,16 @@ def _write_memory(descriptor: int, document: bytes) -> None:
         file.write(document)
 
 
-def _read_memory(descriptor: int) -> bytes:
+def _read_memory(descriptor: int, largest: int) -> bytes:
     """All of the file behind `descriptor`, which is closed."""
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-            raise ChannelError(f"no file, or one of more than {LARGEST} bytes: {status}")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+            raise ChannelError(f"no file, or one of more than {largest} bytes: {status}")
         with open(descriptor, "rb", closefd=False) as file:
             file.seek(0)
             return file.read(status.st_size)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise ChannelError(f"a message that cannot be read: {error}") from error
     finally:
         os.close(descriptor)

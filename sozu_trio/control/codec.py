@@ -3,13 +3,16 @@
 Addresses and enumerations travel as their text, bytes as base 64, a listener with its `protocol`, keys as arrays; what
 a Delta has nothing of is left out. The text of Lines follows as it is: JSON would cost more than all else on their way
 (0.5 µs a line against 0.1). So does what tunnels hold (`held.py`).
+
+What workers say is read more strictly still, for main acts on it: a number is a number, no text of one, and none that
+could grow beyond what others can hold; what answers hold is looked at where they are waited for (`nursery/answers.py`).
 """
 
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
@@ -18,8 +21,9 @@ from cattrs.preconf.json import make_converter
 from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.config.listeners import HttpListener, HttpsListener, Listener, TcpListener
 from sozu_trio.control.held import put_back, take_out
-from sozu_trio.control.messages import Lines, Reply
+from sozu_trio.control.messages import REPORTS, Lines, Reply
 from sozu_trio.control.moves import Offered
+from sozu_trio.control.sizes import check_size
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.delta import Delta
 
@@ -29,8 +33,42 @@ _OFFERED = b"Offered "
 _PROTOCOLS: dict[str, type[Listener]] = {"http": HttpListener, "https": HttpsListener, "tcp": TcpListener}
 
 
+BEYOND: Final = 1 << 63
+"""No number that a worker says is as large."""
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one that a worker may say: an integer or a float from 0 on, less than BEYOND."""
+    return type(value) in (int, float) and 0 <= cast(float, value) < BEYOND
+
+
 def _make_converter() -> cattrs.Converter:
     """Made as far as can be here: what cattrs generates at first use holds the loop, for backends 16 ms."""
+    made = _make_plain_converter()
+    _register_listeners(made)
+    made.register_unstructure_hook(Delta, make_dict_unstructure_fn(Delta, made, _cattrs_omit_if_default=True))
+    made.register_structure_hook(Delta, make_dict_structure_fn(Delta, made))
+    return made
+
+
+def _make_report_converter() -> cattrs.Converter:
+    """For what workers say."""
+    made = _make_plain_converter()
+    for kind in (int, float, str, bool):
+        made.register_structure_hook(kind, _exactly)
+    return made
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    if kind in (int, float):
+        if (kind is int and type(value) is not int) or not is_number(value):
+            raise ValueError(f"want a number from 0 on below 2^63, not {str(value)[:80]!r}")
+    elif type(value) is not kind:
+        raise ValueError(f"want {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _make_plain_converter() -> cattrs.Converter:
     made = make_converter(forbid_extra_keys=True, detailed_validation=False)
     made.register_unstructure_hook(Address, str)
     made.register_structure_hook(Address, lambda text, _: parse_address(text))
@@ -43,9 +81,6 @@ def _make_converter() -> cattrs.Converter:
     made.register_unstructure_hook(
         Reply, lambda reply: {"serial": reply.serial, "failure": reply.failure, "content": reply.content}
     )
-    _register_listeners(made)
-    made.register_unstructure_hook(Delta, make_dict_unstructure_fn(Delta, made, _cattrs_omit_if_default=True))
-    made.register_structure_hook(Delta, make_dict_structure_fn(Delta, made))
     return made
 
 
@@ -67,6 +102,7 @@ def _register_listeners(made: cattrs.Converter) -> None:
 
 
 converter = _make_converter()
+_report_converter = _make_report_converter()
 
 
 def encode(record: object) -> bytes:
@@ -90,13 +126,14 @@ def _dump(record: object) -> bytes:
 
 def decode(document: bytes, kinds: dict[str, type[Record]]) -> Record:
     """The record in `document`, of one of `kinds` by class name. Raises ChannelError, whatever the bytes are."""
+    check_size(document)
     try:
         if document.startswith(_OFFERED):
             return _decode_offered(document, kinds)
         name, members = _parse_lines(document) if document.startswith(_LINES) else _parse(document)
-        return converter.structure(members, kinds[name])
+        return (_report_converter if name in REPORTS else converter).structure(members, kinds[name])
     except Exception as error:
-        raise ChannelError(f"not a message: {document[:80]!r} ({error!r})") from error
+        raise ChannelError(f"not a message: {document[:80]!r} ({error!r:.400})") from error
 
 
 def _decode_offered(document: bytes, kinds: dict[str, type[Record]]) -> Record:

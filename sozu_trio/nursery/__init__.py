@@ -13,6 +13,7 @@
     holding     how long a change holds the loop
     garbage     full collections, kept out of the way
     looks       the live tree, read off
+    answers     what main takes for an answer
     killing     one session ended by an operator
     cuts        removed backends and their deadlines
     link        a worker's line to its main, or to the next one
@@ -29,6 +30,8 @@
     activation  those a service manager hands over
     sockets     those main holds
     workers     a worker as main sees it
+    own_lines   that they log as nobody else
+    attention   how much of main's time one may have
     transaction what main asks of one worker for a change
     loans       lends the sockets of a worker that is not there
     crew        all workers at once

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from sozu_trio.control.channel import Channel, close_all
-from sozu_trio.control.messages import REPORTS, Counted, Report
+from sozu_trio.control.messages import REPORTS, Counted, Lines, Logged, Report
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.own_lines import own_lines
 from sozu_trio.nursery.sockets import Left
 from sozu_trio.nursery.workers import WorkerHandle
+from sozu_trio.telemetry.claims import Claims
 from sozu_trio.telemetry.counters import Counters, read_counters
 
 
@@ -82,11 +84,16 @@ async def hear_out(estate: Estate) -> tuple[list[Report], Estate]:
         with contextlib.closing(channel), contextlib.suppress(ChannelError, OSError):
             sock.shutdown(socket.SHUT_RDWR)
             while (received := await channel.receive()) is not None:
-                heard.append(received[0])
                 close_all(received[1])
+                heard.append(_fit(received[0], worker.pid))
                 worker = _counted(worker, received[0])
         workers.append(worker)
     return heard, replace(estate, workers=workers)
+
+
+def _fit(report: Report, pid: int) -> Report:
+    """Raises ChannelError for lines that are not the worker's own."""
+    return own_lines(report, Claims(None, pid)) if isinstance(report, Lines | Logged) else report
 
 
 def _counted(worker: WorkerLeft, report: Report) -> WorkerLeft:

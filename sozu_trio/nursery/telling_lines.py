@@ -6,11 +6,14 @@ import trio
 
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.control.messages import Lines, Logged
+from sozu_trio.control.sizes import TooLarge
 from sozu_trio.nursery.link import Link
 from sozu_trio.telemetry.lines import LineBuffer
 
 LINES_PER_MESSAGE = 256
 """Enough that a message costs little per line, few enough that it mostly stays below INLINE_SIZE."""
+CHARACTERS_PER_MESSAGE = 1 << 18
+"""Beyond the last line of it: main takes no message that is a lot larger (`control/sizes.py`)."""
 LINES_PERIOD = 0.05
 """Seconds lines are collected for one message."""
 
@@ -38,7 +41,7 @@ class LineTeller:
 
     async def _send_batches(self) -> None:
         lines = self._lines
-        while batch := self._unsent or lines.take(LINES_PER_MESSAGE):
+        while batch := self._unsent or lines.take(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE):
             # A send that is cancelled has sent nothing.
             self._unsent = batch
             dropped = lines.dropped
@@ -50,7 +53,7 @@ class LineTeller:
                 if await self._link.regained():
                     continue
                 lines.drop(len(batch))
-            except OSError:
-                # There is no descriptor for a large batch.
+            except (OSError, TooLarge):
+                # There is no descriptor for a large batch, or main would not take it.
                 lines.drop(len(batch))
             self._unsent = []

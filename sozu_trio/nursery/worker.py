@@ -50,6 +50,7 @@ from sozu_trio.control.messages import (
     Unlisten,
 )
 from sozu_trio.control.moves import KINDS, OFFERS
+from sozu_trio.control.sizes import TooLarge
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.arrival import OPEN, Arrival
 from sozu_trio.nursery.cuts import PendingCuts, removed_by
@@ -248,7 +249,11 @@ class Worker:
         if received is None:
             return False
         message, descriptors = received
-        await self._link.send(await self._answer(message, descriptors, branches))
+        reply = await self._answer(message, descriptors, branches)
+        try:
+            await self._link.send(reply)
+        except TooLarge as error:
+            await self._link.send(Reply(serial=message.serial, failure=str(error)))
         return True
 
     async def _answer(self, message: Ask, descriptors: list[int], branches: Branches) -> Reply:

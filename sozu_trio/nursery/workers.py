@@ -1,13 +1,12 @@
 """A worker as main sees it: a channel to ask over, what is known of it, and what it reports unasked."""
 
 import contextlib
-import itertools
 import logging
 import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import trio
 
@@ -27,11 +26,19 @@ from sozu_trio.control.messages import (
     Stranded,
 )
 from sozu_trio.errors import Blame, ChannelError, OperatorError
+from sozu_trio.nursery.answers import check_answer
+from sozu_trio.nursery.attention import Attention
 from sozu_trio.nursery.cuts import Removed
+from sozu_trio.nursery.own_lines import own_lines
 from sozu_trio.routing.state import ListenerKey
+from sozu_trio.telemetry.claims import Claims
 from sozu_trio.telemetry.counters import Counters, read_counters
+from sozu_trio.telemetry.escape import printable
 
 log = logging.getLogger(__name__)
+
+LONGEST_REASON: Final = 10_000
+"""Characters of why a worker has refused something."""
 
 
 class HasDescriptor(Protocol):
@@ -157,10 +164,13 @@ class WorkerHandle:
         self.patience = patience
         self.region = -1
         """Where it counts what all count together (`nursery/regions.py`); below 0 before it has been told."""
+        # One that is a task of main is main.
+        self._claims = None if pid == os.getpid() else Claims(worker_id, pid)
         self._channel = channel
         self._on_lines = on_lines
         self._on_event = on_event
-        self._serials = itertools.count(1)
+        self._asked = self._answered = 0
+        """The serials of the last question, and of the last one that was answered."""
         self._waiting: dict[int, _Question] = {}
 
     @property
@@ -184,7 +194,7 @@ class WorkerHandle:
         """Send what `make` makes and wait for its reply; returns the content of that. Raises WorkerRefused with the
         worker's reason, or when it ended without one.
         """
-        serial = next(self._serials)
+        serial = self._asked = self._asked + 1
         question = self._waiting[serial] = _Question(make(serial=serial))
         try:
             if not self.over:
@@ -197,7 +207,7 @@ class WorkerHandle:
         if question.reply is None:
             raise WorkerSilent(f"worker {self.worker_id} has stopped")
         if question.reply.failure is not None:
-            raise WorkerRefused(f"worker {self.worker_id}: {question.reply.failure}")
+            raise WorkerRefused(f"worker {self.worker_id}: {printable(question.reply.failure[:LONGEST_REASON])}")
         return question.reply.content
 
     async def ask_in_time(self, make: MakeAsk, sent: Iterable[HasDescriptor] = (), *, at_least: float = 0) -> Any:
@@ -224,8 +234,11 @@ class WorkerHandle:
         """Take what the worker says, until it has said its last; then close the channel. Raises ChannelError when it
         goes without a word or makes no sense.
         """
+        attention = Attention()
         try:
+            await self._receive()
             while self.stopped is None:
+                await attention.pay(self._channel.reading_since)
                 await self._receive()
         finally:
             self.over = True
@@ -242,6 +255,8 @@ class WorkerHandle:
             log.error("worker %d: %s", self.worker_id, loss)
             self._lose(loss.message)
             return
+        except ChannelError as error:
+            raise ChannelError(f"worker {self.worker_id}: {error}") from error
         if received is None:
             raise ChannelError(f"worker {self.worker_id} is gone")
         report, descriptors = received
@@ -264,7 +279,7 @@ class WorkerHandle:
             case Sandboxed():
                 self.sandbox = report
             case Lines() | Logged():
-                self._on_lines(report)
+                self._take_lines(report)
             case Happened():
                 self._on_event(report)
             case Counted():
@@ -278,14 +293,32 @@ class WorkerHandle:
             case Stopped():
                 self.stopped = report
 
+    def _take_lines(self, report: Lines | Logged) -> None:
+        try:
+            self._on_lines(report if self._claims is None else own_lines(report, self._claims))
+        except ChannelError as error:
+            raise ChannelError(f"worker {self.worker_id}: {error}") from error
+
     def _take_reply(self, reply: Reply) -> None:
+        """Raises ChannelError for an answer to what was not asked or was answered before, and for what is none."""
+        if not self._answered < reply.serial <= self._asked:
+            raise ChannelError(f"worker {self.worker_id} answers {reply.serial}, which nobody has asked")
+        self._answered = reply.serial
         self.answering = True
         for serial, question in self._waiting.items():
             if serial == reply.serial:
+                if reply.failure is None:
+                    self._check(question.ask, reply.content)
                 question.answer(reply)
             elif serial < reply.serial:
                 # Answers come in the order of questions, so this one's never will.
                 question.answer(Reply(serial=serial, failure="it never read what it was asked"))
+
+    def _check(self, ask: Ask, content: Any) -> None:
+        try:
+            check_answer(ask, content)
+        except ChannelError as error:
+            raise ChannelError(f"worker {self.worker_id}: {error}") from error
 
     def _count(self, report: Counted) -> None:
         try:

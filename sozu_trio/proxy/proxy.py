@@ -35,6 +35,7 @@ from sozu_trio.routing.slices import finish
 from sozu_trio.routing.state import ListenerKey
 from sozu_trio.routing.table import NO_TABLE, Table
 from sozu_trio.telemetry.access_log import AccessLog
+from sozu_trio.telemetry.claims import tag_of
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.ids import IdSource
 from sozu_trio.telemetry.lines import LineBuffer
@@ -60,7 +61,7 @@ class Proxy:
         self.access_log = AccessLog(
             self.lines,
             program.access_logs_format,
-            tag=f"WRK-{worker_id:02}",
+            tag=tag_of(worker_id),
             colored=program.access_logs_colored,
         )
         self.ids = IdSource(time.time, random.Random().randbytes)

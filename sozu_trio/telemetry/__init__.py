@@ -4,6 +4,7 @@
     log          loggers for our modules, and the handler that turns their records into lines
     stamp        how every line of text begins: time, process, level, tag
     escape       peers' bytes as harmless text: one record can never look like two
+    claims       lines of workers: what they may say of themselves
     access_log   one record per request or TCP session, as a line of text or a JSON document
     lines        the bounded buffer between those who log and the one who writes
     sink         takes lines out of a buffer and has them written in a worker thread, batch by batch

@@ -225,7 +225,7 @@ def read_counters(numbers: Iterable[int]) -> Counters:
     values = list(numbers)
     want = len(NAMES) + _CLASSES + len(CIPHER_COUNTERS)
     if len(values) != want or min(values) < 0:
-        raise ValueError(f"want {want} counters, none below 0: {values}")
+        raise ValueError(f"want {want} counters, none below 0: there are {len(values)}")
     plain, rest = values[: len(NAMES)], values[len(NAMES) :]
     return Counters(**dict(zip(NAMES, plain, strict=True)), by_status=rest[:_CLASSES], by_cipher=rest[_CLASSES:])
 

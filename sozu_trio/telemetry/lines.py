@@ -2,18 +2,24 @@
 
 Appending never waits and never fails, from the loop, from another thread or before the loop runs: a slow log target
 must not slow traffic. What is over capacity is dropped and counted, and the count comes out as a line later
-(`telemetry/sink.py`).
+(`telemetry/sink.py`). So is what would take too much memory: lines are as long as clients make them.
 """
 
 import threading
 from collections import deque
 from contextlib import suppress
+from typing import Final
 
 import trio
 
+LONGEST: Final = 1 << 19
+"""Characters of a line; a longer one is dropped. A head makes 330,000 at most: 64 KiB, each byte `\\\\xff` in JSON."""
+CHARACTERS: Final = 1 << 24
+"""Held at most: for each of 8192 lines ten times what one has mostly."""
+
 
 class LineBuffer:
-    """Holds up to `capacity` lines. Any thread may append; one task waits."""
+    """Holds up to `capacity` lines, and no more than CHARACTERS. Any thread may append; one task waits."""
 
     def __init__(self, capacity: int) -> None:
         self.dropped = 0
@@ -23,15 +29,16 @@ class LineBuffer:
         """How many lines each, and their text."""
         self._beyond = 0
         """Lines held beyond one per entry."""
-        self._counting = threading.Lock()
+        self._characters = 0
+        # The collector of garbage may log in the middle of all this.
+        self._counting = threading.RLock()
         self._sleeper: tuple[trio.lowlevel.TrioToken, trio.Event] | None = None
 
     def append(self, line: str) -> None:
-        if len(self._entries) + self._beyond >= self.capacity:
+        if len(self._entries) + self._beyond >= self.capacity or len(line) > min(LONGEST, self._free):
             self.drop(1)
         else:
-            self._entries.append((1, line))
-            self.wake()
+            self._hold(1, line)
 
     def append_block(self, block: str) -> None:
         """Append lines separated by line feeds, none of them a traceback's; as many as there is room for."""
@@ -42,19 +49,37 @@ class LineBuffer:
             if room <= 0:
                 return
             count, block = room, "\n".join(block.split("\n", room)[:room])
+        if len(block) > self._free:
+            self.drop(count)
+        else:
+            self._hold(count, block)
+
+    @property
+    def _free(self) -> int:
+        return CHARACTERS - self._characters
+
+    def _hold(self, count: int, text: str) -> None:
         with self._counting:
             self._beyond += count - 1
-        self._entries.append((count, block))
+            self._characters += len(text)
+        self._entries.append((count, text))
         self.wake()
 
-    def take(self, most: int) -> list[str]:
-        """Up to `most` lines or blocks, the oldest first. May be called from any thread, but only one at a time."""
-        taken = [self._entries.popleft() for _ in range(min(most, len(self._entries)))]
-        beyond = sum([count for count, _ in taken]) - len(taken)
-        if beyond:
+    def take(self, most: int, characters: int = CHARACTERS) -> list[str]:
+        """Up to `most` lines or blocks, the oldest first; none more once these have `characters`. May be called from
+        any thread, but only one at a time.
+        """
+        taken: list[str] = []
+        lines = size = 0
+        while self._entries and len(taken) < most and size < characters:
+            count, text = self._entries.popleft()
+            taken.append(text)
+            lines, size = lines + count, size + len(text)
+        if taken:
             with self._counting:
-                self._beyond -= beyond
-        return [text for _, text in taken]
+                self._beyond -= lines - len(taken)
+                self._characters -= size
+        return taken
 
     def drop(self, count: int) -> None:
         """Count lines that will never be written."""

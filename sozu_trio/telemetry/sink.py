@@ -17,6 +17,7 @@ from typing import Protocol
 import trio
 
 from sozu_trio.config.limits import GOODBYE, LOG_FLUSH
+from sozu_trio.telemetry.escape import printable
 from sozu_trio.telemetry.lines import LineBuffer, lines_in
 from sozu_trio.telemetry.stamp import Stamp
 from sozu_trio.telemetry.targets import Target
@@ -88,26 +89,29 @@ class Batches:
         self._buffer.wake()
 
     def write_one(self, now: float) -> None:
-        """Write everything there is. An error is told on standard error and its lines are counted as dropped."""
+        """Write everything there is. An error, whatever it is, is told on standard error and its lines are counted as
+        dropped: main is not to end because of its log.
+        """
         with self._turn:
             dropped = self._buffer.dropped
             lines = self._buffer.take(self._buffer.capacity)
-            told = [self._lost(dropped - self._told)] if dropped > self._told else []
-            if not (lines or told or self._asked):
+            if not (lines or dropped > self._told or self._asked):
                 return
             self._asked = False
             try:
+                told = [self._lost(dropped - self._told)] if dropped > self._told else []
                 self._writer.write(lines + told)
-            except OSError as error:
+            except Exception as error:
                 self._buffer.drop(sum(map(lines_in, lines)))
                 self._complain(error, now)
             else:
                 self._told = dropped
 
-    def _complain(self, error: OSError, now: float) -> None:
+    def _complain(self, error: Exception, now: float) -> None:
         if now >= self._quiet_until:
             self._quiet_until = now + COMPLAIN_EVERY
-            complain(f"sozu_trio: log target {self._writer.target}: {error}; lines are dropped until it works again")
+            why = printable(str(error))
+            complain(f"sozu_trio: log target {self._writer.target}: {why}; lines are dropped until it works again")
 
 
 def complain(message: str) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program, Settings
+from sozu_trio.telemetry.claims import tag_of
 from sozu_trio.telemetry.directives import directives_from, parse_directives
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
@@ -21,7 +22,7 @@ class WorkerLog:
     @contextmanager
     def serve(self, worker_id: int, *, colored: bool) -> Iterator[None]:
         """Log while the body runs."""
-        with log_to(self.lines, tag=f"WRK-{worker_id:02}", colored=colored):
+        with log_to(self.lines, tag=tag_of(worker_id), colored=colored):
             yield
 
     def begin(self, program: Program) -> None:

@@ -16,7 +16,8 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.control import channel as channel_module
 from sozu_trio.control.channel import INLINE_SIZE, MOST_DESCRIPTORS, Channel, DescriptorsLost, channel_pair
-from sozu_trio.control.messages import ASKS, Amend, Ask, Commit, Lines, Listen, Reply
+from sozu_trio.control.messages import ASKS, REPORTS, Amend, Ask, Commit, Lines, Listen, Reply
+from sozu_trio.control.sizes import LARGEST_REPLY, TooLarge
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, declare
@@ -318,7 +319,7 @@ async def test_more_descriptors_than_expected_are_refused(raw: Raw, monkeypatch:
 
 @pytest.mark.parametrize("what", ["pipe", "socket", "folder", "write-only", "too large"])
 async def test_what_is_no_memory_is_not_read(what: str, raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel_module, "LARGEST", 100)
+    monkeypatch.setattr(raw.channel, "_largest", 100)
     opened: dict[str, Callable[[], int]] = {
         "pipe": lambda: os.pipe()[0],
         "socket": lambda: socket.socket().detach(),
@@ -333,6 +334,42 @@ async def test_what_is_no_memory_is_not_read(what: str, raw: Raw, monkeypatch: p
         os.close(number)
     with pytest.raises(ChannelError):
         await raw.channel.receive()
+
+
+async def test_a_message_for_which_there_is_no_memory_is_no_message(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fstat(descriptor: int) -> os.stat_result:
+        raise MemoryError
+
+    raw.send(b"m", [descriptor := _memory(b'{"Commit":{"serial":2,"generation":3}}')])
+    os.close(descriptor)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", fstat)
+        with pytest.raises(ChannelError, match="cannot be read"):
+            await raw.channel.receive()
+
+
+async def test_main_takes_far_less_from_a_worker_than_a_worker_from_main(descriptors: set[int]) -> None:
+    """Sparse memory costs whoever sends it nothing."""
+    main, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel = Channel(main, REPORTS)
+    memory = os.memfd_create("test")
+    os.ftruncate(memory, LARGEST_REPLY + 1)
+    with theirs:
+        socket.send_fds(theirs, [b"m"], [memory])
+        os.close(memory)
+        with pytest.raises(ChannelError, match=f"more than {LARGEST_REPLY} bytes"):
+            await channel.receive()
+    channel.close()
+
+
+async def test_what_would_not_be_taken_is_not_sent(descriptors: set[int]) -> None:
+    main, worker = channel_pair()
+    with pytest.raises(TooLarge, match="Reply of 16777"):
+        await worker.send(Reply(serial=1, content="x" * LARGEST_REPLY))
+    await worker.send(Reply(serial=1, failure="too large"))
+    assert await main.receive() == (Reply(serial=1, failure="too large"), [])
+    main.close()
+    worker.close()
 
 
 def _memory(document: bytes) -> int:

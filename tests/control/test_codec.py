@@ -16,6 +16,7 @@ from sozu_trio.control.codec import converter, decode, encode
 from sozu_trio.control.messages import (
     ASKS,
     REPORTS,
+    Adopted,
     Amend,
     Ask,
     Begin,
@@ -178,6 +179,60 @@ def amending(**delta: object) -> bytes:
 def test_what_is_wrong_is_named(document: bytes, named: str) -> None:
     with pytest.raises(ChannelError, match=named):
         decode(document, {**ASKS, **REPORTS})
+
+
+HUGE = b"9" * 4300
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'{"Logged":{"lines":[],"dropped":%b}}' % HUGE,
+        b'{"Logged":{"lines":[],"dropped":9223372036854775808}}',
+        b'{"Logged":{"lines":[],"dropped":-1}}',
+        b'{"Logged":{"lines":[],"dropped":1.5}}',
+        b'{"Logged":{"lines":[],"dropped":true}}',
+        b'{"Logged":{"lines":[],"dropped":"7"}}',
+        b'{"Logged":{"lines":[7],"dropped":0}}',
+        b'{"Logged":{"lines":[[]],"dropped":0}}',
+        b'{"Logged":{"lines":5,"dropped":0}}',
+        b"Lines %b\n" % HUGE,
+        b"Lines -1\n",
+        b"Lines 9223372036854775808\nline",
+        b'{"Counted":{"counters":[%b]}}' % HUGE,
+        b'{"Counted":{"counters":[-1]}}',
+        b'{"Stopped":{"cut":1e3}}',
+        b'{"Reply":{"serial":NaN}}',
+        b'{"Reply":{"serial":1,"failure":[]}}',
+        b'{"Stranded":{"left":Infinity}}',
+        b'{"HandedOver":{"moved":-1,"left":0}}',
+        b'{"Sandboxed":{"layers":[1]}}',
+        b'{"Holding":{"sockets":[[-1,"tcp","127.0.0.1:1"]]}}',
+    ],
+)
+def test_what_a_worker_says_is_no_text_of_a_number_and_none_that_grows(document: bytes) -> None:
+    with pytest.raises(ChannelError):
+        decode(document, REPORTS)
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "1e999", "-1", "1e19", '"5"'])
+def test_an_adopted_worker_has_a_number_of_seconds_left(seconds: str) -> None:
+    document = encode(Adopted(worker_id=1, program=Program(), region=0, seconds_left=12345))
+    assert decode(document, REPORTS) == Adopted(worker_id=1, program=Program(), region=0, seconds_left=12345)
+    with pytest.raises(ChannelError):
+        decode(document.replace(b"12345", seconds.encode()), REPORTS)
+
+
+def test_the_largest_number_a_worker_may_say() -> None:
+    largest = (1 << 63) - 1
+    for report in (Lines(lines="a", dropped=largest), Counted(counters=(0, largest)), Stopped(cut=largest)):
+        assert decode(encode(report), REPORTS) == report
+
+
+def test_an_error_is_told_in_few_words() -> None:
+    with pytest.raises(ChannelError) as raised:
+        decode(b'{"%b":{}}' % (b"x" * 60000), REPORTS)
+    assert len(str(raised.value)) < 1000
 
 
 def test_what_the_other_side_says_is_not_taken_from_this_one() -> None:

@@ -18,9 +18,11 @@ from benchmarks.processes import free_port
 from tests.e2e.attacks import TARGETS
 from tests.e2e.clients import curl
 from tests.e2e.control import ctl, ctl_json
+from tests.e2e.hostile_worker import VIOLATIONS
 from tests.e2e.parts import SERVE, Nginx, Proxy, wait_until
 from tests.e2e.secure import Authority, connect_tls
 from tests.e2e.servers import serving
+from tests.e2e.test_hostile_messages import all_is_well, hostile
 from tests.e2e.test_workers import workers
 from tests.e2e.websocket import open_websocket, serve_echo
 
@@ -150,6 +152,7 @@ def test_no_escape_succeeds_and_it_serves_on(site: Site) -> None:
     assert len(outcomes["attacks"]) > 80
     assert {name: each for name, each in outcomes["attacks"].items() if not each.startswith("refused: ")} == {}
     assert {name: each for name, each in outcomes["works"].items() if not each.startswith("done: ")} == {}
+    assert outcomes["left open"] == {"look at a file": f"done: {os.stat('/etc/passwd').st_size}"}
     assert site.file.read_text() == "nobody else's"
     assert site.victim.poll() is None
     with pytest.raises(BlockingIOError):
@@ -299,8 +302,16 @@ def test_a_layer_that_is_missing_is_named(tmp_path: Path, mode: str) -> None:
             assert any(each.startswith("seccomp: libseccomp cannot be loaded") for each in worker["unsandboxed"])
 
 
-def test_violations_kill_where_that_is_asked_for(tmp_path: Path, nginx: Nginx) -> None:
-    """A worker that does what it should is not killed, one that attacks is, and replaced."""
+def test_where_violations_kill_one_that_attacks_is_killed_and_replaced(tmp_path: Path, nginx: Nginx) -> None:
+    (violation,) = VIOLATIONS
+    with hostile(nginx, tmp_path, violation, 'sandbox = "require"\nsandbox_violation = "kill"') as proxy:
+        wait_until(lambda: re.search(r"worker 1 \(pid \d+\) is replaced", proxy.output()))
+        assert "SIGSYS" in proxy.output()
+        wait_until(lambda: [each["state"] for each in workers(proxy)] == ["running"] * 2)
+        all_is_well(proxy)
+
+
+def test_where_violations_kill_one_that_does_what_it_should_is_not(tmp_path: Path, nginx: Nginx) -> None:
     nginx.files.joinpath("page").write_text("page")
     port = free_port()
     config = f"""

@@ -84,7 +84,7 @@ async def test_who_does_not_answer_in_time_is_left_out_of_what_is_looked_at(capl
     async with running(workers) as crew:
         workers.channels[1].ignored.add(Look)
         begun = trio.current_time()
-        assert [who.worker_id for who in await look_at(crew.living, "weather", {})] == [0, 2]
+        assert [who.worker_id for who in await look_at(crew.living, "sessions", {})] == [0, 2]
         assert trio.current_time() == begun + TIMEOUT
         assert [worker.answering for worker in crew.workers] == [True, False, True]
     assert "worker 1: no answer to Look within 7 s" in caplog.text
@@ -231,7 +231,7 @@ async def test_who_has_died_meanwhile_has_not_refused() -> None:
     async def ask(worker: WorkerHandle) -> None:
         if worker.worker_id == 1:
             workers.kill(1)
-        await worker.ask(partial(Look, what="weather", query={}))
+        await worker.ask(partial(Look, what="sessions", query={}))
 
     async with running(workers) as crew:
         assert await ask_all(crew.living, ask) == {}

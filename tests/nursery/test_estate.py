@@ -19,6 +19,10 @@ from sozu_trio.telemetry.counters import Counters
 NOTHING = ListeningSockets(0).left()
 
 
+ACCESS_LINE = "2026-01-31T12:00:00.000042Z 1 INFO-ACCESS WRK-00\tGET"
+LOG_LINE = "2026-01-31T12:00:00.000042Z 1 INFO WRK-00\t"
+
+
 def estate(*workers: WorkerLeft, sockets: Left = NOTHING) -> Estate:
     return Estate(generation=3, worker_count=2, workers=list(workers), past=(), sockets=sockets)
 
@@ -29,7 +33,7 @@ def left(pid: int = 1, channel: int = 0, generation: int | None = 3) -> WorkerLe
 
 async def test_what_nobody_has_heard_is_heard_and_the_worker_learns_that_main_is_gone() -> None:
     ours, theirs = channel_pair()
-    said = [Lines(lines="a line", dropped=0), Logged(lines=("x" * 100_000,), dropped=2)]
+    said = [Lines(lines=ACCESS_LINE, dropped=0), Logged(lines=(LOG_LINE + "x" * 100_000,), dropped=2)]
     for each in said:
         await theirs.send(each)
     assert (await hear_out(estate(left(channel=ours.fileno()))))[0] == said
@@ -56,12 +60,22 @@ async def test_one_that_talks_nonsense_keeps_nobody_else_from_being_heard() -> N
     (mad, mads), (ours, theirs) = channel_pair(), channel_pair()
     sock = mads.detach()
     sock.send(b"what?")
-    await theirs.send(Lines(lines="a line", dropped=0))
+    await theirs.send(Lines(lines=ACCESS_LINE, dropped=0))
     heard, _ = await hear_out(estate(left(channel=mad.fileno()), left(channel=ours.fileno())))
-    assert heard == [Lines(lines="a line", dropped=0)]
+    assert heard == [Lines(lines=ACCESS_LINE, dropped=0)]
     sock.close()
     for each in (mad, ours, theirs):
         each.close()
+
+
+async def test_lines_that_pass_for_those_of_others_are_left_out() -> None:
+    ours, theirs = channel_pair()
+    own, forged = (Logged(lines=(LOG_LINE.replace("WRK-00", tag) + "x",), dropped=0) for tag in ("WRK-12", "MAIN"))
+    for each in (own, forged):
+        await theirs.send(each)
+    assert (await hear_out(estate(left(channel=ours.fileno()))))[0] == [own]
+    ours.close()
+    theirs.close()
 
 
 def start(code: str) -> "subprocess.Popen[bytes]":

@@ -11,8 +11,10 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.control.channel import Channel, channel_pair
 from sozu_trio.control.messages import ASKS, REPORTS, Counted, Happened, Lines, Logged, Report
+from sozu_trio.control.sizes import TooLarge
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.telling import COUNTS_PERIOD, EVENTS, Telling
+from sozu_trio.nursery.telling_lines import CHARACTERS_PER_MESSAGE
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
 
@@ -180,3 +182,24 @@ async def test_lines_of_a_log_of_its_own_keep_their_tracebacks() -> None:
     assert "log" not in Telling(Link(theirs), LineBuffer(1), None, Counters()).services
     ours.close()
     theirs.close()
+
+
+async def test_lines_travel_in_messages_that_main_takes() -> None:
+    async with telling("lines") as told:
+        for _ in range(3):
+            told.lines.append("x" * CHARACTERS_PER_MESSAGE)
+        for _ in range(3):
+            assert await told.heard() == Lines(lines="x" * CHARACTERS_PER_MESSAGE, dropped=0)
+
+
+async def test_lines_that_main_would_not_take_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_size(document: bytes) -> None:
+        if b"long" in document:
+            raise TooLarge("too large")
+
+    monkeypatch.setattr("sozu_trio.control.channel.check_size", check_size)
+    async with telling("lines") as told:
+        told.lines.append("long")
+        await trio.sleep(1)
+        told.lines.append("short")
+        assert await told.heard() == Lines(lines="short", dropped=1)

@@ -36,6 +36,7 @@ from sozu_trio.control.messages import (
     Unlisten,
 )
 from sozu_trio.control.moves import KINDS
+from sozu_trio.control.sizes import LARGEST_REPLY
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.nursery.worker import serve_worker
@@ -387,6 +388,15 @@ async def test_what_the_worker_does_not_know_is_asked_of_the_handler() -> None:
         assert await main.look("weather", where="here") == {"asked": {"where": "here"}, "answer": "x"}
         assert len((await main.look("weather", size=2 * INLINE_SIZE))["answer"]) == 2 * INLINE_SIZE
         assert await main.ask(Look(serial=2, what="future", query={})) == "nobody knows the future"
+        main.channel.close()
+
+
+async def test_an_answer_that_main_would_not_take_is_refused() -> None:
+    async with started() as main:
+        refusal = await main.ask(Look(serial=2, what="weather", query={"size": LARGEST_REPLY}))
+        assert refusal is not None
+        assert "larger than any of its kind" in refusal
+        assert (await main.look("weather", size=1))["answer"] == "x"
         main.channel.close()
 
 

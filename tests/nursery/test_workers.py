@@ -31,6 +31,7 @@ from sozu_trio.control.messages import (
     Stranded,
 )
 from sozu_trio.errors import ChannelError
+from sozu_trio.nursery.attention import AT_ONCE, SHARE
 from sozu_trio.nursery.workers import WorkerHandle, WorkerRefused, WorkerSilent
 from sozu_trio.telemetry.counters import Counters
 from tests.nursery.parts import no_descriptor_free, send_large
@@ -38,6 +39,8 @@ from tests.nursery.parts import no_descriptor_free, send_large
 pytestmark = pytest.mark.virtual_time
 
 PATIENCE = 5
+OWN = "2026-01-31T12:00:00.000042Z 4711 INFO-ACCESS WRK-02\t"
+SESSION = {"id": "01", "listener": "127.0.0.1:1", "client": "127.0.0.1:2", "age": 0.5}
 
 
 class Heard:
@@ -108,11 +111,11 @@ async def test_one_whose_channel_to_its_successor_has_ended_says_so() -> None:
 
 
 async def test_each_gets_the_answer_to_its_own_question() -> None:
-    outcomes: dict[str, str] = {}
+    outcomes: dict[str, object] = {}
 
     async def ask(worker: WorkerHandle, name: str) -> None:
         try:
-            outcomes[name] = await worker.ask(partial(Look, what=name, query={}))
+            outcomes[name] = await worker.ask(partial(Look, what="sessions", query={}))
         except WorkerRefused as refused:
             outcomes[name] = str(refused)
 
@@ -123,10 +126,51 @@ async def test_each_gets_the_answer_to_its_own_question() -> None:
                 nursery.start_soon(ask, worker, name)
                 serials.append(await next_serial(channel))
             await channel.send(Reply(serial=serials[0], failure="not now"))
-            await channel.send(Reply(serial=serials[1], content="done"))
-            await channel.send(Reply(serial=serials[2], content=[1, {"a": None}]))
+            await channel.send(Reply(serial=serials[1], content=[]))
+            await channel.send(Reply(serial=serials[2], content=[SESSION]))
         await channel.send(Stopped(cut=0))
-    assert outcomes == {"first": "worker 2: not now", "second": "done", "third": [1, {"a": None}]}
+    assert outcomes == {"first": "worker 2: not now", "second": [], "third": [SESSION]}
+
+
+async def test_who_has_said_what_is_no_message_is_named() -> None:
+    ours, theirs = channel_pair()
+    await theirs.send(Commit(serial=1, generation=2))
+    with pytest.raises(ChannelError, match="worker 2: not a message"):
+        await make_handle(ours, Heard()).run()
+    theirs.close()
+
+
+async def test_what_is_no_answer_to_the_question_makes_no_sense() -> None:
+    ours, theirs = channel_pair()
+    worker = make_handle(ours, Heard())
+
+    async def look() -> None:
+        with pytest.raises(WorkerSilent):
+            await worker.ask(partial(Look, what="sessions", query={}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await theirs.send(Reply(serial=await next_serial(theirs), content=5))
+        with pytest.raises(ChannelError, match="worker 2: no answer to a look at sessions: int"):
+            await worker.run()
+    theirs.close()
+
+
+async def test_why_a_worker_refuses_is_told_on_one_line_that_is_not_too_long() -> None:
+    refused: list[str] = []
+
+    async def ask(worker: WorkerHandle) -> None:
+        with pytest.raises(WorkerRefused) as raised:
+            await commit(worker)
+        refused.append(str(raised.value))
+
+    async with handle() as (worker, channel):
+        for failure in ("a\n\x1b[2Jb", "x" * 50_000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, worker)
+                await channel.send(Reply(serial=await next_serial(channel), failure=failure))
+        await channel.send(Stopped(cut=0))
+    assert refused == ["worker 2: a\\n\\x1b[2Jb", "worker 2: " + "x" * 10_000]
 
 
 async def test_a_question_that_was_passed_over_is_never_answered() -> None:
@@ -149,14 +193,51 @@ async def test_what_is_said_unasked_goes_where_it_belongs() -> None:
     heard = Heard()
     event = Happened(kind="BACKEND_DOWN", cluster_id="api", backend_id="b", address=Address("::1", 80))
     async with handle(heard) as (worker, channel):
-        await channel.send(Lines(lines="a\nb", dropped=3))
+        await channel.send(Lines(lines=f"{OWN}a\n{OWN}b", dropped=3))
         await channel.send(event)
         await channel.send(Counted(counters=Counters(requests=3, sessions=2).numbers()))
         await wait_all_tasks_blocked()
         assert worker.counters == Counters(requests=3, sessions=2)
         await channel.send(Stopped(cut=0))
-    assert (heard.lines, heard.events) == ([Lines(lines="a\nb", dropped=3)], [event])
+    assert (heard.lines, heard.events) == ([Lines(lines=f"{OWN}a\n{OWN}b", dropped=3)], [event])
     assert worker.counters == Counters(requests=3)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        Lines(lines="GET /", dropped=0),
+        Lines(lines=f"{OWN}\n{OWN.replace('WRK-02', 'WRK-01')}", dropped=0),
+        Lines(lines=f"{OWN}\nsecond", dropped=0),
+        Lines(lines="{" * 50_000, dropped=0),
+        Logged(lines=(OWN.replace("INFO-ACCESS WRK-02", "AUDIT MAIN"),), dropped=0),
+        Logged(lines=(OWN.replace("INFO-ACCESS", "AUDIT"),), dropped=0),
+        Logged(lines=(OWN.replace("-ACCESS", ""), "another"), dropped=0),
+    ],
+)
+async def test_lines_of_others_make_no_sense(report: Report) -> None:
+    heard = Heard()
+    ours, theirs = channel_pair()
+    await theirs.send(report)
+    with pytest.raises(ChannelError, match="worker 2: it sends"):
+        await make_handle(ours, heard).run()
+    assert heard.lines == []
+    theirs.close()
+
+
+async def test_a_terminal_obeys_no_worker() -> None:
+    heard = Heard()
+    log = OWN.replace("-ACCESS", "")
+    async with handle(heard) as (_, channel):
+        await channel.send(Lines(lines=f"{OWN}\x1b[31m\n{OWN}b", dropped=0))
+        await channel.send(Logged(lines=(f"{log}\x07\n\tat\r",), dropped=0))
+        await channel.send(Lines(lines="", dropped=3))
+        await channel.send(Stopped(cut=0))
+    assert heard.lines == [
+        Lines(lines=f"{OWN}\\x1b[31m\n{OWN}b", dropped=0),
+        Logged(lines=(f"{log}\\x07\n\tat\\r",), dropped=0),
+        Lines(lines="", dropped=3),
+    ]
 
 
 async def test_counters_that_are_none_are_no_message() -> None:
@@ -165,6 +246,47 @@ async def test_counters_that_are_none_are_no_message() -> None:
     with pytest.raises(ChannelError, match="worker 2: want"):
         await make_handle(ours, Heard()).run()
     theirs.close()
+
+
+@pytest.mark.parametrize("serial", [0, 2, 1 << 40])
+async def test_an_answer_to_nothing_makes_no_sense(serial: int) -> None:
+    ours, theirs = channel_pair()
+    worker = make_handle(ours, Heard())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit_in_vain, worker)
+        await wait_all_tasks_blocked()
+        await theirs.send(Reply(serial=serial))
+        with pytest.raises(ChannelError, match=f"worker 2 answers {serial}, which nobody has asked"):
+            await worker.run()
+    theirs.close()
+
+
+async def test_a_second_answer_to_the_same_makes_no_sense() -> None:
+    ours, theirs = channel_pair()
+    worker = make_handle(ours, Heard())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(commit, worker)
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            await theirs.send(Reply(serial=1))
+        with pytest.raises(ChannelError, match="worker 2 answers 1"):
+            await worker.run()
+    theirs.close()
+
+
+async def commit_in_vain(worker: WorkerHandle) -> None:
+    with pytest.raises(WorkerSilent):
+        await commit(worker)
+
+
+async def test_one_that_says_too_much_is_read_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sozu_trio.nursery.attention.MESSAGE", AT_ONCE)
+    async with handle() as (_, channel):
+        begun = trio.current_time()
+        for _ in range(5):
+            await channel.send(Stranded(left=1))
+        await channel.send(Stopped(cut=0))
+    assert trio.current_time() - begun >= 4 * AT_ONCE / SHARE
 
 
 async def test_descriptors_that_a_worker_sends_are_closed() -> None:
@@ -296,9 +418,9 @@ async def test_a_long_report_that_finds_no_descriptor_free_ends_nothing(caplog: 
             await channel.send(Reply(serial=serial))
         await channel.send_unread(Lines(lines="x" * INLINE_SIZE, dropped=0))
         with socket.socket() as sock:
-            await channel.send_unread(Lines(lines="short", dropped=0), sock)
+            await channel.send_unread(Lines(lines=f"{OWN}short", dropped=0), sock)
         await channel.send(Stopped(cut=0))
-    assert heard.lines == [Lines(lines="short", dropped=0)]
+    assert heard.lines == [Lines(lines=f"{OWN}short", dropped=0)]
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
     assert "worker 2: a large message was cut short" in caplog.text
 

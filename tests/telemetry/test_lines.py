@@ -5,7 +5,7 @@ import threading
 import trio
 import trio.testing
 
-from sozu_trio.telemetry.lines import LineBuffer, lines_in
+from sozu_trio.telemetry.lines import CHARACTERS, LONGEST, LineBuffer, lines_in
 
 
 def test_lines_come_out_in_order_and_as_many_as_asked_for() -> None:
@@ -43,6 +43,28 @@ def test_lines_of_a_block_count_one_by_one() -> None:
     buffer.append("i")
     assert buffer.take(10) == ["a\nb\nc", "d"]
     assert buffer.dropped == 5
+
+
+def test_what_would_take_too_much_memory_is_dropped() -> None:
+    buffer = LineBuffer(1000)
+    buffer.append("x" * (LONGEST + 1))
+    assert (buffer.take(9), buffer.dropped) == ([], 1)
+    for _ in range(CHARACTERS // LONGEST):
+        buffer.append("x" * LONGEST)
+    buffer.append("y")
+    buffer.append_block("y\nz")
+    assert buffer.dropped == 4
+    assert [len(each) for each in buffer.take(1)] == [LONGEST]
+    buffer.append_block("y\nz")
+    assert buffer.take(1000)[-1] == "y\nz"
+    assert buffer.dropped == 4
+
+
+def test_a_batch_ends_with_the_line_that_makes_it_large() -> None:
+    buffer = LineBuffer(10)
+    for line in ("aa", "bbb", "c"):
+        buffer.append(line)
+    assert [buffer.take(9, 3), buffer.take(9, 3)] == [["aa", "bbb"], ["c"]]
 
 
 def test_a_traceback_belongs_to_its_line() -> None:

@@ -130,6 +130,16 @@ async def test_a_failing_target_costs_its_lines_and_nothing_else(capfd: pytest.C
     )
 
 
+def test_no_error_at_all_passes_the_sink(capfd: pytest.CaptureFixture[str]) -> None:
+    buffer, paper = LineBuffer(10), Paper()
+    batches = Batches(buffer, paper, "{:c}".format)
+    buffer.append("one")
+    buffer.drop(1 << 40)
+    batches.write_one(0.0)
+    assert paper.batches == []
+    assert "log target stdout: " in capfd.readouterr().err
+
+
 def test_complaints_are_rare(capfd: pytest.CaptureFixture[str]) -> None:
     buffer, paper = LineBuffer(10), Paper()
     paper.failing = OSError(errno.EIO, "Input/output error")
