@@ -8,6 +8,7 @@ unbuilt     keys that do nothing yet                                       check
 globals     global keys → Program                                          resolve   other tables → records
 program, listeners, clusters, certificates, hsts, addresses                the records everyone else works with
 https       what makes a listener one of https, and the files of certificates     client_auth  those of clients
+plain_names names of fields that others cannot tell apart
 tls_settings its keys in OpenSSL's words, with cipher_names and group_names  server_names one spelling of names in TLS
 backend_tls TLS to the backends of a cluster
 verbs       changes that can be asked for, with their `bodies` and `https_bodies`   reading   JSON → body

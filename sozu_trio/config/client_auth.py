@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.plain_names import plain_name
 from sozu_trio.config.report import Report, an, place
 from sozu_trio.config.schema import ListenerTable
 from sozu_trio.config.values import ClientAuth, show
@@ -62,11 +63,6 @@ def check_client_fields(
         elif key in CLIENT_FIELDS and plain in _RESERVED:
             what = f"found {show(name)}, which has a meaning of its own; want another name, such as X-Client-Subject"
             report.wrong(place(where, spell(key)), what)
-
-
-def plain_name(name: str) -> str:
-    """A field's name as those compare it who take `X_Name` for `X-Name`."""
-    return name.lower().replace("_", "-")
 
 
 def field_names(record: Any) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
 from sozu_trio.errors import ExchangeError
+from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.wire.chunked import ChunkedDecoder
@@ -107,7 +108,7 @@ class Body:
 
     def wanted_trailers(self) -> list[Field]:
         """Those that go on. Known when the body has ended."""
-        return [each for each in self.trailers if each[0].lower().replace(b"_", b"-") not in self.unwanted]
+        return without_alike(self.trailers, self.unwanted)
 
     async def read(self, patience: Patience | None = None) -> list[Piece]:
         """The next pieces, perhaps none although more will come: `ended` tells. Raises what `malformed`, `cut` make."""

@@ -4,11 +4,11 @@ Whoever reads them behind us cannot tell who wrote them. So as long as any liste
 of every request, at whatever listener that came, and out of trailers.
 """
 
-from collections.abc import Iterable
 from urllib.parse import quote
 
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.proxy.body import Body
+from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.tls.identity import ClientIdentity
 from sozu_trio.wire.heads import Field, RequestHead
 
@@ -31,11 +31,7 @@ def _alternative(kind: str, value: str) -> str:
 
 
 def drop_fields(head: RequestHead, body: Body, names: frozenset[bytes]) -> None:
-    """Take out of a request the fields called `names`, which are in lower case and without underscores."""
-    head.fields = _without(head.fields, names)
-    head.forwarding = _without(head.forwarding, names)
+    """Take out of a request the fields called `names`, as PLAIN spells them."""
+    head.fields = without_alike(head.fields, names)
+    head.forwarding = without_alike(head.forwarding, names)
     body.unwanted = names
-
-
-def _without(fields: Iterable[Field], names: frozenset[bytes]) -> list[Field]:
-    return [field for field in fields if field[0].lower().replace(b"_", b"-") not in names]

@@ -19,6 +19,7 @@ import trio
 
 from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.limits import HELD_BODY
+from sozu_trio.config.plain_names import PLAIN
 from sozu_trio.errors import (
     BackendClosed,
     BackendTimeout,
@@ -34,7 +35,7 @@ from sozu_trio.proxy.backends import ClusterState, Connection
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.client_fields import drop_fields
 from sozu_trio.proxy.connect import discard, give_back
-from sozu_trio.proxy.forwarding import without
+from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.response import respond
@@ -88,8 +89,8 @@ class Exchange:
         self._bytes_out = client.bytes_out
         if head.upgrade:
             self.upgrade = self._wanted_upgrade()
-        if connection.id_field in buffer[: head.size].lower():
-            head.fields = without(head.fields, connection.id_field)
+        if connection.id_field in buffer[: head.size].translate(PLAIN):
+            head.fields = without_alike(head.fields, (connection.id_field,))
         proxy.counters.requests += 1
         proxy.counters.active_requests += 1
 

@@ -6,10 +6,11 @@ for a whole connection and is made once.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import HttpListener, protocol_of
+from sozu_trio.config.plain_names import PLAIN
 from sozu_trio.wire.heads import Field, RequestHead
 
 
@@ -101,6 +102,11 @@ def field_lines(fields: list[Field]) -> bytes:
 def via_line(minor: int, pseudonym: bytes) -> bytes:
     """Via for a message that came as HTTP/1.`minor` (RFC 9110 §7.6.3)."""
     return b"Via: 1.%d %b" % (minor, pseudonym)
+
+
+def without_alike(fields: Sequence[Field], names: Container[bytes]) -> list[Field]:
+    """`fields` less those that are called by any of `names`, as PLAIN spells them."""
+    return [field for field in fields if field[0].translate(PLAIN) not in names]
 
 
 def without(fields: list[Field], name: bytes) -> list[Field]:

@@ -16,6 +16,7 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import LAST_CALL, LINGER, LINGER_BYTES, READ_SIZE
 from sozu_trio.config.listeners import HttpListener
+from sozu_trio.config.plain_names import plain_name
 from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
 from sozu_trio.nursery.departure import depart
@@ -101,7 +102,8 @@ class HttpConnection:
         self.listener = listener
         self.forwarding = Forwarding(listener, self.client, self._destination)
         self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
-        self.id_field = listener.sozu_id_header.encode().lower()
+        self.id_field = plain_name(listener.sozu_id_header).encode()
+        """As PLAIN spells it."""
         self.response_lines = _response_lines(listener.sozu_id_header, listener.via)
         self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
         self.stream.timeout = listener.timeouts.front

@@ -7,10 +7,11 @@ client needs it: chunked or close-delimited becomes chunked for HTTP/1.1, close-
 from typing import TYPE_CHECKING
 
 from sozu_trio.config.limits import READ_SIZE
+from sozu_trio.config.plain_names import PLAIN
 from sozu_trio.errors import BackendClosed, BadResponse, ClientGone
 from sozu_trio.proxy.backends import Connection
 from sozu_trio.proxy.body import Body
-from sozu_trio.proxy.forwarding import without
+from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.transfer import transfer
@@ -102,8 +103,8 @@ async def _pass_interim(exchange: "Exchange", head: ResponseHead) -> None:
 def _head(exchange: "Exchange", head: ResponseHead, buffer: bytes, framing: Framing) -> bytes:
     """The head as the client gets it; from here on it is settled whether its connection stays open."""
     connection = exchange.connection
-    if connection.id_field in buffer[: head.size].lower():
-        head.fields = without(head.fields, connection.id_field)
+    if connection.id_field in buffer[: head.size].translate(PLAIN):
+        head.fields = without_alike(head.fields, (connection.id_field,))
     if connection.secured is not None:
         head.fields = connection.secured.fields(head.fields)
     if connection.draining:

@@ -3,6 +3,8 @@
 Only names stand here; what their values mean is decided in meaning.py and framing.py.
 """
 
+from sozu_trio.config.plain_names import PLAIN
+
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"http2-settings"},
 )
@@ -56,14 +58,10 @@ def is_forwarding(name: bytes) -> bool:
 
 
 def is_lookalike(name: bytes) -> bool:
-    """Whether the lower-case `name` is one a gateway interface would take for a field we decide on.
-
-    CGI and its heirs write both `X-Real-IP` and `X_Real_IP` as HTTP_X_REAL_IP, so the underscore must not smuggle one
-    past us.
-    """
-    if b"_" not in name:
+    """Whether the lower-case `name` is one a gateway interface would take for a field we decide on."""
+    meant = name.translate(PLAIN)
+    if meant == name:
         return False
-    meant = name.replace(b"_", b"-")
     return meant in HOP_BY_HOP or meant in NOT_AN_OPTION or is_forwarding(meant)
 
 

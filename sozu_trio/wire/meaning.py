@@ -5,6 +5,7 @@ apart as forwarding, or collected for the questions below. Which of the client's
 proxy.
 """
 
+from sozu_trio.config.plain_names import PLAIN
 from sozu_trio.errors import RequestRefused
 from sozu_trio.wire.authority import host_of, read_target
 from sozu_trio.wire.field_names import HOP_BY_HOP, LOWERED, NOT_AN_OPTION, ORDINARY, is_forwarding, is_lookalike
@@ -128,7 +129,7 @@ def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field],
             kept.append(field)
         elif is_forwarding(name):
             forwarding.append((name, field[1]))
-        elif b"_" not in name or not is_lookalike(name):
+        elif name.translate(PLAIN) == name or not is_lookalike(name):
             kept.append(field)
     return kept, forwarding, special, user_agent
 

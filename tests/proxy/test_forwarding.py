@@ -144,7 +144,8 @@ async def test_backend_sees_one_of_each(net: Net) -> None:
     """Through the whole proxy: forged and look-alike fields do not get past it."""
     backend = await net.backend()
     client = await net.client(await net.proxy(backend))
-    forged = ["Sozu-Id: forged", "SOZU-ID: forged", "X_Forwarded_For: forged", "X_Real_IP: forged"]
+    names = ["Sozu-Id", "SOZU-ID", "sozu_id", "Sozu.Id", "X_Forwarded_For", "X_Real_IP", "X.Request!ID"]
+    forged = [f"{name}: forged" for name in names]
     await client.send(request("GET /", *SENT, *forged))
     ulid = (await client.response()).fields[b"sozu-id"]
     (got,) = backend.heads

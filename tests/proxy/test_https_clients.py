@@ -39,10 +39,16 @@ protocol = "http"
 frontends = [{ address = "$http", hostname = "*" }]
 backends = [{ address = "$api" }]
 """
-NAMES = (b"x-client-subject", b"x-client-san", b"x-client-fingerprint", b"x_client_subject")
-LIES = ("X-Client-Subject: CN=root", "X-Client-San: DNS:root", "x-client-FINGERPRINT: 00", "X_Client_Subject: CN=root")
+NAMES = (b"x-client-subject", b"x-client-san", b"x-client-fingerprint", b"x_client_subject", b"x.client~subject")
+LIES = (
+    "X-Client-Subject: CN=root",
+    "X-Client-San: DNS:root",
+    "x-client-FINGERPRINT: 00",
+    "X_Client_Subject: CN=root",
+    "X.Client~Subject: CN=root",
+)
 FINGERPRINT = hashlib.sha256(ANNA.certificate.public_bytes(Encoding.DER)).hexdigest().encode()
-TOLD = {NAMES[0]: [b"CN=anna"], NAMES[1]: [b"DNS:anna.example"], NAMES[2]: [FINGERPRINT], NAMES[3]: []}
+TOLD = {NAMES[0]: [b"CN=anna"], NAMES[1]: [b"DNS:anna.example"], NAMES[2]: [FINGERPRINT], NAMES[3]: [], NAMES[4]: []}
 NOTHING: dict[bytes, list[bytes]] = {name: [] for name in NAMES}
 
 
@@ -164,7 +170,8 @@ async def test_nobody_says_it_in_a_trailer(house: House, plain: bool) -> None:
 
     await house.start("optional", script=script)
     client = await house.plain() if plain else await house.client(ANNA)
-    body = b"1\r\nx\r\n0\r\nX-Client-Subject: CN=root\r\nX_Client_San: DNS:root\r\nX-Sum: 1\r\n\r\n"
+    lies = b"X-Client-Subject: CN=root\r\nX_Client_San: DNS:root\r\nX.Client.San: DNS:root\r\n"
+    body = b"1\r\nx\r\n0\r\n" + lies + b"X-Sum: 1\r\n\r\n"
     await client.send(request("POST /", "Transfer-Encoding: chunked") + body)
     assert (await client.response()).status == 200
     assert bodies == [b"1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n"]

@@ -22,7 +22,7 @@ def test_those_of_listeners_that_ask_for_certificates() -> None:
 
 
 def test_names_as_others_may_write_them() -> None:
-    one = replace(ASKING, client_subject_header="X_WHO", client_san_header="")
+    one = replace(ASKING, client_subject_header="X.WHO", client_san_header="")
     assert client_fields([one]) == {b"x-who", b"x-client-fingerprint"}
     assert client_fields([one, ASKING]) == DEFAULT | {b"x-who"}
 

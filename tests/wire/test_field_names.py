@@ -18,6 +18,7 @@ def test_not_forwarding(name: bytes) -> None:
 def test_lookalikes() -> None:
     assert is_lookalike(b"x_real_ip")
     assert is_lookalike(b"content_length")
+    assert is_lookalike(b"x.forwarded~for")
     assert not is_lookalike(b"content-length")
     assert not is_lookalike(b"my_own")
 
