@@ -84,7 +84,14 @@ _FRONTEND: Final = _members(
     | dict.fromkeys(("method", "cluster"), _or_nothing(_is_text))
 )
 _ANSWERS: Final[Mapping[str, Fits]] = {
-    "counters": _members({"counters": _by_name(_is_count), "listeners": _by_name(_is_count)}),
+    "counters": _members(
+        {
+            "counters": _by_name(_is_count),
+            "listeners": _by_name(_is_count),
+            "max_connections": _is_count,
+            "sheds": _list_of(_is_text),
+        }
+    ),
     # A worker, its listeners and services, who accepts and the connections, the sessions.
     "tree": _node(_list_of(_node(_list_of(_node(_LEAVES))))),
     "sessions": _list_of(_members({"id": _is_text, "listener": _is_text, "client": _is_text, "age": is_number})),
