@@ -35,10 +35,15 @@ class LineBuffer:
         self._sleeper: tuple[trio.lowlevel.TrioToken, trio.Event] | None = None
 
     def append(self, line: str) -> None:
-        if len(self._entries) + self._beyond >= self.capacity or len(line) > min(LONGEST, self._free):
+        size = len(line)
+        if len(self._entries) + self._beyond >= self.capacity or size > LONGEST or self._characters + size > CHARACTERS:
             self.drop(1)
-        else:
-            self._hold(1, line)
+            return
+        with self._counting:
+            self._characters += size
+        self._entries.append((1, line))
+        if self._sleeper is not None:
+            self.wake()
 
     def append_block(self, block: str) -> None:
         """Append lines separated by line feeds, none of them a traceback's; as many as there is room for."""
@@ -49,20 +54,13 @@ class LineBuffer:
             if room <= 0:
                 return
             count, block = room, "\n".join(block.split("\n", room)[:room])
-        if len(block) > self._free:
+        if self._characters + len(block) > CHARACTERS:
             self.drop(count)
-        else:
-            self._hold(count, block)
-
-    @property
-    def _free(self) -> int:
-        return CHARACTERS - self._characters
-
-    def _hold(self, count: int, text: str) -> None:
+            return
         with self._counting:
             self._beyond += count - 1
-            self._characters += len(text)
-        self._entries.append((count, text))
+            self._characters += len(block)
+        self._entries.append((count, block))
         self.wake()
 
     def take(self, most: int, characters: int = CHARACTERS) -> list[str]:
