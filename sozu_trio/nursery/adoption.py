@@ -6,6 +6,7 @@ where main has replaced itself and is still the process that started them.
 
 import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import Collection
@@ -27,6 +28,7 @@ from sozu_trio.nursery.door import doors_in, knock, owner_of, remove_door
 from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.tally import SECRET
 from sozu_trio.nursery.where import where
 from sozu_trio.routing.state import ListenerKey
 
@@ -37,6 +39,8 @@ OF_WORKERS: Final = (
     *("access_logs_format", "log_colored"),
 )
 """Settings of Program that a worker follows as they were when it began."""
+
+_SECRET: Final = re.compile(rf"[0-9a-f]{{{2 * SECRET}}}")
 
 
 @dataclass(slots=True, eq=False)
@@ -50,11 +54,10 @@ class _Told:
     held: list[Held] = field(default_factory=list)
     adopted: Adopted | None = None
     place: int = -1
-    memory: int = -1
 
     def descriptors(self) -> list[int]:
         """Those of Adopted, as far as it has come."""
-        return [each for each in (self.place, self.memory) if each >= 0]
+        return [self.place] if self.place >= 0 else []
 
 
 class Orphan:
@@ -82,9 +85,7 @@ class Orphan:
         going on is no reason to lose sessions.
         """
         self._door = door
-        self.region = told.adopted.region
-        self.memory = told.memory
-        """The descriptor of what all workers count in together."""
+        self.secret = bytes.fromhex(told.adopted.secret)
         self._pidfd = pidfd
         self._place = told.place
 
@@ -140,8 +141,8 @@ class Orphan:
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
-        close_all([each for each in (self._pidfd, self._place, self.memory) if each >= 0])
-        self._pidfd = self._place = self.memory = -1
+        close_all([each for each in (self._pidfd, self._place) if each >= 0])
+        self._pidfd = self._place = -1
 
 
 def settings_kept(orphan: Orphan, program: Program) -> list[str]:
@@ -261,8 +262,8 @@ def _take(report: Report, descriptors: list[int], told: _Told) -> None:
         case Holding() if len(report.sockets) == len(descriptors):
             for owner, transport, address in report.sockets:
                 _hold(told, owner, (transport, address), _listening(descriptors, address))
-        case Adopted() if len(descriptors) == 2 and told.adopted is None:
-            told.adopted, told.memory, told.place = report, descriptors.pop(), descriptors.pop()
+        case Adopted() if len(descriptors) == 1 and told.adopted is None and _SECRET.fullmatch(report.secret):
+            told.adopted, told.place = report, descriptors.pop()
         case _:
             raise ChannelError(f"{type(report).__name__} with {len(descriptors)} descriptors makes no sense")
 
