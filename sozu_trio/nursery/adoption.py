@@ -34,9 +34,11 @@ from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
 
+OF_SANDBOX: Final = ("sandbox", "sandbox_violation", "user", "group")
 OF_WORKERS: Final = (
     *("shutdown_timeout", "orphan_timeout"),
     *("access_logs_format", "log_colored"),
+    *OF_SANDBOX,
 )
 """Settings of Program that a worker follows as they were when it began."""
 
@@ -148,6 +150,12 @@ class Orphan:
 def settings_kept(orphan: Orphan, program: Program) -> list[str]:
     """Those of `program` that an adopted worker does not follow, since it began with others."""
     return [name for name in OF_WORKERS if getattr(orphan.program, name) != getattr(program, name)]
+
+
+def is_sealed_as_required(orphan: Orphan, program: Program) -> bool:
+    """Whether it began with the sandbox of `program`, where that requires one."""
+    same = all(getattr(orphan.program, name) == getattr(program, name) for name in OF_SANDBOX)
+    return same or program.sandbox != "require"
 
 
 async def find_orphans(

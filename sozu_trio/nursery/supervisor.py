@@ -31,7 +31,7 @@ from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.post import Spawn
 from sozu_trio.nursery.sockets import ListeningSockets
-from sozu_trio.nursery.sorting import SortedOut, sort_out, take_over
+from sozu_trio.nursery.sorting import SortedOut, sort_out, take_over, take_sockets_over
 from sozu_trio.nursery.succession import Succeeded, Succession
 from sozu_trio.nursery.together import Journal, Together
 from sozu_trio.nursery.transaction import Target, target_of
@@ -171,13 +171,15 @@ class Supervisor:
 
     def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
         """One for each id; those with the lowest go on, the others are to end when their sessions have."""
-        self._found = sort_out(orphans)
+        self._found = sort_out(orphans, None if self._succeeds else self.program)
         adopted = self._found.adopted
         if not self._succeeds:
             self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
         self._crew.count_with(orphans)
         for orphan in adopted.values():
             take_over(orphan, self._sockets, self.program)
+        for orphan in self._found.unsealed:
+            take_sockets_over(orphan, self._sockets)
         return adopted
 
     @property

@@ -23,7 +23,7 @@ from sozu_trio.control.channel import Channel, close_all
 from sozu_trio.control.messages import Adopt, Adopted, Ask, Counted, CountIn, Holding, Reply, Stop
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery import adoption, tenure
-from sozu_trio.nursery.adoption import Orphan, find_orphans, settings_kept
+from sozu_trio.nursery.adoption import Orphan, find_orphans, is_sealed_as_required, settings_kept
 from sozu_trio.nursery.bind import bound_address
 from sozu_trio.nursery.crew import Crew
 from sozu_trio.nursery.door import doors_in, knock, make_door
@@ -188,6 +188,13 @@ async def test_settings_that_it_does_not_follow(tmp_path: Path) -> None:
             assert settings_kept(orphan, PROGRAM) == []
             other = Program(shutdown_timeout=1, worker_count=9)
             assert settings_kept(orphan, other) == ["shutdown_timeout", "orphan_timeout"]
+            sealed = replace(PROGRAM, sandbox="require", user="nobody")
+            assert settings_kept(orphan, sealed) == ["sandbox", "user"]
+            assert not is_sealed_as_required(orphan, sealed)
+            assert is_sealed_as_required(orphan, replace(sealed, sandbox="auto"))
+            orphan.program = sealed
+            assert is_sealed_as_required(orphan, sealed)
+            assert not is_sealed_as_required(orphan, replace(sealed, user=None))
 
 
 @contextmanager
