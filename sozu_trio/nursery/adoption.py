@@ -7,8 +7,10 @@ where main has replaced itself and is still the process that started them.
 import logging
 import os
 import re
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -51,7 +53,7 @@ class _Told:
 
     known: Collection[tuple[int, ListenerKey]] = ()
     """Sockets that main has already."""
-    keys: list[tuple[int, ListenerKey]] = field(default_factory=list)
+    keys: dict[tuple[int, ListenerKey], None] = field(default_factory=dict)
     """All it holds; `held`: those of them main has not."""
     held: list[Held] = field(default_factory=list)
     adopted: Adopted | None = None
@@ -277,11 +279,22 @@ def _take(report: Report, descriptors: list[int], told: _Told) -> None:
 
 
 def _hold(told: _Told, owner: int, key: ListenerKey, sock: socket.socket) -> None:
-    told.keys.append((owner, key))
+    if (owner, key) in told.keys or len(told.keys) >= _most_held():
+        sock.close()
+        raise ChannelError(
+            f"it names its socket {len(told.keys) + 1}, for {key[1]} of worker {owner}, twice or too many"
+        )
+    told.keys[owner, key] = None
     if (owner, key) in told.known:
         sock.close()
     else:
         told.held.append((owner, key, sock))
+
+
+def _most_held() -> int:
+    """Listening sockets that one worker may have: more would leave no descriptors for those of the others."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit // 2
 
 
 def _listening(descriptors: list[int], address: Address) -> socket.socket:

@@ -55,15 +55,19 @@ def sort_out(orphans: Iterable[Orphan], required: Program | None = None) -> Sort
     return found
 
 
-def take_over(orphan: Orphan, sockets: ListeningSockets, program: Program) -> None:
-    """What it listens on becomes ours; say which settings of `program` it does not follow."""
-    take_sockets_over(orphan, sockets)
+def tell_of_settings_kept(orphan: Orphan, program: Program) -> None:
+    """Say which settings of `program` it does not follow."""
     if kept := settings_kept(orphan, program):
         log.warning("worker %d goes on with the settings it began with: %s", orphan.worker_id, ", ".join(kept))
 
 
-def take_sockets_over(orphan: Orphan, sockets: ListeningSockets) -> None:
-    """What it listens on becomes ours."""
-    for owner, key, sock in orphan.take_sockets():
+def take_sockets_over(orphans: Iterable[Orphan], sockets: ListeningSockets) -> None:
+    """What they listen on becomes ours; of two sockets that are said to be the same one, its owner's."""
+    held = [
+        (owner != orphan.worker_id, owner, key, sock)
+        for orphan in orphans
+        for owner, key, sock in orphan.take_sockets()
+    ]
+    for _, owner, key, sock in sorted(held, key=lambda each: each[0]):
         # It closes those of an owner that is not to go on.
         sockets.adopt(owner, key, sock)

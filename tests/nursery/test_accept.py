@@ -107,7 +107,7 @@ async def test_exhaustion_asks_for_relief_rests_and_recovers_by_itself(number: i
 
 async def test_a_programming_error_is_raised() -> None:
     taken = Taken()
-    with listening(error(errno.EINVAL)) as sock, connected(sock), pytest.raises(OSError, match="Invalid argument"):
+    with listening(error(errno.EBADF)) as sock, connected(sock), pytest.raises(OSError, match="Bad file"):
         await taken.run(sock)
 
 
@@ -138,3 +138,19 @@ async def test_emptying_the_queue_ends_where_no_more_can_be_had() -> None:
     with listening(error(errno.EMFILE)) as sock, connected(sock):
         accept_queued(sock, taken.take)
     assert taken.socks == []
+
+
+async def test_a_socket_that_was_shut_down_is_waited_for_until_it_listens_again() -> None:
+    taken = Taken()
+    with listening() as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.run, sock)
+            await trio.sleep(3 * EXHAUSTED_PAUSE)
+            assert 2 <= sock.asked <= 4
+            sock.listen()
+            with connected(sock):
+                await trio.sleep(2 * EXHAUSTED_PAUSE)
+                nursery.cancel_scope.cancel(reason="seen")
+        assert (len(taken.socks), taken.errors) == (1, [])
+        taken.close()

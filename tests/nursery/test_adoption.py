@@ -38,6 +38,9 @@ from sozu_trio.telemetry.counters import Counters
 
 PATIENCE = 20
 KEY = "tcp", Address("127.0.0.1", 1)
+HERE = "tcp", Address("127.0.0.2", 1999)
+"""Where one listens that is made up."""
+MOST_HELD = 8
 PROGRAM = Program(orphan_timeout=5)
 SECRET = "ab" * 16
 SLEEPER = """
@@ -244,6 +247,8 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"
         ([Adopted(worker_id=0, program=PROGRAM, secret="ab")], 1, "Adopted with 1 descriptors makes no sense"),
         ([Adopted(worker_id=0, program=PROGRAM, secret="no" * 16)], 1, "Adopted with 1 descriptors makes no sense"),
         ([Holding(sockets=((0, *KEY),))], 0, "Holding with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *HERE), (0, *HERE)))], 2, f"it names its socket 2, for {HERE[1]} of worker 0, twice"),
+        ([Holding(sockets=tuple((each, *HERE) for each in range(10)))], 10, f"it names its socket 9, for {HERE[1]} of"),
         ([Holding(sockets=((0, *KEY),))], 1, "its socket for 127.0.0.1:1 does not listen there"),
     ],
 )
@@ -254,10 +259,13 @@ async def test_one_that_makes_no_sense_is_killed(
     why: str,
     process: "subprocess.Popen[str]",
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It would go on serving by another State than all others. `sends`: so many sockets come with its first word."""
-    assert await answered(tmp_path, says, sends=sends) == []
-    assert caplog.messages[-1].endswith(f"(pid {process.pid}) is not adopted, and killed: {why}")
+    monkeypatch.setattr(adoption, "_most_held", lambda: MOST_HELD)
+    address = HERE[1] if f"{HERE[1]}" in why else Address("127.0.0.1", 0)
+    assert await answered(tmp_path, says, sends=sends, address=address) == []
+    assert f"(pid {process.pid}) is not adopted, and killed: {why}" in caplog.messages[-1]
     assert process.wait(PATIENCE) == -signal.SIGKILL
     assert doors_in(tmp_path) == []
 
@@ -291,9 +299,16 @@ async def test_one_that_refuses_ends_by_itself(
     assert doors_in(tmp_path) == []
 
 
-async def answered(directory: Path, says: list[object], *, sends: int = 0, spared: int = 0) -> list[Orphan]:
-    """Who is adopted where one answers Adopt by `says`."""
-    listening = socket.create_server(("127.0.0.1", 0))
+async def answered(
+    directory: Path,
+    says: list[object],
+    *,
+    sends: int = 0,
+    spared: int = 0,
+    address: Address = Address("127.0.0.1", 0),  # noqa: B008 - it is frozen
+) -> list[Orphan]:
+    """Who is adopted where one answers Adopt by `says`; what it sends listens at `address`."""
+    listening = socket.create_server((address.host, address.port))
 
     async def say(channel: Channel[Ask]) -> None:
         received = await channel.receive()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sozu_trio.config.program import Program
-from sozu_trio.nursery.sorting import sort_out
+from sozu_trio.nursery.sorting import sort_out, take_sockets_over
 
 OPEN = Program(sandbox="off")
 SEALED = Program(sandbox="require")
@@ -50,3 +50,13 @@ async def test_where_a_sandbox_is_required_nobody_goes_on_without(caplog: pytest
     assert sorted(dismissed) == [1, 2]
     assert 'worker 0 (pid 1): sandbox: found "require", but it began with other settings' in caplog.text
     assert sort_out([opened, sealed]).unsealed == sort_out([opened, sealed], OPEN).unsealed == []
+
+
+def test_of_two_sockets_that_are_said_to_be_the_same_its_owners_counts() -> None:
+    liar, honest = orphan(0, 1, []), orphan(1, 2, [])
+    liar.take_sockets = lambda: [(1, "key", "a lie"), (0, "key", "its own")]
+    honest.take_sockets = lambda: [(1, "key", "the truth")]
+    taken: dict[tuple[int, str], str] = {}
+    sockets: Any = SimpleNamespace(adopt=lambda owner, key, sock: taken.setdefault((owner, key), sock))
+    take_sockets_over([liar, honest], sockets)
+    assert taken == {(0, "key"): "its own", (1, "key"): "the truth"}
