@@ -8,7 +8,6 @@ title (`nursery/title.py`). Main starts it, with `nursery/spawn.py`.
 
 import faulthandler
 import os
-import resource
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask, Sandboxed
 from sozu_trio.nursery.arrival import OPEN
+from sozu_trio.nursery.descriptors import limit_descriptors
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.orphan import Door
 from sozu_trio.nursery.sandbox import read_sandbox, seal, tell
@@ -44,8 +44,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit_descriptors()
     drop_lines_about_garbage_names()
     log = WorkerLog()
     key_log = None if keys < 0 else KeyLog(keys)
