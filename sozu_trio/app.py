@@ -25,7 +25,7 @@ from typing import Any
 import trio
 
 from sozu_trio import __version__
-from sozu_trio.config.descriptors import misfit, most_descriptors
+from sozu_trio.config.descriptors import descriptors_of_worker, misfit
 from sozu_trio.config.limits import ControlLimits
 from sozu_trio.config.load import Config
 from sozu_trio.control.channel import Channel
@@ -145,7 +145,7 @@ async def _running(
     """Have `supervisor` serve `first` while the body runs."""
     _log_notices(config)
     state, generation = first
-    if state.settings != config.program.settings and (what := misfit(state.settings, most_descriptors())):
+    if state.settings != config.program.settings and (what := misfit(state.settings, descriptors_of_worker())):
         log.warning("max_connections: %s", what)
     if state.settings.log_level != config.program.settings.log_level:
         # Said over the socket in an earlier life, which outweighs the file and the environment as it did then.

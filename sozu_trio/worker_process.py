@@ -16,12 +16,12 @@ from functools import partial
 
 import trio
 
-from sozu_trio.config.descriptors import raise_descriptor_limit
 from sozu_trio.config.memory import group_limit
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask, Sandboxed
 from sozu_trio.nursery.arrival import OPEN
+from sozu_trio.nursery.descriptors import limit_descriptors
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.memory import open_statm, resident
 from sozu_trio.nursery.orphan import Door
@@ -46,7 +46,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(TELL, place)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    raise_descriptor_limit()
+    limit_descriptors()
     drop_lines_about_garbage_names()
     log = WorkerLog()
     key_log = None if keys < 0 else KeyLog(keys)

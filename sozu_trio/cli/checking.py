@@ -7,7 +7,7 @@ from pathlib import Path
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.named_files import with_files_read
-from sozu_trio.nursery.identity import identity_of
+from sozu_trio.nursery.identity import identity_named
 from sozu_trio.telemetry.logs import Logs
 from sozu_trio.telemetry.plural import count
 
@@ -18,7 +18,7 @@ def checked_config(path: Path) -> Config:
     read_certificate_files(config, None)
     with_files_read(config)
     Logs(config.program)
-    identity_of(config.program.user, config.program.group)
+    identity_named(config.program.user, config.program.group)
     return config
 
 

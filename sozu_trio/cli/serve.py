@@ -15,7 +15,7 @@ from sozu_trio import app
 from sozu_trio.cli.checking import checked_config, notice_lines, summary
 from sozu_trio.cli.pid_file import pid_file
 from sozu_trio.config.descriptor_check import refuse_misfit, warned
-from sozu_trio.config.descriptors import most_descriptors, raise_descriptor_limit
+from sozu_trio.config.descriptors import descriptors_of_worker, raise_descriptor_limit
 from sozu_trio.config.load import Config, load_config
 from sozu_trio.errors import OperatorError
 from sozu_trio.main.handoff import Succession, succession
@@ -34,7 +34,7 @@ def check(path: Path | None) -> None:
     """Validate a configuration and say so. Raises OperatorError with everything that is wrong."""
     if path is None:
         raise OperatorError("--check needs a file: serve -c FILE --check")
-    config = warned(checked_config(path), most_descriptors())
+    config = warned(checked_config(path), descriptors_of_worker())
     print(*notice_lines(config), summary(config), sep="\n")
 
 
@@ -58,8 +58,8 @@ def _serve_until_stopped(
     config = None if path is None else load_config(path) if left is None else _config_of(left)
     raise_descriptor_limit()
     if config is not None and left is None:
-        refuse_misfit(config, most_descriptors())
-        config = warned(config, most_descriptors())
+        refuse_misfit(config, descriptors_of_worker())
+        config = warned(config, descriptors_of_worker())
     if config is not None and config.program.sandbox != "off":
         give_up_rights()
     manager = service_manager(os.environ)

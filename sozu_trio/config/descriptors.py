@@ -13,14 +13,30 @@ from sozu_trio.config.program import Settings
 
 BESIDE: Final = 2 * SPLICE_PIPES + 256
 """Descriptors for all else: pipes, listeners, channels, connections kept for reuse (which give way), modules."""
+OF_MAIN: Final = 1024
+"""Descriptors that main may have beyond a worker's, or a third of those, if that is less. The kernel counts descriptors
+on their way in unix sockets by user, and refuses to send more where there are more of them than the sender may have
+open (ETOOMANYREFS). A worker that an attacker has taken over can have as many on the way as it may have open, for good,
+and main has to be able to send two messages' worth then (253 each): sockets to the next worker.
+"""
 OF_KERNEL: Final = (Path("/proc/sys/fs/nr_open"), Path("/proc/sys/fs/file-max"))
 """What no process may exceed, and what all of them together may not, whatever their limits (proc(5))."""
 
 
 def most_descriptors() -> int:
-    """How many this process may have once its soft limit is raised, and so every worker that it starts."""
+    """How many this process may have once its soft limit is raised."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min([*([] if hard == resource.RLIM_INFINITY else [hard]), *filter(None, map(_number, OF_KERNEL))])
+
+
+def descriptors_of_worker() -> int:
+    """How many each worker may have that this process starts."""
+    return most_of_worker(most_descriptors())
+
+
+def most_of_worker(most: int) -> int:
+    """How many a worker may have where main may have `most`."""
+    return most - min(OF_MAIN, most // 4)
 
 
 def _number(file: Path) -> int | None:

@@ -20,7 +20,9 @@ PROTOCOL = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """The first message: what holds for the whole life of the worker. With it comes the memory all workers count in."""
+    """The first message: what holds for the whole life of the worker. With it comes the memory all workers count in, as
+    two descriptors (`nursery/tally.py`).
+    """
 
     serial: int
     worker_id: int
@@ -43,6 +45,14 @@ class Adopt:
 
     serial: int
     protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountIn:
+    """To a worker that has been adopted: the memory in which all count from now on comes with it, as with Begin."""
+
+    serial: int
+    region: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,18 +280,19 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """Who an adopted worker is. With it come the file it tells in where it is, and the memory it counts in."""
+    """Who an adopted worker is. With it comes the file it tells in where it is."""
 
     worker_id: int
     program: Program
-    region: int
+    secret: str = field(repr=False)
+    """What keys are made with in the memory it counts in (`nursery/tally.py`), in hexadecimal."""
     leaving: bool = False
     """It has handed over to a successor, and only drains."""
     seconds_left: float | None = None
     """How long until it cuts what it drains; None: never, or it does not drain."""
 
 
-Ask = (Begin | Adopt | Amend | Prepare | Forget | Commit | Listen | Unlisten) | (
+Ask = (Begin | Adopt | CountIn | Amend | Prepare | Forget | Commit | Listen | Unlisten) | (
     Lend | GiveBack | Beat | Cut | Look | Kill | HandOver | TakeOver | Stop
 )
 Report = Reply | Sandboxed | Lines | Logged | Happened | Counted | HandedOver | Stranded | Stopped | Holding | Adopted
@@ -289,8 +300,8 @@ Report = Reply | Sandboxed | Lines | Logged | Happened | Counted | HandedOver | 
 ASKS: dict[str, type[Ask]] = {
     kind.__name__: kind
     for kind in (
-        *(Begin, Adopt, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look, Kill),
-        *(HandOver, TakeOver, Stop),
+        *(Begin, Adopt, CountIn, Amend, Prepare, Forget, Commit, Listen, Unlisten, Lend, GiveBack, Beat, Cut, Look),
+        *(Kill, HandOver, TakeOver, Stop),
     )
 }
 REPORTS: dict[str, type[Report]] = {

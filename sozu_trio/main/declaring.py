@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from sozu_trio.config.descriptor_check import refuse_misfit
-from sozu_trio.config.descriptors import most_descriptors
+from sozu_trio.config.descriptors import descriptors_of_worker
 from sozu_trio.config.load import Config
 from sozu_trio.control.answering import Answer
 from sozu_trio.errors import ChangeRefused, OperatorError, Problem
@@ -123,7 +123,7 @@ async def _read(parts: Parts, path: str | None) -> tuple[Config, State, SeenFile
     if given is None:
         raise OperatorError("serve was started without a file, so there is none to read again; say which with -f FILE")
     config = await in_thread(with_files_read, await read_file(Path(given)))
-    refuse_misfit(config, most_descriptors())
+    refuse_misfit(config, descriptors_of_worker())
     certificates = await in_thread(read_certificate_files, config, parts.transactions.state.certificates.keys())
     return config, await in_thread(declared_by, config, certificates.records), certificates.seen
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import trio
 
-from sozu_trio.config.descriptors import misfit, most_descriptors
+from sozu_trio.config.descriptors import descriptors_of_worker, misfit
 from sozu_trio.control.journal import Entry
 from sozu_trio.errors import ChangeRefused, NotConfirmed, OperatorError, Problem
 from sozu_trio.main.actors import Actor
@@ -181,7 +181,7 @@ def _refuse_misfit(before: State, after: State) -> None:
     """Raises ChangeRefused where more connections are to be let in than there are descriptors for."""
     if after.settings.max_connections == before.settings.max_connections:
         return
-    if (what := misfit(after.settings, most_descriptors())) is not None:
+    if (what := misfit(after.settings, descriptors_of_worker())) is not None:
         raise ChangeRefused((Problem("max_connections", what),))
 
 

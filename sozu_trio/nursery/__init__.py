@@ -3,6 +3,8 @@
     drain       a latch from running to draining that wakes whoever only waits
     capacity    how many connections there are and how many there may be
     places      what connections of one address hold, and may hold
+    tally       what all workers count together, as each of them sees it
+    regions     the same, as main sees it
     hangup      tells a session at once that its client has gone
     accept      connections out of a listening socket, and what to do when the kernel has no more of something
     guard       the outer edge of every session: no exception passes it
@@ -46,6 +48,7 @@
     landlock    no files
     seccomp     no system calls
     system_calls but these
+    descriptors how many a worker may have
     warm_up     what has to have happened before
     adoption    workers that a main before has left
     sorting     which of them go on

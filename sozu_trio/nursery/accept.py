@@ -6,6 +6,9 @@ memory): accepting rests a moment, and who owns descriptors that nobody uses is 
 rest the loop would spin, because the listening socket stays readable. Everything else is a programming error and is
 raised.
 
+EINVAL is of a socket that listens no more: all who have it share it, and one of them has shut it down. Only main can
+have it listen again, and will (`nursery/sockets.py`).
+
 What others do: trio.serve_listeners has the same three sorts but no limit, no relief, and logs a traceback ten times a
 second; nginx switches accepting off for 500 ms; HAProxy counts sockets beforehand and stops at its maxconn. Beyond
 `max_connections` we go on accepting, to refuse: a kernel queue that fills tells clients nothing.
@@ -66,9 +69,10 @@ async def accept_forever(
             except OSError as error:
                 if error.errno in DEAD_IN_THE_QUEUE:
                     continue
-                if error.errno not in EXHAUSTED:
+                if error.errno in EXHAUSTED:
+                    relieve(error)
+                elif error.errno != errno.EINVAL:
                     raise
-                relieve(error)
                 await trio.sleep(EXHAUSTED_PAUSE)
                 break
             if number < shed:

@@ -6,8 +6,11 @@ where main has replaced itself and is still the process that started them.
 
 import logging
 import os
+import re
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,16 +30,21 @@ from sozu_trio.nursery.door import doors_in, knock, owner_of, remove_door
 from sozu_trio.nursery.exit_status import ended_with
 from sozu_trio.nursery.orphan import Held
 from sozu_trio.nursery.post import Spawned
+from sozu_trio.nursery.tally import SECRET
 from sozu_trio.nursery.where import where
 from sozu_trio.routing.state import ListenerKey
 
 log = logging.getLogger(__name__)
 
+OF_SANDBOX: Final = ("sandbox", "sandbox_violation", "user", "group")
 OF_WORKERS: Final = (
     *("shutdown_timeout", "orphan_timeout"),
     *("access_logs_format", "log_colored"),
+    *OF_SANDBOX,
 )
 """Settings of Program that a worker follows as they were when it began."""
+
+_SECRET: Final = re.compile(rf"[0-9a-f]{{{2 * SECRET}}}")
 
 
 @dataclass(slots=True, eq=False)
@@ -45,16 +53,15 @@ class _Told:
 
     known: Collection[tuple[int, ListenerKey]] = ()
     """Sockets that main has already."""
-    keys: list[tuple[int, ListenerKey]] = field(default_factory=list)
+    keys: dict[tuple[int, ListenerKey], None] = field(default_factory=dict)
     """All it holds; `held`: those of them main has not."""
     held: list[Held] = field(default_factory=list)
     adopted: Adopted | None = None
     place: int = -1
-    memory: int = -1
 
     def descriptors(self) -> list[int]:
         """Those of Adopted, as far as it has come."""
-        return [each for each in (self.place, self.memory) if each >= 0]
+        return [self.place] if self.place >= 0 else []
 
 
 class Orphan:
@@ -82,9 +89,7 @@ class Orphan:
         going on is no reason to lose sessions.
         """
         self._door = door
-        self.region = told.adopted.region
-        self.memory = told.memory
-        """The descriptor of what all workers count in together."""
+        self.secret = bytes.fromhex(told.adopted.secret)
         self._pidfd = pidfd
         self._place = told.place
 
@@ -140,13 +145,19 @@ class Orphan:
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
-        close_all([each for each in (self._pidfd, self._place, self.memory) if each >= 0])
-        self._pidfd = self._place = self.memory = -1
+        close_all([each for each in (self._pidfd, self._place) if each >= 0])
+        self._pidfd = self._place = -1
 
 
 def settings_kept(orphan: Orphan, program: Program) -> list[str]:
     """Those of `program` that an adopted worker does not follow, since it began with others."""
     return [name for name in OF_WORKERS if getattr(orphan.program, name) != getattr(program, name)]
+
+
+def is_sealed_as_required(orphan: Orphan, program: Program) -> bool:
+    """Whether it began with the sandbox of `program`, where that requires one."""
+    same = all(getattr(orphan.program, name) == getattr(program, name) for name in OF_SANDBOX)
+    return same or program.sandbox != "require"
 
 
 async def find_orphans(
@@ -261,18 +272,29 @@ def _take(report: Report, descriptors: list[int], told: _Told) -> None:
         case Holding() if len(report.sockets) == len(descriptors):
             for owner, transport, address in report.sockets:
                 _hold(told, owner, (transport, address), _listening(descriptors, address))
-        case Adopted() if len(descriptors) == 2 and told.adopted is None:
-            told.adopted, told.memory, told.place = report, descriptors.pop(), descriptors.pop()
+        case Adopted() if len(descriptors) == 1 and told.adopted is None and _SECRET.fullmatch(report.secret):
+            told.adopted, told.place = report, descriptors.pop()
         case _:
             raise ChannelError(f"{type(report).__name__} with {len(descriptors)} descriptors makes no sense")
 
 
 def _hold(told: _Told, owner: int, key: ListenerKey, sock: socket.socket) -> None:
-    told.keys.append((owner, key))
+    if (owner, key) in told.keys or len(told.keys) >= _most_held():
+        sock.close()
+        raise ChannelError(
+            f"it names its socket {len(told.keys) + 1}, for {key[1]} of worker {owner}, twice or too many"
+        )
+    told.keys[owner, key] = None
     if (owner, key) in told.known:
         sock.close()
     else:
         told.held.append((owner, key, sock))
+
+
+def _most_held() -> int:
+    """Listening sockets that one worker may have: more would leave no descriptors for those of the others."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit // 2
 
 
 def _listening(descriptors: list[int], address: Address) -> socket.socket:

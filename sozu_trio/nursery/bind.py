@@ -43,6 +43,14 @@ def open_listening_socket(address: Address, ours: Iterable[Address] = ()) -> soc
     return sock
 
 
+def listen_again(sock: socket.socket) -> bool:
+    """Have `sock` listen where it is bound, if somebody has shut it down; whether that was so. Raises OSError."""
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    sock.listen(BACKLOG)
+    return True
+
+
 def _overlap(one: Address, other: Address) -> bool:
     """Whether they are the same, or one of the two is every interface on the port and of the family of the other."""
     same = (one.port, one.is_ipv6) == (other.port, other.is_ipv6)

@@ -85,9 +85,11 @@ class Crew:
         return {post.pid for post in posts if post.pid is not None}
 
     def count_with(self, orphans: Collection[Found]) -> None:
-        """Have the workers that come count together with those that were found, before any of these is kept."""
+        """Have all workers make the keys of what they count as those do that were found, before any of these is kept.
+        They are of one mind, or it does not matter which of them: one is out to miscount.
+        """
         for orphan in orphans:
-            self._tenure.regions.go_on_with(orphan.memory, {each.pid for each in orphans})
+            self._tenure.regions.keep_secret(orphan.secret)
             break
 
     async def keep(

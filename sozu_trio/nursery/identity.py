@@ -18,16 +18,24 @@ class Identity:
 
 
 def identity_of(user: str | None, group: str | None) -> Identity | None:
-    """None where no user is asked for. Raises OperatorError for one that is not there, or cannot be had."""
-    if user is None:
-        if group is not None:
-            raise OperatorError(f"group: found {show(group)} without user; want both, or neither")
-        return None
-    if os.geteuid() != 0:
+    """As `identity_named`, and for this process to have workers run as. Raises OperatorError also where that cannot be
+    had.
+    """
+    identity = identity_named(user, group)
+    if identity is not None and os.geteuid() != 0:
         raise OperatorError(
             f"user: found {show(user)}, but main runs as uid {os.geteuid()}, and only root can have workers run as "
             "somebody else; want main started as root, or this key left out"
         )
+    return identity
+
+
+def identity_named(user: str | None, group: str | None) -> Identity | None:
+    """None where no user is asked for. Raises OperatorError for one that is not there, or that has rights."""
+    if user is None:
+        if group is not None:
+            raise OperatorError(f"group: found {show(group)} without user; want both, or neither")
+        return None
     entry = _user(user)
     uid, gid = entry.pw_uid, entry.pw_gid if group is None else _group(group)
     if uid == 0 or gid == 0:

@@ -32,6 +32,7 @@ class Loans:
     async def settle(self) -> None:
         """Lend what nobody accepts on, and have given back what its own worker accepts on again."""
         async with self._settling:
+            self._sockets.revive()
             self._forget()
             for (owner, key), borrower in list(self._lent.items()):
                 if key in self._listening.get(owner, ()):

@@ -48,9 +48,8 @@ class Found(Protocol):
     worker_id: int
     pid: int
     channel: Channel[Report]
-    memory: int
-    """The descriptor of what all workers count in together, and which part of that is its own."""
-    region: int
+    secret: bytes
+    """What it makes keys with of what all workers count together."""
     listening: set[ListenerKey]
     """Where it accepts on sockets of its own."""
     generation: int | None

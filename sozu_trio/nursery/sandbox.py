@@ -29,8 +29,9 @@ from sozu_trio.nursery.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 
+USER: Final = "user"
 ROOT: Final = "user: not set"
-"""Workers are root then, without its rights. That is said, and no reason to refuse anything: nobody asked for more."""
+"""Nobody asked for a user: workers are root then, without its rights. That is said, and refused nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,13 @@ def read_sandbox(argument: str) -> Sandbox:
 
 def seal(sandbox: Sandbox, *, key_log: bool = False) -> Sandboxed:
     """Seal this process, which has one thread and has opened what it needs; returns what is in force. `key_log`: it is
-    to write down the secrets of TLS sessions (`tls/key_log.py`).
+    to write down the secrets of TLS sessions (`tls/key_log.py`). Raises RuntimeError where there are more threads.
     """
     if sandbox.mode == "off":
         return Sandboxed()
     warm_up()
-    assert len(os.listdir("/proc/self/task")) == 1, "a thread would stay outside"
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise RuntimeError("a thread would stay outside of the sandbox")
     layers: list[str] = []
     missing: list[str] = []
     for name, apply in _layers(sandbox, key_log):
@@ -77,7 +79,10 @@ def seal(sandbox: Sandbox, *, key_log: bool = False) -> Sandboxed:
     refusal = ""
     if missing and sandbox.mode == "require":
         refusal = f'sandbox: found "require", but layers are missing: {"; ".join(missing)}'
-    if os.getuid() == 0:
+    elif sandbox.identity is not None and USER not in layers:
+        # Whoever names one counts on it, whatever else may be missing.
+        refusal = f"workers cannot be who they are to be: {missing[0]}"
+    if sandbox.identity is None and os.getuid() == 0:
         missing.insert(0, ROOT)
     return Sandboxed(layers=tuple(layers), missing=tuple(missing), refusal=refusal)
 
@@ -92,7 +97,7 @@ def tell(sandboxed: Sandboxed) -> None:
 def _layers(sandbox: Sandbox, key_log: bool) -> Iterator[tuple[str, Callable[[], str | None]]]:
     """The name of each, and what applies it: it may say more than the name, and raises OSError."""
     if sandbox.identity is not None:
-        yield "user", partial(become, sandbox.identity)
+        yield USER, partial(become, sandbox.identity)
     yield "no capabilities", give_up_capabilities
     yield "no_new_privs", forbid_new_privileges
     yield "landlock", restrict_files

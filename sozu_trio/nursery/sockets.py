@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.errors import OperatorError
-from sozu_trio.nursery.bind import bound_address, open_listening_socket
+from sozu_trio.nursery.bind import bound_address, listen_again, open_listening_socket
 from sozu_trio.nursery.steering import let_go, steer
 from sozu_trio.routing.state import ListenerKey
 
@@ -153,6 +153,29 @@ class ListeningSockets:
             self._from_outside.discard(key)
         return open_listening_socket(key[1], [address for each in (*held, *opened.values()) for _, address in each])
 
+    def revive(self) -> None:
+        """Have all listen that somebody has shut down: workers share them, and what they do with them."""
+        for worker, sockets in self.of.items():
+            for key, sock in sockets.items():
+                try:
+                    if listen_again(sock):
+                        log.error("worker %d has shut its socket for %s down: it listens again", worker, key[1])
+                        self._number_anew(worker, key)
+                except OSError as error:
+                    log.error("nobody can listen on the socket of worker %d for %s: %s", worker, key[1], error)
+
+    def _number_anew(self, worker: int, key: ListenerKey) -> None:
+        """It has left its SO_REUSEPORT group, and joined it as the last one."""
+        if key not in self._unnumbered:
+            self._leave_group(worker, key)
+            self._numbers[key].append(worker)
+
+    def _leave_group(self, worker: int, key: ListenerKey) -> None:
+        numbers = self._numbers[key]
+        # As the kernel does it: the last one takes the number that is free.
+        numbers[numbers.index(worker)] = numbers[-1]
+        numbers.pop()
+
     def drop(self, opened: Mapping[int, Sockets]) -> None:
         """Close what `open` has opened: it was not wanted after all."""
         for worker, sockets in opened.items():
@@ -259,10 +282,7 @@ class ListeningSockets:
                 if key not in self.in_use:
                     self._unnumbered.discard(key)
                 continue
-            numbers = self._numbers[key]
-            # As the kernel does it: the last one takes the number that is free.
-            numbers[numbers.index(worker)] = numbers[-1]
-            numbers.pop()
+            self._leave_group(worker, key)
 
     @property
     def addresses(self) -> list[Address]:

@@ -1,15 +1,17 @@
 """Workers as processes.
 
 A process must not be forked inside `trio.run`, so a fresh interpreter is started with the worker's end of the channel,
-its door (`nursery/door.py`) and nothing else of ours: descriptors are closed on exec. Standard error is that of
-main, for a pipe would break when main is gone; what main says on standard output is not for workers to say.
+its door (`nursery/door.py`) and nothing else of ours: descriptors are closed on exec. Standard error goes where
+main's does, for a pipe would break when main is gone; what main says on standard output is not for workers to say.
 """
 
+import contextlib
 import errno
 import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -74,12 +76,31 @@ class SpawnProcess:
         command = [sys.executable, *how, *map(str, (worker_id, *descriptors, keys)), *self._arguments]
         given = [*descriptors, *(each for each in (code, self._key_log) if each is not None)]
         try:
-            return await trio.lowlevel.open_process(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=given
-            )
+            with _standard_error() as stderr:
+                return await trio.lowlevel.open_process(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, pass_fds=given
+                )
         except RuntimeError as error:
             # Trio forks in a thread, and the kernel counts threads as it counts processes.
             raise OSError(errno.EAGAIN, str(error)) from error
+
+
+@contextlib.contextmanager
+def _standard_error() -> Iterator[int | None]:
+    """Ours, opened once more for a worker to append to: place and flags of one descriptor are those of all its copies,
+    and a worker that could set them could write over what is there. None where it cannot be opened, as a socket.
+    """
+    try:
+        opened = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        opened = None
+    try:
+        if opened is not None:
+            os.set_blocking(opened, True)
+        yield opened
+    finally:
+        if opened is not None:
+            os.close(opened)
 
 
 async def _stay(worker_id: int, process: trio.Process, place: int, task_status: trio.TaskStatus[Spawned]) -> None:

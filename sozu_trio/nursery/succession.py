@@ -152,6 +152,7 @@ class Succession:
         self._refuse_unknown(worker_id)
         refusals = list((await ask_all([successor], partial(prepare, target=target))).values())
         if not refusals and not successor.over:
+            self._sockets.revive()
             following = Following(successor, target, self._sockets.of[worker_id])
             await following.run()
             refusals = following.failures

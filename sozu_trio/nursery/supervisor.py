@@ -31,7 +31,7 @@ from sozu_trio.nursery.hands import Hands
 from sozu_trio.nursery.loans import Loans
 from sozu_trio.nursery.post import Spawn
 from sozu_trio.nursery.sockets import ListeningSockets
-from sozu_trio.nursery.sorting import SortedOut, sort_out, take_over
+from sozu_trio.nursery.sorting import SortedOut, sort_out, take_sockets_over, tell_of_settings_kept
 from sozu_trio.nursery.succession import Succeeded, Succession
 from sozu_trio.nursery.together import Journal, Together
 from sozu_trio.nursery.transaction import Target, target_of
@@ -171,13 +171,14 @@ class Supervisor:
 
     def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
         """One for each id; those with the lowest go on, the others are to end when their sessions have."""
-        self._found = sort_out(orphans)
+        self._found = sort_out(orphans, None if self._succeeds else self.program)
         adopted = self._found.adopted
         if not self._succeeds:
             self._sockets.expect(sorted(adopted)[: self.worker_count], self.worker_count)
         self._crew.count_with(orphans)
+        take_sockets_over([*adopted.values(), *self._found.unsealed], self._sockets)
         for orphan in adopted.values():
-            take_over(orphan, self._sockets, self.program)
+            tell_of_settings_kept(orphan, self.program)
         return adopted
 
     @property
@@ -197,7 +198,9 @@ class Supervisor:
 
     async def _keep_lent(self) -> None:
         while True:
-            await self._moved.wait()
+            # Sockets that a worker has shut down are brought back in time as well.
+            with trio.move_on_after(HEALING_PERIOD):
+                await self._moved.wait()
             self._moved = trio.Event()
             await self._loans.settle()
 

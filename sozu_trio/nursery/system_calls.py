@@ -50,10 +50,10 @@ FREE: Final = (
 )
 
 OF_FCNTL: Final = (
-    *(fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL),
+    *(fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL),
     *(fcntl.F_SETPIPE_SZ, fcntl.F_GETPIPE_SZ, fcntl.F_ADD_SEALS, fcntl.F_GET_SEALS),
 )
-"""Not F_SETOWN, which has the kernel send signals."""
+"""Not F_SETOWN, which has the kernel send signals, nor F_SETFL: whoever may only append could write anywhere then."""
 OF_IOCTL: Final = (FIONBIO, termios.FIOCLEX, termios.FIONCLEX)
 OPTIONS: Final = (
     *((socket.SOL_SOCKET, each) for each in (socket.SO_LINGER, socket.SO_SNDBUF, socket.SO_RCVBUF)),

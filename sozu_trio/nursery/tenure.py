@@ -11,7 +11,7 @@ import trio
 from sozu_trio.config.limits import GOODBYE
 from sozu_trio.config.program import Program
 from sozu_trio.control.channel import Channel, channel_pair
-from sozu_trio.control.messages import Beat, Begin, Happened, Lines, Logged, Report
+from sozu_trio.control.messages import Beat, Begin, CountIn, Happened, Lines, Logged, Report
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.post import Post, Spawn, Spawned
 from sozu_trio.nursery.regions import Regions
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 STARTING: Final = 30.0
 """Seconds a worker gets at least for its first answer: a process has to start on a machine that may be busy."""
+COUNT_AGAIN: Final = 5.0
+"""Seconds until a worker is told anew where to count that could not be told."""
 
 Begun = Callable[[WorkerHandle], None]
 
@@ -91,7 +93,6 @@ class Tenure:
         worker = WorkerHandle(worker_id, spawned.pid, ours, self._on_lines, self._on_event, patience=patience)
         worker.on_stranded = self._on_stranded
         if post.found is not None:
-            worker.region = post.found.region
             worker.listening, worker.generation = set(post.found.listening), post.found.generation
         return worker
 
@@ -100,6 +101,8 @@ class Tenure:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._attend, worker, spawned, post, begun)
+                if post.found is not None:
+                    nursery.start_soon(self._have_count, worker)
                 await worker.run()
                 nursery.cancel_scope.cancel(reason="it has said its last word")
         except* ChannelError as lost:
@@ -126,9 +129,22 @@ class Tenure:
             authorities=read_system_trusted(),
         )
         try:
-            await worker.ask_in_time(begin, [self.regions], at_least=STARTING)
+            await worker.ask_in_time(begin, self.regions.memories, at_least=STARTING)
         except WorkerRefused as refused:
             raise ChannelError(str(refused)) from refused
+
+    async def _have_count(self, worker: WorkerHandle) -> None:
+        """Have a worker that was found count in our memory, with all others; tried again where it has no descriptors
+        free. Raises ChannelError when there is no region for it.
+        """
+        worker.region = self.regions.give(worker.pid)
+        while not worker.over:
+            try:
+                await worker.ask_in_time(partial(CountIn, region=worker.region), self.regions.memories)
+                return
+            except WorkerRefused as refused:
+                log.warning("%s", refused)
+                await trio.sleep(COUNT_AGAIN)
 
     async def _watch(self, worker: WorkerHandle, where: Callable[[], Awaitable[str]]) -> None:
         """Raises ChannelError when it leaves a question unanswered for too long."""

@@ -62,6 +62,7 @@ class Together:
         Whoever has died meanwhile is replaced; the next one begins with this generation, and on the same sockets. One
         that has begun meanwhile is not ready yet, and brought in step later.
         """
+        self._sockets.revive()
         ready = [worker for worker in self._crew.living if target.generation in (worker.generation, worker.prepared)]
         followings = [Following(worker, target, self._wanted_of(worker)) for worker in ready]
         async with trio.open_nursery() as nursery:

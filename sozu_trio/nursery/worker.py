@@ -17,10 +17,9 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import IO, Any
+from typing import Any
 
 import trio
 
@@ -34,6 +33,7 @@ from sozu_trio.control.messages import (
     Beat,
     Begin,
     Commit,
+    CountIn,
     Cut,
     Forget,
     GiveBack,
@@ -80,34 +80,34 @@ async def serve_worker(channel: Channel[Ask], make_handler: MakeHandler, process
     received = await channel.receive()
     if received is None:
         return
-    begin, memory = _begin(*received)
-    with memory:
-        warm(KINDS)
-        handler = make_handler(begin.program, begin.worker_id, Tally(memory.fileno(), begin.region))
-        handler.trust(begin.authorities)
-        if process is not None:
-            process.begin(begin.program)
+    begin, tally = _begin(*received)
+    warm(KINDS)
+    handler = make_handler(begin.program, begin.worker_id, tally)
+    handler.trust(begin.authorities)
+    if process is not None:
+        process.begin(begin.program)
+        with contextlib.suppress(OSError):
             await channel.send(process.sandbox)
-            if process.sandbox.refusal:
-                await channel.send(Reply(serial=begin.serial, failure=process.sandbox.refusal))
-                return
-        link = Link(channel)
-        worker = Worker(begin, link, handler, process, memory)
-        await link.send(Reply(serial=begin.serial))
-        with worker.pressure.overload:
-            await worker.run()
+        if process.sandbox.refusal:
+            await channel.send(Reply(serial=begin.serial, failure=process.sandbox.refusal))
+            return
+    link = Link(channel)
+    worker = Worker(begin, link, handler, process, tally)
+    await link.send(Reply(serial=begin.serial))
+    with worker.pressure.overload:
+        await worker.run()
     with contextlib.suppress(OSError):
         await link.send(Stopped(cut=worker.cut))
 
 
-def _begin(begin: Ask, descriptors: list[int]) -> tuple[Begin, IO[bytes]]:
-    """The first message, if it is that, and the memory that all workers count in."""
+def _begin(begin: Ask, descriptors: list[int]) -> tuple[Begin, Tally]:
+    """The first message, if it is that, and what it shares with the other workers."""
     try:
         if not isinstance(begin, Begin):
             raise ChannelError(f"the first message was {type(begin).__name__}, not Begin")
-        if len(descriptors) != 1:
-            raise ChannelError(f"Begin came with {len(descriptors)} descriptors, not with that of the tally")
-        return begin, os.fdopen(descriptors.pop(), "rb")
+        return begin, Tally(descriptors, begin.region)
+    except ValueError as error:
+        raise ChannelError(f"Begin: {error}") from error
     finally:
         close_all(descriptors)
 
@@ -123,9 +123,7 @@ class Branches:
 class Worker:
     """The live tree of one worker."""
 
-    def __init__(
-        self, begin: Begin, link: Link, handler: Handler, process: OwnProcess | None, memory: IO[bytes]
-    ) -> None:
+    def __init__(self, begin: Begin, link: Link, handler: Handler, process: OwnProcess | None, tally: Tally) -> None:
         self.services: dict[Service, None] = {}
         """What else runs, in the order in which it began."""
         self._begin = begin
@@ -133,7 +131,7 @@ class Worker:
         self._link = link
         self._handler = handler
         self._process = process
-        self._memory = memory
+        self._tally = tally
         log_lines = None if process is None else process.lines
         self._telling = Telling(link, handler.lines, log_lines, handler.counters)
         self._generations = Generations(self._swap, handler.counters)
@@ -224,12 +222,12 @@ class Worker:
         itself = Adopted(
             worker_id=self._begin.worker_id,
             program=self._begin.program,
-            region=self._begin.region,
+            secret=self._tally.secret.hex(),
             leaving=self._leaving.began,
             seconds_left=self._leaving.seconds_left(),
         )
         try:
-            await introduce(channel, itself, [*own, *lent], (self._process.place, self._memory.fileno()))
+            await introduce(channel, itself, [*own, *lent], (self._process.place,))
         except OtherProtocol:
             # It starts workers of its own kind, and has the connections of this one end well.
             self._stop_all(grace_of(self._begin.program.shutdown_timeout))
@@ -299,6 +297,8 @@ class Worker:
                 await self._listening.give_back(message.owner, (message.transport, message.address))
             case Beat():
                 pass
+            case CountIn():
+                self._tally.move(descriptors, message.region)
             case Cut():
                 self._cut_later(message, branches.services)
             case Look():

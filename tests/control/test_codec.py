@@ -217,8 +217,8 @@ def test_what_a_worker_says_is_no_text_of_a_number_and_none_that_grows(document:
 
 @pytest.mark.parametrize("seconds", ["NaN", "Infinity", "1e999", "-1", "1e19", '"5"'])
 def test_an_adopted_worker_has_a_number_of_seconds_left(seconds: str) -> None:
-    document = encode(Adopted(worker_id=1, program=Program(), region=0, seconds_left=12345))
-    assert decode(document, REPORTS) == Adopted(worker_id=1, program=Program(), region=0, seconds_left=12345)
+    document = encode(Adopted(worker_id=1, program=Program(), secret="ab", seconds_left=12345))
+    assert decode(document, REPORTS) == Adopted(worker_id=1, program=Program(), secret="ab", seconds_left=12345)
     with pytest.raises(ChannelError):
         decode(document.replace(b"12345", seconds.encode()), REPORTS)
 

@@ -190,6 +190,7 @@ def attacks(target: Mapping[str, Any]) -> dict[str, Callable[[], object]]:
         "be in a group": lambda: os.setgroups([0]),
         "have capabilities": lambda: call("capset", struct.pack("Ii", 0x20080522, 0), bytes(24)),
         "another filter": lambda: call("seccomp", 1, 0, None),
+        "write over what is in the log": lambda: fcntl.fcntl(2, fcntl.F_SETFL, 0),
         "type into the terminal": lambda: fcntl.ioctl(2, termios.TIOCSTI, b"x"),
         "call by x32": lambda: call("getpid", plus=X32),
         "code in writable memory": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),

@@ -1,4 +1,7 @@
-"""`python -m tests.e2e.hostile_main serve -c FILE`: the proxy, whose workers are `hostile_worker.py`."""
+"""`python -m tests.e2e.hostile_main MODULE serve -c FILE`: the proxy, whose workers are those of MODULE.
+
+`hostile_worker` lies to main, `hostile_sibling` uses what they share.
+"""
 
 import sys
 
@@ -6,5 +9,5 @@ from sozu_trio import app
 from sozu_trio.cli import main
 
 if __name__ == "__main__":
-    app.WORKER = "tests.e2e.hostile_worker"
+    app.WORKER = f"tests.e2e.{sys.argv.pop(1)}"
     sys.exit(main())

@@ -24,7 +24,7 @@ PATIENT = "worker_count = 1\nfront_timeout = 0\nrequest_timeout = 0"
 
 
 def start(nginx: Nginx, start_proxy: StartProxy) -> Proxy:
-    """A proxy with a page."""
+    """A proxy with a page, which lets clients take as long as they like."""
     nginx.files.joinpath("page").write_text("page")
     return start_proxy(http_proxy(free_port(), nginx.port, before=PATIENT))
 

@@ -20,7 +20,7 @@ from tests.e2e.parts import Nginx, Proxy, wait_until
 from tests.e2e.test_workers import serves, workers
 
 ROOT = Path(__file__).parents[2]
-HOSTILE = (sys.executable, "-m", "tests.e2e.hostile_main", "serve")
+HOSTILE = (sys.executable, "-m", "tests.e2e.hostile_main", "hostile_worker", "serve")
 LOOKS = (("tree",), ("session", "list"), ("metrics", "get"), ("listener", "list"), ("backend", "list"), ("status",))
 LINE = re.compile(r"[0-9T:.Z-]+ [0-9]+ [A-Z-]+ (MAIN|WRK-[0-9]{2})\t.*|sozu_trio ready: .*|\t.*")
 

@@ -13,7 +13,7 @@ def alone() -> Tally:
     """Of a worker beside which there is no other."""
     regions = Regions()
     try:
-        return Tally(regions.fileno(), regions.give(1))
+        return Tally(regions.descriptors, regions.give(1))
     finally:
         regions.close()
 

@@ -115,7 +115,7 @@ async def test_exhaustion_asks_for_relief_rests_and_recovers_by_itself(number: i
 
 async def test_a_programming_error_is_raised() -> None:
     taken = Taken()
-    with listening(error(errno.EINVAL)) as sock, connected(sock), pytest.raises(OSError, match="Invalid argument"):
+    with listening(error(errno.EBADF)) as sock, connected(sock), pytest.raises(OSError, match="Bad file"):
         await taken.run(sock)
 
 
@@ -158,4 +158,20 @@ async def test_whoever_has_waited_longest_is_shed_and_a_few_are_taken() -> None:
             nursery.cancel_scope.cancel(reason="seen")
         peers = [client.getsockname() for client in clients]
         assert (taken.turned_away, taken.peers) == (peers[:10], peers[10:])
+        taken.close()
+
+
+async def test_a_socket_that_was_shut_down_is_waited_for_until_it_listens_again() -> None:
+    taken = Taken()
+    with listening() as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.run, sock)
+            await trio.sleep(3 * EXHAUSTED_PAUSE)
+            assert 2 <= sock.asked <= 4
+            sock.listen()
+            with connected(sock):
+                await trio.sleep(2 * EXHAUSTED_PAUSE)
+                nursery.cancel_scope.cancel(reason="seen")
+        assert (len(taken.socks), taken.errors) == (1, [])
         taken.close()

@@ -19,25 +19,30 @@ import trio.lowlevel
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.program import Program
-from sozu_trio.control.channel import Channel
-from sozu_trio.control.messages import Adopt, Adopted, Ask, Counted, Holding, Reply, Stop
+from sozu_trio.control.channel import Channel, close_all
+from sozu_trio.control.messages import Adopt, Adopted, Ask, Counted, CountIn, Holding, Reply, Stop
 from sozu_trio.errors import OperatorError
-from sozu_trio.nursery import adoption
-from sozu_trio.nursery.adoption import Orphan, find_orphans, settings_kept
+from sozu_trio.nursery import adoption, tenure
+from sozu_trio.nursery.adoption import Orphan, find_orphans, is_sealed_as_required, settings_kept
 from sozu_trio.nursery.bind import bound_address
+from sozu_trio.nursery.crew import Crew
 from sozu_trio.nursery.door import doors_in, knock, make_door
 from sozu_trio.nursery.estate import Estate, WorkerLeft
 from sozu_trio.nursery.orphan import Door, introduce
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.nursery.tally import Tally
 from sozu_trio.routing.state import ListenerKey, declare
 from sozu_trio.telemetry.counters import Counters
-from tests.nursery.counting import REGIONS
 
 PATIENCE = 20
 KEY = "tcp", Address("127.0.0.1", 1)
+HERE = "tcp", Address("127.0.0.2", 1999)
+"""Where one listens that is made up."""
+MOST_HELD = 8
 PROGRAM = Program(orphan_timeout=5)
+SECRET = "ab" * 16
 SLEEPER = """
 import socket, sys, time
 sock = socket.socket(fileno=int(sys.argv[1]))
@@ -63,16 +68,27 @@ class Left:
         self.key: ListenerKey = ("tcp", bound_address(self.listening))
         self.place = os.memfd_create("where")
         self.asked: list[Ask] = []
+        self.replies: list[str | None] = []
+        """What it answers each CountIn; nothing once they are used up."""
+        self.counts = trio.Event()
+        """It has said that it counts."""
 
     async def serve(self) -> None:
         held = [(self._worker_id, self.key, self.listening), (7, self.key, self.listening)]
-        itself = Adopted(worker_id=self._worker_id, program=PROGRAM, region=0)
-        channel = await self._door.next_main(
-            partial(introduce, itself=itself, held=held, own=(self.place, REGIONS.fileno()))
-        )
+        itself = Adopted(worker_id=self._worker_id, program=PROGRAM, secret=SECRET)
+        channel = await self._door.next_main(partial(introduce, itself=itself, held=held, own=(self.place,)))
         try:
             while received := await channel.receive():
-                self.asked.append(received[0])
+                message, descriptors = received
+                self.asked.append(message)
+                if isinstance(message, CountIn):
+                    self.tally = Tally(descriptors, message.region)
+                    if self.replies:
+                        failure = self.replies.pop(0)
+                        await channel.send(Reply(serial=message.serial, failure=failure))
+                        if failure is None:
+                            self.counts.set()
+                close_all(descriptors)
         finally:
             channel.close()
 
@@ -80,6 +96,26 @@ class Left:
         self._door.close()
         self.listening.close()
         os.close(self.place)
+
+
+@pytest.mark.parametrize("failure", [None, "no descriptors"])
+async def test_all_that_are_found_count_together_with_those_that_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str | None
+) -> None:
+    """Also one that had no descriptors free at first, and with the keys they had."""
+    monkeypatch.setattr(adoption, "_kill", lambda _: None)  # the worker is of this very process
+    monkeypatch.setattr(tenure, "COUNT_AGAIN", 0.01)
+    async with left(tmp_path, 0) as (one,):
+        one.replies = [failure, None] if failure else [None]
+        crew = Crew(replace(PROGRAM, worker_timeout=0), no_spawn, print, print)
+        with closed(await find_orphans(tmp_path, PATIENCE)) as orphans:
+            crew.count_with(orphans)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(crew.keep, 0, orphans[0])
+                await one.counts.wait()
+                assert [type(each) for each in one.asked] == [CountIn] * (2 if failure else 1)
+                assert one.tally.secret == bytes.fromhex(SECRET)
+                nursery.cancel_scope.cancel(reason="the test is over")
 
 
 @asynccontextmanager
@@ -155,6 +191,13 @@ async def test_settings_that_it_does_not_follow(tmp_path: Path) -> None:
             assert settings_kept(orphan, PROGRAM) == []
             other = Program(shutdown_timeout=1, worker_count=9)
             assert settings_kept(orphan, other) == ["shutdown_timeout", "orphan_timeout"]
+            sealed = replace(PROGRAM, sandbox="require", user="nobody")
+            assert settings_kept(orphan, sealed) == ["sandbox", "user"]
+            assert not is_sealed_as_required(orphan, sealed)
+            assert is_sealed_as_required(orphan, replace(sealed, sandbox="auto"))
+            orphan.program = sealed
+            assert is_sealed_as_required(orphan, sealed)
+            assert not is_sealed_as_required(orphan, replace(sealed, user=None))
 
 
 @contextmanager
@@ -198,10 +241,14 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[str]"
     [
         ([], 0, "it has gone"),
         ([Reply(serial=0)], 0, "it does not say who it is"),
-        ([Adopted(worker_id=5, program=PROGRAM, region=0), Reply(serial=0)], 2, "it does not say who it is"),
+        ([Adopted(worker_id=5, program=PROGRAM, secret=SECRET), Reply(serial=0)], 1, "it does not say who it is"),
         ([Counted(counters=(1,))], 0, "Counted with 0 descriptors makes no sense"),
-        ([Adopted(worker_id=0, program=PROGRAM, region=0)], 0, "Adopted with 0 descriptors makes no sense"),
+        ([Adopted(worker_id=0, program=PROGRAM, secret=SECRET)], 0, "Adopted with 0 descriptors makes no sense"),
+        ([Adopted(worker_id=0, program=PROGRAM, secret="ab")], 1, "Adopted with 1 descriptors makes no sense"),
+        ([Adopted(worker_id=0, program=PROGRAM, secret="no" * 16)], 1, "Adopted with 1 descriptors makes no sense"),
         ([Holding(sockets=((0, *KEY),))], 0, "Holding with 0 descriptors makes no sense"),
+        ([Holding(sockets=((0, *HERE), (0, *HERE)))], 2, f"it names its socket 2, for {HERE[1]} of worker 0, twice"),
+        ([Holding(sockets=tuple((each, *HERE) for each in range(10)))], 10, f"it names its socket 9, for {HERE[1]} of"),
         ([Holding(sockets=((0, *KEY),))], 1, "its socket for 127.0.0.1:1 does not listen there"),
     ],
 )
@@ -212,10 +259,13 @@ async def test_one_that_makes_no_sense_is_killed(
     why: str,
     process: "subprocess.Popen[str]",
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It would go on serving by another State than all others. `sends`: so many sockets come with its first word."""
-    assert await answered(tmp_path, says, sends=sends) == []
-    assert caplog.messages[-1].endswith(f"(pid {process.pid}) is not adopted, and killed: {why}")
+    monkeypatch.setattr(adoption, "_most_held", lambda: MOST_HELD)
+    address = HERE[1] if f"{HERE[1]}" in why else Address("127.0.0.1", 0)
+    assert await answered(tmp_path, says, sends=sends, address=address) == []
+    assert f"(pid {process.pid}) is not adopted, and killed: {why}" in caplog.messages[-1]
     assert process.wait(PATIENCE) == -signal.SIGKILL
     assert doors_in(tmp_path) == []
 
@@ -249,9 +299,16 @@ async def test_one_that_refuses_ends_by_itself(
     assert doors_in(tmp_path) == []
 
 
-async def answered(directory: Path, says: list[object], *, sends: int = 0, spared: int = 0) -> list[Orphan]:
-    """Who is adopted where one answers Adopt by `says`."""
-    listening = socket.create_server(("127.0.0.1", 0))
+async def answered(
+    directory: Path,
+    says: list[object],
+    *,
+    sends: int = 0,
+    spared: int = 0,
+    address: Address = Address("127.0.0.1", 0),  # noqa: B008 - it is frozen
+) -> list[Orphan]:
+    """Who is adopted where one answers Adopt by `says`; what it sends listens at `address`."""
+    listening = socket.create_server((address.host, address.port))
 
     async def say(channel: Channel[Ask]) -> None:
         received = await channel.receive()
@@ -357,7 +414,7 @@ async def no_spawn(_worker_id: int, _channel: Channel[Ask], *, task_status: trio
 async def test_the_next_image_of_a_main_goes_on_with_what_it_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is told to a worker that is known to serve by what is in force."""
+    """Nothing but where it counts is told to a worker that is known to serve by what is in force."""
     monkeypatch.setattr(adoption, "_kill", lambda _: None)  # the worker is of this very process
     async with left(tmp_path, 0) as (one,):
         with closed(await find_orphans(tmp_path, PATIENCE)) as orphans, closing(ListeningSockets()) as sockets:
@@ -377,7 +434,7 @@ async def test_the_next_image_of_a_main_goes_on_with_what_it_left(
                 assert [(each.state, each.generation) for each in supervisor.workers] == [("running", 4)]
                 counted = supervisor.counters()
                 assert (counted.requests, counted.sessions) == (23, 0)
-                assert [type(each).__name__ for each in one.asked] == []
+                assert [type(each).__name__ for each in one.asked] == ["CountIn"]
                 assert [each.generation for each in supervisor.estate().workers] == [4]
                 nursery.cancel_scope.cancel(reason="the test is over")
 
@@ -395,11 +452,11 @@ async def test_nobody_is_told_to_stop_as_long_as_there_is_a_way_back(
             async with trio.open_nursery() as nursery:
                 await nursery.start(supervisor.run, orphans)
                 await trio.sleep(0.1)
-                assert surplus.asked == []
+                assert [type(each).__name__ for each in surplus.asked] == ["CountIn"]
                 assert [orphan.is_spared for orphan in orphans] == [True, True]
                 nursery.start_soon(supervisor.go_on, declare([], [], [], [], []), 4)
-                while not surplus.asked:
+                while len(surplus.asked) < 2:
                     await trio.lowlevel.checkpoint()
-                assert isinstance(surplus.asked[0], Stop)
+                assert isinstance(surplus.asked[1], Stop)
                 assert [orphan.is_spared for orphan in orphans] == [False, False]
                 nursery.cancel_scope.cancel(reason="the test is over")

@@ -28,7 +28,12 @@ FRONTEND = {
     "cluster": "web",
 }
 ANSWERS: dict[str, Any] = {
-    "counters": {"counters": {"http.requests": 7}, "listeners": {"127.0.0.1:80": 0}},
+    "counters": {
+        "counters": {"http.requests": 7},
+        "listeners": {"127.0.0.1:80": 0},
+        "max_connections": 100,
+        "sheds": ["memory"],
+    },
     "tree": {"name": "worker 0", "kind": "worker", "age": 3.0, "children": [SERVICE, LISTENER]},
     "sessions": [{"id": "01", "listener": "127.0.0.1:80", "client": "127.0.0.1:4711", "age": 0.125}],
     "drains": {"127.0.0.1:80": LEFT},

@@ -6,7 +6,7 @@ import pytest
 
 from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.errors import OperatorError
-from sozu_trio.nursery.bind import bound_address, open_listening_socket
+from sozu_trio.nursery.bind import bound_address, listen_again, open_listening_socket
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -114,3 +114,16 @@ def test_any_other_error_is_told_as_the_system_words_it(monkeypatch: pytest.Monk
     monkeypatch.setattr("socket.socket.listen", listen)
     with pytest.raises(OperatorError, match="No buffer space available"):
         open_listening_socket(Address("127.0.0.1", 0))
+
+
+def test_one_that_was_shut_down_listens_again_where_it_was() -> None:
+    address = Address("127.0.0.1", free_port())
+    with open_listening_socket(address) as sock:
+        assert not listen_again(sock)
+        with sock.dup() as theirs:
+            theirs.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address.host, address.port))
+        assert listen_again(sock)
+        with socket.create_connection((address.host, address.port)):
+            assert bound_address(sock) == address

@@ -44,7 +44,7 @@ def test_whoever_was_let_in_once_gets_a_place_beyond_the_limit() -> None:
 def test_all_workers_together_have_a_limit_too() -> None:
     regions = Regions()
     settings = Settings(max_connections=3, max_connections_total=4)
-    one, other = (Capacity(Tally(regions.fileno(), regions.give(1)), settings) for _ in range(2))
+    one, other = (Capacity(Tally(regions.descriptors, regions.give(1)), settings) for _ in range(2))
     regions.close()
     assert [one.take() for _ in range(4)] == [True, True, True, False]
     assert [other.take() for _ in range(2)] == [True, False]

@@ -7,7 +7,7 @@ import pwd
 import pytest
 
 from sozu_trio.errors import OperatorError
-from sozu_trio.nursery.identity import Identity, identity_of
+from sozu_trio.nursery.identity import Identity, identity_named, identity_of
 
 
 @pytest.fixture
@@ -46,3 +46,6 @@ def test_only_root_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(OperatorError, match="user: found 'nobody', but main runs as uid 1000, and only root can"):
         identity_of("nobody", None)
+    assert identity_named("nobody", None) == Identity(
+        uid=pwd.getpwnam("nobody").pw_uid, gid=pwd.getpwnam("nobody").pw_gid
+    )

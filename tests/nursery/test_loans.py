@@ -13,7 +13,7 @@ from sozu_trio.config.listeners import TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import GiveBack, Lend
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
-from sozu_trio.nursery.supervisor import Supervisor
+from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.routing.state import EMPTY, State, declare
 from tests.nursery.parts import Workers
 
@@ -134,5 +134,24 @@ async def test_when_the_borrower_dies_too_the_next_one_takes_both() -> None:
         clients = connect(address)
         await trio.sleep(1)
         assert served(workers, 0) + served(workers, 1) == 50
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_nobody_dies_of_a_socket_that_a_worker_has_shut_down(alive: bool) -> None:
+    address, workers = free_address(), Workers()
+    async with running(workers, address) as supervisor:
+        if alive:
+            await trio.sleep(1)
+        for sockets in supervisor._sockets.of.values():
+            for sock in sockets.values():
+                with sock.dup() as theirs:
+                    theirs.shutdown(socket.SHUT_RDWR)
+        await trio.sleep(HEALING_PERIOD + 1)
+        clients = connect(address)
+        await trio.sleep(1)
+        assert served(workers, 0) + served(workers, 1) == 50
+        assert len(workers.ids) == 4
         for client in clients:
             client.close()

@@ -21,7 +21,7 @@ from sozu_trio.nursery.door import knock, make_door
 from sozu_trio.nursery.orphan import AT_ONCE, AWAY, PATIENCE, Door, Held, OtherProtocol, await_main, introduce
 
 pytestmark = pytest.mark.virtual_time
-ITSELF = Adopted(worker_id=3, program=Program(orphan_timeout=5), region=2, leaving=True, seconds_left=4.5)
+ITSELF = Adopted(worker_id=3, program=Program(orphan_timeout=5), secret="00" * 16, leaving=True, seconds_left=4.5)
 
 
 @asynccontextmanager

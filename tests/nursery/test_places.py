@@ -65,7 +65,7 @@ def test_without_a_limit_nothing_is_counted() -> None:
 def test_all_workers_count_together_and_places_move_along() -> None:
     regions = Regions()
     settings = Settings(max_connections_per_ip=2)
-    old, new = (Places(Tally(regions.fileno(), regions.give(1)), settings) for _ in range(2))
+    old, new = (Places(Tally(regions.descriptors, regions.give(1)), settings) for _ in range(2))
     regions.close()
     first, second = Held(), Held()
     assert [old.enter(first, API, ANN), new.enter(second, API, ANN)] == [True, True]

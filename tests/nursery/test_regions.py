@@ -1,5 +1,7 @@
 """Regions: each process has one for itself, and what the dead have counted is gone."""
 
+import fcntl
+import mmap
 import os
 from collections.abc import Iterator
 
@@ -7,7 +9,7 @@ import pytest
 
 from sozu_trio.errors import ChannelError
 from sozu_trio.nursery.regions import Regions
-from sozu_trio.nursery.tally import REGIONS, Tally
+from sozu_trio.nursery.tally import PAGE, REGION, REGIONS, SIZE, Tally
 
 US = os.getpid()
 INIT = 1
@@ -26,7 +28,7 @@ def test_each_process_has_its_own(regions: Regions) -> None:
 
 def test_what_one_has_counted_goes_with_it(regions: Regions) -> None:
     one, other = regions.give(US), regions.give(INIT)
-    ours, theirs = Tally(regions.fileno(), one), Tally(regions.fileno(), other)
+    ours, theirs = Tally(regions.descriptors, one), Tally(regions.descriptors, other)
     key = ours.key(b"apple")
     ours.add(key, 3)
     theirs.add(key, 4)
@@ -56,22 +58,59 @@ def test_there_is_an_end_to_it(regions: Regions) -> None:
         regions.give(US)
 
 
-def test_the_next_main_goes_on_with_those_who_are_there(regions: Regions) -> None:
-    kept, gone = regions.give(US), regions.give(INIT)
-    tally = Tally(regions.fileno(), kept)
-    other = Tally(regions.fileno(), gone)
-    for each in (tally, other):
-        each.add(1)
+def test_the_next_main_makes_memory_of_its_own_and_all_go_on_there(regions: Regions) -> None:
+    tallies = [Tally(regions.descriptors, regions.give(pid)) for pid in (US, INIT)]
+    key = tallies[0].key(b"apple")
+    for tally in tallies:
+        tally.add(key, 2)
     following = Regions()
-    following.go_on_with(regions.fileno(), {US})
-    assert tally.total(1) == 1
-    assert Tally(following.fileno(), following.give(INIT)).total(1) == 1
+    following.keep_secret(tallies[1].secret)
+    for tally, pid in zip(tallies, (US, INIT), strict=True):
+        tally.move(following.descriptors, following.give(pid))
+    assert [tally.total(key) for tally in tallies] == [4, 4]
+    tallies[0].give(key)
+    latest = Tally(following.descriptors, following.give(INIT))
+    assert (latest.key(b"apple"), latest.total(key)) == (key, 3)
     following.close()
 
 
-def test_no_other_memory_is_gone_on_with(regions: Regions) -> None:
-    memory = os.memfd_create("small")
-    with pytest.raises(ChannelError, match="another size"):
-        regions.go_on_with(memory, ())
-    os.close(memory)
-    assert Tally(regions.fileno(), regions.give(US)).add(1)
+def test_nobody_cuts_it_short_or_makes_it_anything_else(regions: Regions) -> None:
+    for memory in regions.memories:
+        for size in (0, os.fstat(memory.fileno()).st_size + 1):
+            with pytest.raises(PermissionError):
+                os.ftruncate(memory.fileno(), size)
+        with pytest.raises(PermissionError):
+            fcntl.fcntl(memory.fileno(), fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+
+def test_only_main_writes_in_the_directory_whoever_opens_it(regions: Regions) -> None:
+    directory = regions.descriptors[0]
+    again = os.open(f"/proc/self/fd/{directory}", os.O_RDWR)
+    for descriptor in (directory, again):
+        with pytest.raises(PermissionError):
+            os.pwrite(descriptor, b"1", 0)
+        with pytest.raises(PermissionError):
+            mmap.mmap(descriptor, PAGE)
+    with mmap.mmap(again, PAGE, prot=mmap.PROT_READ) as mapped, pytest.raises(PermissionError):
+        mapped.madvise(mmap.MADV_REMOVE)
+    os.close(again)
+    region = regions.give(US)
+    assert Tally(regions.descriptors, region).add(1)
+
+
+def test_a_region_is_empty_whatever_was_written_there_before_it_was_given(regions: Regions) -> None:
+    with mmap.mmap(regions.descriptors[1], SIZE) as all_of_it:
+        all_of_it[: 2 * REGION] = b"\1" * (2 * REGION)
+        one, other = (Tally(regions.descriptors, regions.give(pid)) for pid in (US, INIT))
+        assert all_of_it[: 2 * REGION].count(0) == 2 * REGION
+    assert one.total(1) == other.total(1) == 0
+
+
+def test_it_goes_on_for_ever(regions: Regions) -> None:
+    tally = Tally(regions.descriptors, regions.give(US))
+    tally.add(1)
+    assert tally.total(1) == 1
+    regions._version = (1 << 64) - 1
+    other = Tally(regions.descriptors, regions.give(INIT))
+    other.add(1)
+    assert tally.total(1) == other.total(1) == 2

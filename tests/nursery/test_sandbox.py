@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -62,8 +63,23 @@ def test_require_refuses_and_names_it() -> None:
 
 def test_a_second_thread_is_an_error_of_ours() -> None:
     second = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
-    with pytest.raises(AssertionError, match="a thread would stay outside"):
+    with pytest.raises(AssertionError, match="RuntimeError: a thread would stay outside"):
         run(code("auto", second))
+
+
+@pytest.mark.parametrize("mode", ["auto", "require"])
+def test_a_user_that_cannot_be_had_is_refused_in_every_mode(mode: str) -> None:
+    missing = "def become(_): raise PermissionError(1, 'Operation not permitted')\nsandbox.become = become"
+    script = code(mode, missing).replace(f"{mode!r})", f"{mode!r}, identity=sandbox.Identity(uid=1, gid=1))")
+    found = json.loads(run(script))
+    assert "user: Operation not permitted" in found["refusal"]
+    assert "user: not set" not in found["missing"]
+
+
+def test_nobody_named_a_user_and_that_is_said_to_root() -> None:
+    found = sealed("auto")
+    assert ("user: not set" in found["missing"]) == (os.getuid() == 0)
+    assert found["refusal"] == ""
 
 
 def test_it_is_told_on_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -232,3 +232,23 @@ def test_all_of_them_are_gone_on_with_and_their_numbers_are_known(sockets: Liste
         following.retire([1])
         assert [worker for worker, *_ in following.left().of] == [0, 0, 0]
     assert accepts(one)
+
+
+def test_what_a_worker_has_shut_down_is_had_again_and_steered_as_before(
+    sockets: ListeningSockets, caplog: pytest.LogCaptureFixture
+) -> None:
+    (key,) = free_keys(1)
+    sockets.of |= {1: {}, 2: {}}
+    sockets.take_over(sockets.open({key}), {key})
+    for worker in (0, 2, 1):
+        with sockets.of[worker][key].dup() as theirs:
+            theirs.shutdown(socket.SHUT_RDWR)
+        sockets.revive()
+        assert f"worker {worker} has shut its socket for {key[1]} down" in caplog.text
+        assert min(queues(sockets, key).values()) > 0
+    caplog.clear()
+    sockets.revive()
+    assert caplog.text == ""
+    sockets.steer_away([1])
+    first, second, third = queues(sockets, key).values()
+    assert (first > 0, second, third > 0) == (True, 0, True)

@@ -48,7 +48,7 @@ async def test_a_worker_begins_answers_and_ends_when_main_is_gone(nursery: trio.
     spawned: Spawned = await nursery.start(run)
     assert is_there(spawned.pid)
     assert spawned.pid != os.getpid()
-    await ours.send(Begin(serial=1, worker_id=3, program=Program(), region=0), [REGIONS.fileno()])
+    await ours.send(Begin(serial=1, worker_id=3, program=Program(), region=0), REGIONS.descriptors)
     assert await ours.receive() == (Sandboxed(), [])
     assert await ours.receive() == (Reply(serial=1), [])
     ours.close()
@@ -69,7 +69,7 @@ async def test_one_tells_where_it_is(nursery: trio.Nursery) -> None:
     ours, theirs = channel_pair()
     async with trio.open_nursery() as spawning:
         spawned: Spawned = await spawning.start(spawn, 0, theirs)
-        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
+        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), REGIONS.descriptors)
         await ours.receive()
         assert spawned.where is not None
         told = await spawned.where()
@@ -85,7 +85,7 @@ async def test_one_that_is_stopped_tells_nothing(nursery: trio.Nursery) -> None:
     ours, theirs = channel_pair()
     async with trio.open_nursery() as spawning:
         spawned: Spawned = await spawning.start(spawn, 0, theirs)
-        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
+        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), REGIONS.descriptors)
         await ours.receive()
         os.kill(spawned.pid, signal.SIGSTOP)
         assert spawned.where is not None
@@ -100,7 +100,7 @@ async def test_one_has_nothing_of_ours_but_its_channel(nursery: trio.Nursery) ->
         os.set_inheritable(file.fileno(), True)
         async with trio.open_nursery() as spawning:
             spawned: Spawned = await spawning.start(spawn, 0, theirs)
-            await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
+            await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), REGIONS.descriptors)
             await ours.receive()
             own = {f"/proc/{spawned.pid}/{name}" for name in ("fd", "statm")}
             assert files_of(spawned.pid) <= {"socket", "anon_inode", "/memfd", "/dev/null", *own}

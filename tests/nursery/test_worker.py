@@ -23,6 +23,7 @@ from sozu_trio.control.messages import (
     Begin,
     Commit,
     Counted,
+    CountIn,
     Forget,
     Happened,
     Kill,
@@ -38,7 +39,8 @@ from sozu_trio.control.messages import (
 from sozu_trio.control.moves import KINDS
 from sozu_trio.control.sizes import LARGEST_REPLY
 from sozu_trio.errors import ChannelError
-from sozu_trio.nursery.tally import Tally
+from sozu_trio.nursery.regions import Regions
+from sozu_trio.nursery.tally import CONNECTIONS, Tally
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.delta import NOTHING, Delta, diff
 from sozu_trio.routing.state import EMPTY, declare
@@ -139,7 +141,7 @@ async def started(program: Program = Program()) -> AsyncIterator[Main]:  # noqa:
 
         nursery.start_soon(run)
         begin = Begin(serial=1, worker_id=3, program=program, region=0, authorities="PEM")
-        assert await main.ask(begin, REGIONS.fileno()) is None
+        assert await main.ask(begin, *REGIONS.descriptors) is None
         yield main
     ours.close()
 
@@ -288,6 +290,20 @@ async def test_unlisten_of_an_address_nobody_listens_to_is_done() -> None:
     async with started() as main:
         assert await main.ask(Unlisten(serial=2, transport="tcp", address=ADDRESS, grace=0)) is None
         main.channel.close()
+
+
+async def test_it_counts_on_where_the_next_main_says() -> None:
+    following = Regions()
+    async with started() as main:
+        with listening() as sock:
+            await main.listen(sock)
+            with connected(sock):
+                await wait_all_tasks_blocked()
+                assert await main.ask(CountIn(serial=2, region=following.give(1))) is not None
+                assert await main.ask(CountIn(serial=2, region=0), *following.descriptors) is None
+                assert Tally(following.descriptors, following.give(1)).total(CONNECTIONS) == 1
+        main.channel.close()
+    following.close()
 
 
 async def test_descriptors_nobody_asked_for_are_closed() -> None:

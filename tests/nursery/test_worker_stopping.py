@@ -117,7 +117,7 @@ async def test_garbage_from_main_stops_softly(caplog: pytest.LogCaptureFixture) 
     worker: Channel[Ask] = Channel(worker_sock, {"Begin": Begin})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_worker, worker, FakeHandler)
-        await main.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
+        await main.send(Begin(serial=1, worker_id=0, program=Program(), region=0), REGIONS.descriptors)
         await main.send(Commit(serial=2, generation=3))
         assert await main.receive() == (Reply(serial=1), [])
         assert await main.receive() == (Counted(counters=Counters().numbers()), [])
@@ -149,7 +149,7 @@ async def test_a_main_that_reads_nothing_more_delays_the_end_only_so_long() -> N
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_worker, theirs, make_handler)
-        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), [REGIONS.fileno()])
+        await ours.send(Begin(serial=1, worker_id=0, program=Program(), region=0), REGIONS.descriptors)
         await wait_all_tasks_blocked()
         for _ in range(1000):
             handlers[0].lines.append("x" * 5000)

@@ -223,7 +223,7 @@ class Succession:
         self.workers.append(worker)
         self.nursery.start_soon(worker.run)
         self.nursery.start_soon(worker.hear)
-        await worker.ask(Begin, REGIONS.fileno(), worker_id=0, program=self.config.program, region=0)
+        await worker.ask(Begin, *REGIONS.descriptors, worker_id=0, program=self.config.program, region=0)
         await worker.change(self.state, 1)
         for name, address in self.addresses.items():
             await worker.ask(Listen, self.sockets[name].fileno(), transport="tcp", address=address)

@@ -22,7 +22,7 @@ class House:
 
     def __init__(self, workers: int = 1) -> None:
         regions = Regions()
-        self.tallies = [Tally(regions.fileno(), regions.give(1 + number)) for number in range(workers)]
+        self.tallies = [Tally(regions.descriptors, regions.give(1 + number)) for number in range(workers)]
         regions.close()
         self.workers = [Proxy(Program(), 0, Places(tally, Settings())) for tally in self.tallies]
         self.generation = itertools.count(1)

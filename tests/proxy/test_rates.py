@@ -23,7 +23,7 @@ ANN, BOB = "192.0.2.1", "192.0.2.2"
 def workers(count: int, rate: int, burst: int = 0) -> tuple[list[Rates], list[Tally]]:
     regions = Regions()
     settings = Settings(max_requests_per_ip=rate, max_requests_per_ip_burst=burst)
-    tallies = [Tally(regions.fileno(), regions.give(1 + number)) for number in range(count)]
+    tallies = [Tally(regions.descriptors, regions.give(1 + number)) for number in range(count)]
     regions.close()
     return [Rates(tally, settings) for tally in tallies], tallies
 
