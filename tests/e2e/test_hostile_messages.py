@@ -72,7 +72,7 @@ def test_who_answers_nonsense_is_replaced(deed: str, nginx: Nginx, tmp_path: Pat
         first = ctl(proxy, "--json", "tree")
         assert (first.code, first.err) == (0, "")
         assert [each["name"] for each in json.loads(first.out)["workers"]] == ["worker 0"]
-        assert "worker 1: no answer to a look at tree" in proxy.output()
+        wait_until(lambda: "worker 1: no answer to a look at tree" in proxy.output())
         wait_until(lambda: [each["state"] for each in workers(proxy)] == ["running"] * 2)
         all_is_well(proxy)
 

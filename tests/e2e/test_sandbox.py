@@ -179,7 +179,7 @@ def test_it_has_nothing_that_it_does_not_need(site: Site) -> None:
     assert links[0] == links[1] == "/dev/null"
     assert links[2] == os.readlink(f"/proc/{site.proxy.pid}/fd/2")
     assert {each.partition(":")[0] for number, each in links.items() if number > 2} <= {
-        *("socket", "anon_inode", "/memfd", f"/proc/{pid}/fd"),
+        *("socket", "anon_inode", "/memfd", f"/proc/{pid}/fd", f"/proc/{pid}/statm"),
     }
 
 
@@ -278,7 +278,7 @@ def test_without_a_sandbox_there_is_none(tmp_path: Path) -> None:
         for worker in workers(proxy):
             assert (worker["sandbox"], worker["unsandboxed"]) == ([], [])
             assert status_of(worker["pid"])["Seccomp"] == "0"
-    assert "sandbox" not in proxy.output()
+    assert not re.search(r"WRK-\d\d\tsandbox", proxy.output())
 
 
 HIDDEN = 'import sys\nsys.modules["pyseccomp"] = None\n'
