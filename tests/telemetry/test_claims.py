@@ -29,6 +29,11 @@ RECORD = AccessRecord(
 )
 
 
+def _named(line: str) -> str:
+    """The name of a case, which must be the same in every process that runs tests."""
+    return line.replace(str(PID), "PID")
+
+
 @pytest.mark.parametrize("colored", [False, True])
 @pytest.mark.parametrize("failed", [False, True])
 def test_what_workers_write_is_their_own(colored: bool, failed: bool) -> None:
@@ -63,6 +68,7 @@ def test_ids_of_three_digits() -> None:
         *(LOG.replace("INFO", "\x1b]0;x\x07INFO"), LOG.replace("2026", "\x1b[2J"), LOG.replace("\t", " ")),
         *(f"{LOG}one\nsecond", f"{LOG}one\n\tat\n{LOG}two", f"{LOG}\n"),
     ],
+    ids=_named,
 )
 def test_lines_of_the_log_that_others_would_have_written(line: str) -> None:
     with pytest.raises(ValueError, match="a line"):
@@ -92,6 +98,7 @@ COMPACT = format_json(AccessRecord(session_id="01", client="", protocol="TCP", s
         COMPACT + '{"time":"2026-01-31T12:00:00Z","result":"ok","verb":"shutdown"}',
         document(message="bücher").replace("\\u00fc", "ü"),
     ],
+    ids=_named,
 )
 def test_lines_of_the_access_log_that_others_would_have_written(line: str) -> None:
     with pytest.raises(ValueError, match=r".") as raised:
