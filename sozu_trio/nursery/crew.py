@@ -237,6 +237,10 @@ class Crew:
             self.past.add(known.counters)
             self._on_move()
 
+    def close(self) -> None:
+        """Let go of what workers count in; those that serve on have it, too."""
+        self._tenure.regions.close()
+
     def counters(self) -> Counters:
         """The sum over all workers, of those that have ended what they said last."""
         total = Counters()

@@ -168,6 +168,7 @@ class Supervisor:
             self.stopped.set()
         finally:
             self._sockets.close()
+            self._crew.close()
 
     def _adopt(self, orphans: Sequence[Orphan]) -> dict[int, Orphan]:
         """One for each id; those with the lowest go on, the others are to end when their sessions have."""

@@ -119,7 +119,7 @@ def test_lowered_under_load(nginx: Nginx, start_proxy: StartProxy, *, full_drill
 def test_what_is_there_at_the_start_is_what_counts(nginx: Nginx, start_proxy: StartProxy) -> None:
     limited = [require("bash"), "-c", 'ulimit -n 1000 && exec "$@"', "limited"]
     proxy = start_proxy(http_proxy(free_port(), nginx.port), prefix=limited)
-    assert {each["max_connections"] for each in ctl_json(proxy, "status")["workers"]} == {340}
-    assert "max_connections: not set: 340 instead of 10000" in proxy.output()
-    proxy.file.write_text("max_connections = 340\n" + proxy.file.read_text())
+    assert {each["max_connections"] for each in ctl_json(proxy, "status")["workers"]} == {215}
+    assert "max_connections: not set: 215 instead of 10000" in proxy.output()
+    proxy.file.write_text("max_connections = 215\n" + proxy.file.read_text())
     ctl_json(proxy, "reload")

@@ -79,7 +79,7 @@ def test_who_answers_nonsense_is_replaced(deed: str, nginx: Nginx, tmp_path: Pat
 
 def test_who_says_too_much_disturbs_nobody(nginx: Nginx, tmp_path: Path) -> None:
     """What it floods main with is in the way of its own answers only: where it has none in time it is replaced."""
-    with hostile(nginx, tmp_path, "flood", "worker_timeout = 3") as proxy:
+    with hostile(nginx, tmp_path, "flood", "worker_timeout = 10") as proxy:
         ctl_json(proxy, "cluster", "list")
         assert ctl_json(proxy, "status")["main"]["pid"] == proxy.pid
         (flooding,) = [each for each in workers(proxy) if each["id"] == 1]
