@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from benchmarks.bars import Row, milliseconds
 from benchmarks.processes import TICKS, Process, cpu_ticks, family, free_port
 from benchmarks.state import longest_hold, say, seconds_to_serve
 from sozu_trio.control.client import open_client
@@ -36,28 +36,10 @@ LOAD_BAR, HOLD_BAR, MEMORY_BAR = 2.0, 0.02, 30 << 10
 LONGEST_CHANGE = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A figure beside its bar, both in `unit`."""
-
-    what: str
-    figure: float
-    bar: float
-    unit: str
-
-    @property
-    def is_missed(self) -> bool:
-        return self.figure > self.bar
-
-
-def main() -> None:
-    """Print the table; exit code 1 for a missed bar."""
+def rows() -> list[Row]:
+    """All of it, in a folder that goes afterwards. Raises ProcessTrouble."""
     with tempfile.TemporaryDirectory(prefix="sozu_trio-bench-") as folder:
-        rows = measure(Path(folder))
-    for row in rows:
-        print(f"{row.what:<54} {row.figure:>10,.1f} {row.unit:<4} bar {row.bar:>8,.0f} {row.unit}")
-    if missed := [row.what for row in rows if row.is_missed]:
-        raise SystemExit(f"bar missed: {', '.join(missed)}")
+        return measure(Path(folder))
 
 
 def measure(folder: Path) -> list[Row]:
@@ -138,10 +120,6 @@ def additions(port: int) -> list[dict[str, str]]:
     return [{**at, "certificate": certificate, "key": key} for certificate, key in issued("more")]
 
 
-def milliseconds(what: str, seconds: float, bar: float) -> Row:
-    return Row(what=what, figure=seconds * 1000, bar=bar * 1000, unit="ms")
-
-
 def command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "benchmarks.metered", str(folder / "meter"), "serve", "-c", "proxy.toml"]
 
@@ -201,7 +179,3 @@ def private_memory(pid: int) -> int:
     """Bytes that no other process shares."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-
-
-if __name__ == "__main__":
-    main()

@@ -12,3 +12,11 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
+
+
+def told(error: BaseException, failures: tuple[type[Exception], ...]) -> list[str]:
+    """What each of `failures` in `error` says. Raises it where it holds anything else."""
+    each = list(leaves(error))
+    if not all(isinstance(leaf, failures) for leaf in each):
+        raise error
+    return [str(leaf) for leaf in each]

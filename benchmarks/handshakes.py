@@ -5,72 +5,38 @@ at: a full one must have been full, a resumed one resumed.
 """
 
 import contextlib
+import functools
 import socket
 import ssl
-import statistics
-import threading
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
+from benchmarks.clients import PATIENCE, Ask, load_by
 from benchmarks.measure import Load, Work, WrongAnswer
-
-PATIENCE = 10
-"""Seconds anything may take."""
-
-
-@dataclass
-class Seen:
-    """What the clients have seen, all of them together."""
-
-    seconds: list[float] = field(default_factory=list)
-    """Of each connection, from its opening to its end."""
-    trouble: list[str] = field(default_factory=list)
 
 
 def load_anew(port: int, work: Work, seconds: float) -> Load:
-    """Load 127.0.0.1:`port` with connections that are new. Raises WrongAnswer."""
-    seen, deadline = Seen(), time.monotonic() + seconds
-    clients = [threading.Thread(target=come, args=(port, work, deadline, seen)) for _ in range(work.connections)]
-    began = time.monotonic()
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    took = time.monotonic() - began
-    if seen.trouble:
-        raise WrongAnswer(seen.trouble[0])
-    milliseconds = [1000 * each for each in seen.seconds]
-    return Load(
-        requests=len(milliseconds),
-        rate=len(milliseconds) / took,
-        p50=statistics.median(milliseconds),
-        p99=statistics.quantiles(milliseconds, n=100)[-1] if len(milliseconds) > 1 else milliseconds[0],
-    )
+    """Load 127.0.0.1:`port` with TLS connections that are new. Raises WrongAnswer."""
+    return load_by([functools.partial(client, port, work)] * work.connections, seconds)
 
 
-def come(port: int, work: Work, deadline: float, seen: Seen) -> None:
-    """One client, at least once, and again and again; the first trouble ends it."""
+@contextlib.contextmanager
+def client(port: int, work: Work) -> Iterator[Ask]:
+    """Raises WrongAnswer where there is no session and should be one."""
     session = None
     if work.anew == "resumed":  # the one of before does for all of them
         with contextlib.suppress(OSError):
-            session, _ = ask(port, work, None)
+            session = ask(port, work, None)
         if session is None or not session.has_ticket:
-            seen.trouble.append("there is no session to resume")
-    while not seen.trouble:
-        began = time.monotonic()
-        try:
-            _, trouble = ask(port, work, session)
-        except OSError as error:
-            trouble = repr(error)
-        seen.seconds.append(time.monotonic() - began)
-        if trouble:
-            seen.trouble.append(trouble)
-        if time.monotonic() >= deadline:
-            return
+            raise WrongAnswer("there is no session to resume")
+
+    def again() -> None:
+        ask(port, work, session)
+
+    yield again
 
 
-def ask(port: int, work: Work, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, str]:
-    """A connection, a request and its answer: a session to resume, and what was wrong. Raises OSError."""
+def ask(port: int, work: Work, session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+    """A connection, a request and its answer: a session to resume. Raises OSError, WrongAnswer."""
     assert work.secure is not None
     (host,) = work.hosts
     with (
@@ -81,7 +47,9 @@ def ask(port: int, work: Work, session: ssl.SSLSession | None) -> tuple[ssl.SSLS
         answer = b""
         while data := sock.recv(65536):
             answer += data
-        return sock.session, wrong(answer, work, resumed=bool(sock.session_reused), wanted=session is not None)
+        if trouble := wrong(answer, work, resumed=bool(sock.session_reused), wanted=session is not None):
+            raise WrongAnswer(trouble)
+        return sock.session
 
 
 def wrong(answer: bytes, work: Work, *, resumed: bool, wanted: bool) -> str:

@@ -1,6 +1,7 @@
 """One measurement: is the answer right, load it with wrk, is the answer still right.
 
-CPU is read from /proc right before and after the load, so the figure does not depend on what else the machine does.
+CPU is read from /proc right before and after the load, so the figure does not depend on what else the machine does;
+what the relay does once after its start is over by then.
 A wrong status, length or content anywhere raises: a relay that answers wrongly has no speed.
 """
 
@@ -15,11 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.processes import Process
+from benchmarks.processes import Process, rests
 
 WARM_UP = 1
 """Seconds of load before the measured one: connections, caches, specialised byte code."""
 SCALES = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3, "": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+
+SLOWEST = """
+function done(summary, latency, requests)
+  io.write(string.format("  99.9%%  %.2fus\\n", latency:percentile(99.9)))
+end
+"""
+"""For the end of a wrk script: wrk prints the 99th percentile itself, but none beyond it."""
 
 
 class WrongAnswer(Exception):
@@ -45,8 +53,19 @@ class Work:
     hosts: tuple[str, ...]
     secure: Secure | None = None
     """None: plain HTTP."""
-    anew: Literal["", "full", "resumed"] = ""
-    """A new connection for each request, with a handshake of that kind; empty: they are kept."""
+    script: str = ""
+    """The wrk script that makes the requests; empty: the same one for each host."""
+    sent: bytes = b""
+    """A body to upload; `body` is then the answer to a request without one, of a backend that tells what arrives."""
+    chunked: bool = False
+    """How it is framed: in chunks, or with Content-Length."""
+    anew: Literal["", "plain", "full", "resumed"] = ""
+    """A new connection for each request, plain or with a handshake of that kind; empty: they are kept."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body that matters."""
+        return len(self.sent or self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +76,7 @@ class Load:
     rate: float
     p50: float
     p99: float
+    p999: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +88,7 @@ class Figures:
     rate: float
     p50: float
     p99: float
+    p999: float
     rss: int
 
 
@@ -75,13 +96,20 @@ def measure(process: Process, port: int, work: Work, seconds: int, load: Callabl
     """Load the relay at 127.0.0.1:`port` by `load`. Raises WrongAnswer."""
     check(port, work)
     load(port, work, WARM_UP)
+    process.wait_until(rests(), what="come to rest")
     before = process.cpu_seconds()
     seen = load(port, work, seconds)
     spent = process.cpu_seconds() - before
     rss = process.rss()
     check(port, work)
     return Figures(
-        requests=seen.requests, cpu=1e6 * spent / seen.requests, rate=seen.rate, p50=seen.p50, p99=seen.p99, rss=rss
+        requests=seen.requests,
+        cpu=1e6 * spent / seen.requests,
+        rate=seen.rate,
+        p50=seen.p50,
+        p99=seen.p99,
+        p999=seen.p999,
+        rss=rss,
     )
 
 
@@ -128,7 +156,7 @@ def load_kept(port: int, work: Work, seconds: int) -> Load:
     with tempfile.NamedTemporaryFile(
         "w", suffix=".lua"
     ) as script:  # a file, as wrk reads it once per thread and once more
-        script.write(requests_in_turn(work.hosts))
+        script.write((work.script or requests_in_turn(work.hosts)) + SLOWEST)
         script.flush()
         command = [
             "wrk",
@@ -158,6 +186,7 @@ def load_kept(port: int, work: Work, seconds: int) -> Load:
         rate=float(found(r"Requests/sec:\s+([\d.]+)", done.stdout)),
         p50=scaled(found(r"\s50%\s+(\S+)", done.stdout)),
         p99=scaled(found(r"\s99%\s+(\S+)", done.stdout)),
+        p999=scaled(found(r"\s99\.9%\s+(\S+)", done.stdout)),
     )
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ SMALL = b"hello world, this is a small body\n"
 """What the backend answers at `/` (configurations/backend.conf)."""
 CLUSTERS = 1000
 """Clusters of one host each in the proxy's configuration: what it routes among while it is measured."""
+COMMAND_SOCKET = "sozu.sock"
+"""Of the proxy, in its folder."""
 COPIED, PIPED = 262144, 1048576
 """Bytes per read, bytes per pipe of the bulk relays: where more brings nothing (docs/performance.md)."""
 AS_OURSELVES = ("-g", "user root;") if os.geteuid() == 0 else ()
@@ -27,6 +30,13 @@ AS_OURSELVES = ("-g", "user root;") if os.geteuid() == 0 else ()
 
 Command = Callable[[Path, int, int], list[str]]
 """Folder, port to listen on, backend's port → the command line; writes its configuration into the folder."""
+Beside = Callable[[Path, int], AbstractContextManager[object]]
+"""Folder, backend's port → what goes on while it serves."""
+
+
+def nothing(folder: Path, backend: int) -> AbstractContextManager[object]:
+    """The Beside of nearly all of them."""
+    return contextlib.nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class Peer:
 
     command: Command
     ready_line: str = ""
+    beside: Beside = nothing
 
 
 def relay(program: str, *options: str) -> Peer:
@@ -61,12 +72,21 @@ def haproxy(configuration: str) -> Peer:
     return Peer(command)
 
 
-def sozu_trio(hosts: tuple[str, ...], listener: str = 'protocol = "http"', sandbox: str = "auto") -> Peer:
-    """The proxy with a cluster for each of `hosts`, its access log on; `listener`: lines of its listener's table."""
+def sozu_trio(
+    hosts: tuple[str, ...],
+    listener: str = 'protocol = "http"',
+    sandbox: str = "auto",
+    workers: int = 1,
+    program: str = "",
+) -> Peer:
+    """The proxy with a cluster for each of `hosts`, its access log on; `listener`: lines of its listener's table.
+
+    `program`: lines at the top of the file.
+    """
 
     def command(folder: Path, port: int, backend: int) -> list[str]:
         file = folder / "config.toml"
-        file.write_text(configuration_of_ours(folder, port, backend, hosts, listener, sandbox))
+        file.write_text(configuration_of_ours(folder, port, backend, hosts, listener, sandbox, workers, program))
         return [sys.executable, "-m", "sozu_trio", "serve", "-c", str(file)]
 
     return Peer(command, "sozu_trio ready")
@@ -77,15 +97,23 @@ def many_hosts(count: int) -> tuple[str, ...]:
 
 
 def configuration_of_ours(
-    folder: Path, port: int, backend: int, hosts: tuple[str, ...], listener: str, sandbox: str
+    folder: Path,
+    port: int,
+    backend: int,
+    hosts: tuple[str, ...],
+    listener: str,
+    sandbox: str,
+    workers: int,
+    program: str,
 ) -> str:
     address, server = f"127.0.0.1:{port}", f"127.0.0.1:{backend}"
     head = f"""\
-command_socket = "{folder}/sozu.sock"
-worker_count = 1
+command_socket = "{folder}/{COMMAND_SOCKET}"
+worker_count = {workers}
 sandbox = "{sandbox}"
 log_target = "stderr"
 access_logs_target = "file://{folder}/access.log"
+{program}
 
 [[listeners]]
 address = "{address}"
@@ -126,7 +154,8 @@ def serving(peer: Peer, folder: Path, backend: int) -> Iterator[tuple[Process, i
     port = free_port()
     with Process(peer.command(folder, port, backend), folder, name=folder.name) as process:
         process.wait_until(says(peer.ready_line) if peer.ready_line else listens_on(port))
-        yield process, port
+        with peer.beside(folder, backend):
+            yield process, port
         process.end()
 
 
@@ -142,6 +171,15 @@ def backend_serving(folder: Path, big: bytes) -> Iterator[int]:
         process.wait_until(listens_on(port))
         yield port
         process.end()
+
+
+@contextlib.contextmanager
+def backend_receiving(folder: Path) -> Iterator[int]:
+    """The port of a backend that tells what is uploaded."""
+    port = free_port()
+    with Process([sys.executable, str(HERE / "upload_backend.py"), str(port)], folder, name="backend") as process:
+        process.wait_until(listens_on(port))
+        yield port
 
 
 PEERS = {

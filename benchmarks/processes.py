@@ -19,6 +19,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 POLL = 0.02
 """Seconds between two looks at a process that is starting."""
+QUIET = 0.5
+"""Seconds without CPU time after which a process is taken to rest."""
 
 
 class ProcessTrouble(Exception):
@@ -74,14 +76,16 @@ class Process:
         """What it wrote to standard error so far."""
         return self._errors.read_text(errors="replace")
 
-    def wait_until(self, ready: Callable[[Self], bool], seconds: float = 20) -> None:
-        """Wait until `ready(process)`. Raises ProcessTrouble when it ends before, or `seconds` have passed."""
+    def wait_until(self, ready: Callable[[Self], bool], seconds: float = 20, *, what: str = "serve") -> None:
+        """Wait until `ready(process)`. Raises ProcessTrouble when it ends before, or `seconds` have passed and it did
+        not do `what`.
+        """
         deadline = time.monotonic() + seconds
         while not ready(self):
             if self.exit_code is not None:
                 raise self.trouble(f"ended with exit code {self.exit_code} before it served")
             if time.monotonic() > deadline:
-                raise self.trouble(f"did not serve within {seconds} s")
+                raise self.trouble(f"did not {what} within {seconds} s")
             time.sleep(POLL)
 
     def end(self, sent: signal.Signals = signal.SIGTERM, seconds: float = 10) -> int:
@@ -118,8 +122,17 @@ class Process:
 
 def family(pid: int) -> list[int]:
     """`pid` and its living descendants."""
-    children = " ".join(task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()).split()
-    return [pid, *(member for child in children for member in family(int(child)))]
+    # A child of a thread that ends meanwhile goes to another one, where it may be seen again.
+    children = dict.fromkeys(child for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task))
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def _children(task: Path) -> list[int]:
+    """Of one thread, none where it has ended."""
+    try:
+        return [int(child) for child in task.joinpath("children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def cpu_ticks(pid: int) -> int:
@@ -142,6 +155,20 @@ def listens_on(port: int) -> Callable[[Process], bool]:
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return ready
+
+
+def rests() -> Callable[[Process], bool]:
+    """Ready when it has used no CPU time for QUIET seconds: what it has put off until it serves is done."""
+    spent, since = -1.0, 0.0
+
+    def ready(process: Process) -> bool:
+        nonlocal spent, since
+        used, now = process.cpu_seconds(), time.monotonic()
+        if used != spent:
+            spent, since = used, now
+        return now - since >= QUIET
 
     return ready
 

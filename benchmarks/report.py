@@ -16,12 +16,22 @@ from benchmarks.measure import Figures, Work
 
 Rounds = Mapping[str, Sequence[Figures]]
 
-HEADINGS = ("relay", "CPU µs/request", "{subject} ÷ it", "min–max", "requests/s", "p50 ms", "p99 ms", "RSS MiB")
+HEADINGS = (
+    "relay",
+    "CPU µs/request",
+    "{subject} ÷ it",
+    "min–max",
+    "requests/s",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "RSS MiB",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """CPU per request of the subject divided by another's: median, smallest and largest of the rounds."""
+    """A figure of the subject, CPU per request mostly, divided by another's: median and extremes of the rounds."""
 
     median: float
     low: float
@@ -30,10 +40,14 @@ class Ratio:
 
 def ratio(rounds: Rounds, subject: str, other: str) -> Ratio | None:
     """None when the subject was not measured."""
-    pairs = list(zip(rounds.get(subject, ()), rounds[other], strict=False))
-    if not pairs:
+    if not rounds.get(subject):
         return None
-    ratios = [ours.cpu / theirs.cpu for ours, theirs in pairs]
+    return ratio_of([each.cpu for each in rounds[subject]], [each.cpu for each in rounds[other]])
+
+
+def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+    """Of figures of the same rounds; there is one at least."""
+    ratios = [one / another for one, another in zip(ours, theirs, strict=False)]
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
@@ -55,6 +69,7 @@ def row(rounds: Rounds, subject: str, name: str) -> tuple[str, ...]:
         f"{statistics.median(f.rate for f in figures):,.0f}",
         f"{statistics.median(f.p50 for f in figures):.2f}",
         f"{statistics.median(f.p99 for f in figures):.2f}",
+        f"{statistics.median(f.p999 for f in figures):.2f}",
         f"{statistics.median(f.rss for f in figures) / 2**20:.1f}",
     )
 
@@ -73,6 +88,13 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
 
 
+def section(name: str, how: str, rows: Sequence[Sequence[str]], *, as_markdown: bool) -> str:
+    """What was measured, how and on which machine, and its table; as Markdown it has a heading of its own."""
+    if as_markdown:
+        return f"### {name}\n\n{how}; {machine()}.\n\n{markdown(rows)}\n"
+    return f"{name}: {how}\n{machine()}\n\n{aligned(rows)}\n"
+
+
 def cells(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
 
@@ -88,7 +110,7 @@ def as_record(rounds: Rounds, subject: str, work: Work, seconds: int) -> dict[st
     ratios = {name: ratio(rounds, subject, name) for name in rounds}
     return {
         "machine": machine(),
-        "work": {"path": work.path, "bytes": len(work.body), "connections": work.connections, "seconds": seconds},
+        "work": {"path": work.path, "bytes": work.size, "connections": work.connections, "seconds": seconds},
         "rounds": {name: [asdict(figures) for figures in measured] for name, measured in rounds.items()},
         "ratios": {name: asdict(found) for name, found in ratios.items() if found},
         "ratios_of": subject,

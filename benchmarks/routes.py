@@ -1,14 +1,17 @@
 """What finding a route costs among 10, 1,000 and 10,000 hosts, and compiling a table of 10,000: no sockets, one thread.
 
 Each look-up goes through all hosts in a shuffled order, so that the processor's caches are no better than in service.
-Run it as `python benchmarks/routes.py`; docs/performance.md has the bar (3 µs).
+`scripts/bench routes` begins with it.
 """
 
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks import report
+from benchmarks.bars import Row
+from benchmarks.measure import WrongAnswer
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend
 from sozu_trio.config.listeners import HttpListener
@@ -21,6 +24,8 @@ SIZES = (10, 1_000, 10_000)
 ROUNDS = 7
 LOOKUPS = 20_000
 PREFIXES = 20
+LOOK_UP_BAR = 3.0
+"""µs among the most hosts (docs/performance.md)."""
 
 Hostname = Callable[[int], str]
 Request = tuple[bytes, bytes]
@@ -64,45 +69,59 @@ def make_requests(hosts: int, hostname: Hostname, prefixes: int) -> list[Request
 
 
 def time_lookups(find: Callable[[bytes, bytes, bytes], object], requests: Sequence[Request]) -> float:
-    """Microseconds per look-up, the loop around it included; the median of ROUNDS."""
+    """Microseconds of CPU per look-up, the loop around it included; the median of ROUNDS."""
     rounds = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.thread_time()
         for host, path in requests:
             find(host, path, b"GET")
-        rounds.append((time.perf_counter() - start) / len(requests) * 1e6)
+        rounds.append((time.thread_time() - start) / len(requests) * 1e6)
     return statistics.median(rounds)
 
 
-def bench_lookups(name: str, hostname: Hostname, prefixes: int) -> None:
+def bench_lookups(name: str, hostname: Hostname, prefixes: int) -> list[float]:
+    """µs of CPU among each of SIZES. Raises WrongAnswer."""
     times = []
     for hosts in SIZES:
         routes = compile_table(make_state(hosts, hostname, prefixes), 1).http[ADDRESS]
         requests = make_requests(hosts, hostname, prefixes)
         if any(routes.find(*request, b"GET").outcome is not Outcome.FORWARD for request in requests):
-            raise SystemExit(f"{name}: a request found no route, so the figures would mean nothing")
+            raise WrongAnswer(f"{name}: a request found no route, so the figures would mean nothing")
         times.append(time_lookups(routes.find, requests))
-    print(f"{name:<32}" + "".join(f"{microseconds:>10.2f}" for microseconds in times))
+    return times
 
 
-def bench_compile() -> None:
+def bench_compile() -> str:
+    """Says how long it takes."""
     state = make_state(SIZES[-1], exact, 1)
     rounds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
         compile_table(state, 1)
         rounds.append((time.perf_counter() - start) * 1e3)
-    print(f"compiling a table of {SIZES[-1]:,} hosts: {statistics.median(rounds):.0f} ms")
+    return f"compiling a table of {SIZES[-1]:,} hosts takes {statistics.median(rounds):.0f} ms"
 
 
-def main() -> None:
-    print(f"{'µs per look-up':<32}" + "".join(f"{hosts:>10,}" for hosts in SIZES) + "   hosts")
-    bench_lookups("exact host", exact, 1)
-    bench_lookups(f"exact host, {PREFIXES} path prefixes", exact, PREFIXES)
-    bench_lookups("*.suffix", wildcard, 1)
-    bench_lookups("/regex/.suffix", regex, 1)
-    bench_compile()
+def look_up(*, as_markdown: bool = False) -> list[Row]:
+    """Print the table of all sizes; the figures of the largest beside their bar. Raises WrongAnswer."""
+    times = {name: bench_lookups(name, hostname, prefixes) for name, (hostname, prefixes) in KINDS.items()}
+    print(report.section("look-up alone", bench_compile(), table(times), as_markdown=as_markdown), flush=True)
+    return [
+        Row(what=f"routes: look-up among {SIZES[-1]:,}, {name}", figure=found[-1], bar=LOOK_UP_BAR, unit="µs")
+        for name, found in times.items()
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def table(times: Mapping[str, Sequence[float]]) -> list[tuple[str, ...]]:
+    """Headings, then a row for each kind of rule, as many figures as SIZES."""
+    heading = ("CPU µs per look-up", *(f"{hosts:,} hosts" for hosts in SIZES))
+    return [heading, *((name, *(f"{each:.2f}" for each in found)) for name, found in times.items())]
+
+
+KINDS: dict[str, tuple[Hostname, int]] = {
+    "exact host": (exact, 1),
+    f"exact host, {PREFIXES} path prefixes": (exact, PREFIXES),
+    "*.suffix": (wildcard, 1),
+    "/regex/.suffix": (regex, 1),
+}
+"""Rules: their hosts, and the paths of each."""

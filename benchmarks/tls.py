@@ -18,6 +18,8 @@ KEYS = {"ecdsa": trustme.KeyType.ECDSA, "rsa": trustme.KeyType.RSA}
 """Of the certificate: on P-256, or of 2048 bits."""
 BARS = {"small": 4.0, "bulk": 0.9, "full": 2.5, "resumed": 2.5}
 """CPU per request may be this many times nginx's (docs/performance.md)."""
+AIMS = {"small": {"nginx": 3.0}, "bulk": {"nginx": 0.8}}
+"""What it should be at most."""
 LISTENER = 'protocol = "https"\ncertificate = "certificate.pem"\nkey = "key.pem"'
 
 

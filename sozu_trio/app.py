@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ import trio
 
 from sozu_trio import __version__
 from sozu_trio.config.descriptors import descriptors_of_worker, misfit
+from sozu_trio.config.directives import parse_directives
 from sozu_trio.config.limits import ControlLimits
 from sozu_trio.config.load import Config
 from sozu_trio.control.channel import Channel
@@ -35,6 +36,7 @@ from sozu_trio.control.lock import LOCK, locked
 from sozu_trio.control.messages import Ask, Report
 from sozu_trio.control.permissions import Permissions
 from sozu_trio.control.server import ControlServer, serve_control
+from sozu_trio.errors import NotConfirmed
 from sozu_trio.main.audit import Audit
 from sozu_trio.main.birth import Beginning, begin
 from sozu_trio.main.birth import go_on as go_on_with_journal
@@ -46,7 +48,7 @@ from sozu_trio.main.events import Events
 from sozu_trio.main.expiring import watch_expiry
 from sozu_trio.main.handoff import Succession
 from sozu_trio.main.hearing import TakesLines, hear, take_lines, tell_of
-from sozu_trio.main.informing import keep_informed
+from sozu_trio.main.informing import keep_informed, until_in_step
 from sozu_trio.main.launch import Launch
 from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.parts import Parts
@@ -71,7 +73,6 @@ from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.title import ROOM, call_thread
 from sozu_trio.nursery.worker import serve_worker
 from sozu_trio.routing.state import State, with_declared
-from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.log import apply_directives
 from sozu_trio.telemetry.logs import Logs
 
@@ -141,8 +142,14 @@ async def _running(
     first: tuple[State, int],
     journal: Callable[[], Awaitable[Any]] | None,
     orphans: Sequence[Orphan] = (),
+    *,
+    goes_on: bool = False,
 ) -> AsyncIterator[None]:
-    """Have `supervisor` serve `first` while the body runs."""
+    """Have `supervisor` serve `first` while the body runs.
+
+    `goes_on`: also where a worker has not confirmed that it does; the others serve, and it is brought in step or
+    replaced. Else that is NotConfirmed.
+    """
     _log_notices(config)
     state, generation = first
     if state.settings != config.program.settings and (what := misfit(state.settings, descriptors_of_worker())):
@@ -152,7 +159,8 @@ async def _running(
         apply_directives(parse_directives(state.settings.log_level))
     async with trio.open_nursery() as main:
         await main.start(supervisor.run, orphans)
-        await supervisor.change(state, generation, journal=journal)
+        with suppress(NotConfirmed) if goes_on else nullcontext():
+            await supervisor.change(state, generation, journal=journal)
         yield
         await supervisor.stop(0)
 
@@ -168,10 +176,11 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
     events = Events()
     code = KeptCode(WORKER, None if start.succession is None else start.succession.code)
     heirlooms = Heirlooms(None if start.succession is None else start.succession.handoff.heirlooms)
+    sandbox = sandbox_of(program, start.config.source).argument()
     supervisor = Supervisor(
         program,
         SpawnProcess(
-            *(WORKER, program.runtime_directory, str(int(program.log_colored)), sandbox_of(program).argument(), ROOM),
+            *(WORKER, program.runtime_directory, str(int(program.log_colored)), sandbox, ROOM),
             code=code,
             key_log=start.key_log,
         ),
@@ -208,14 +217,22 @@ async def serve(start: Start, on_ready: Callable[[Supervisor], None]) -> int:
                 if start.succession is not None:
                     nursery.start_soon(go_on, parts, start.succession, control, name="upgrade")
                 begin_to_serve(in_haste=start.succession is not None)
-                on_ready(supervisor)
-                nursery.start_soon(keep_informed, start.service_manager, supervisor, name="service manager")
+                nursery.start_soon(_tell_ready, start, supervisor, on_ready, name="service manager")
                 nursery.start_soon(code.keep, name="code")
                 await supervisor.stopped.wait()
                 events.end()
                 control.stop(LAST_ANSWERS)
             nursery.cancel_scope.cancel(reason="stopped")
         return supervisor.cut
+
+
+async def _tell_ready(start: Start, supervisor: Supervisor, on_ready: Callable[[Supervisor], None]) -> None:
+    """Tell whoever has started us once every worker accepts, and keep the service manager informed. Nobody waits for
+    one that succeeds another image of main: clients were served all the time.
+    """
+    if start.succession is not None or await until_in_step(supervisor):
+        on_ready(supervisor)
+    await keep_informed(start.service_manager, supervisor)
 
 
 @asynccontextmanager
@@ -229,7 +246,7 @@ async def _beginning(
     ):
         first = beginning.state, beginning.generation
         if start.succession is None or estate is None:
-            running = _running(start.config, supervisor, first, beginning.record, orphans)
+            running = _running(start.config, supervisor, first, beginning.record, orphans, goes_on=True)
         else:
             running = _succeeding(start.succession, estate, supervisor, first, heirlooms, orphans)
         async with running:

@@ -16,16 +16,17 @@ from functools import partial
 
 import trio
 
+from sozu_trio.config.descriptors import limit_descriptors
 from sozu_trio.config.memory import group_limit
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.control.channel import Channel
 from sozu_trio.control.messages import ASKS, Ask, Sandboxed
 from sozu_trio.nursery.arrival import OPEN
-from sozu_trio.nursery.descriptors import limit_descriptors
 from sozu_trio.nursery.garbage import begin_to_serve
 from sozu_trio.nursery.memory import open_statm, resident
 from sozu_trio.nursery.orphan import Door
-from sozu_trio.nursery.sandbox import read_sandbox, seal, tell
+from sozu_trio.nursery.sandbox import read_sandbox
+from sozu_trio.nursery.sealing import seal, tell
 from sozu_trio.nursery.title import Title, call_thread
 from sozu_trio.nursery.where import TELL
 from sozu_trio.nursery.worker import serve_worker

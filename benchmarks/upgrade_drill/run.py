@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.failures import leaves
+from benchmarks.failures import told
 from benchmarks.peers import installed
 from benchmarks.processes import ProcessTrouble
 from benchmarks.run import positive
@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
         with on_stage(options) as stage:
             found += perform(stage, options)
     except (*FAILURES, BaseExceptionGroup) as error:
-        found += told(error)
+        found += told(error, FAILURES)
     if found:
         raise SystemExit("\n".join(["", "upgrade drill failed:", *found]))
 
@@ -60,14 +60,6 @@ def perform(stage: Stage, options: argparse.Namespace) -> list[str]:
     outcome = trio.run(drill, stage, crowd_of(stage, options), plan)
     print(report.as_json(outcome) if options.json else report.aligned(report.table(outcome)), flush=True)
     return report.problems(outcome)
-
-
-def told(error: BaseException) -> list[str]:
-    """The failures in `error`. Raises it where it holds anything else."""
-    each = list(leaves(error))
-    if not all(isinstance(leaf, FAILURES) for leaf in each):
-        raise error
-    return [str(leaf) for leaf in each]
 
 
 def command_line(words: Sequence[str] | None) -> argparse.Namespace:

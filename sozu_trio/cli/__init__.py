@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sozu_trio import __version__
+from sozu_trio.cli.usage import UsageParser
 from sozu_trio.errors import OperatorError
 
 EXAMPLE = """example:
@@ -62,7 +63,7 @@ def _leaves(group: BaseExceptionGroup[OperatorError]) -> Iterator[OperatorError]
 
 def parser(*, whole: bool = True) -> argparse.ArgumentParser:
     """The parser of the command line; without `ctl`, whose hundred verbs take 100 ms, where it is not the `whole`."""
-    made = argparse.ArgumentParser(
+    made = UsageParser(
         prog="sozu_trio",
         description="A reverse proxy that is reconfigured while it serves.",
         epilog=EXAMPLE,

@@ -5,6 +5,7 @@ bound.
 from pathlib import Path
 
 from sozu_trio.config.load import Config, load_config
+from sozu_trio.errors import ConfigError, Problem
 from sozu_trio.main.certificate_files import read_certificate_files
 from sozu_trio.main.named_files import with_files_read
 from sozu_trio.nursery.identity import identity_named
@@ -13,13 +14,28 @@ from sozu_trio.telemetry.plural import count
 
 
 def checked_config(path: Path) -> Config:
-    """The configuration in the file at `path`. Raises OperatorError with everything that is wrong with it."""
+    """The configuration in the file at `path`. Raises ConfigError with everything that is wrong with it or with what it
+    names, and OperatorError for SOZU_LOG.
+    """
     config = load_config(path)
-    read_certificate_files(config, None)
-    with_files_read(config)
+    problems: list[Problem] = []
+    for look in (_look_at_certificates, with_files_read, _look_for_user):
+        try:
+            look(config)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(config.source, tuple(problems))
     Logs(config.program)
-    identity_named(config.program.user, config.program.group)
     return config
+
+
+def _look_at_certificates(config: Config) -> None:
+    read_certificate_files(config, None)
+
+
+def _look_for_user(config: Config) -> None:
+    identity_named(config.program.user, config.program.group, config.source)
 
 
 def notice_lines(config: Config) -> list[str]:

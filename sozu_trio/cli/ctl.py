@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from sozu_trio.cli.asking import Asking
-from sozu_trio.cli.ctl_options import body_of
+from sozu_trio.cli.ctl_options import PREFIX, body_of
 from sozu_trio.cli.ctl_parser import VERBS
 from sozu_trio.cli.ctl_target import find_target
 from sozu_trio.cli.ctl_verbs import Verb
@@ -37,10 +37,19 @@ def ctl(options: argparse.Namespace) -> int:
     except OperatorError as error:
         if options.verb == "events":
             output.as_json = False  # standard output is a stream of events, and this is none
-        output.problem(_text(error), _problems(error))
+        output.problem(_text_about(options, error), _problems(error))
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _text_about(options: argparse.Namespace, error: OperatorError) -> str:
+    """`_text`, each problem of a saved state with the name of its file, which the proxy may not know."""
+    text = _text(error)
+    if options.verb != "state load" or "problems" not in _said(error):
+        return text
+    file = vars(options)[f"{PREFIX}file"]
+    return "\n".join(f"{file}: {line}" for line in text.splitlines())
 
 
 def _text(error: OperatorError) -> str:

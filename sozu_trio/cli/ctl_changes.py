@@ -10,7 +10,7 @@ from typing import Any
 from sozu_trio.cli.ctl_files import read_text_file
 from sozu_trio.cli.ctl_helps import help_of
 from sozu_trio.cli.ctl_kinds import kind_of
-from sozu_trio.cli.ctl_options import PREFIX, Option, flag, names, number, one_pair, option, pairs
+from sozu_trio.cli.ctl_options import PREFIX, Option, flag, integer, names, number, one_pair, option, pairs
 from sozu_trio.cli.ctl_verbs import Verb
 from sozu_trio.config.structure import hyphened
 from sozu_trio.config.verbs import BODIES
@@ -204,7 +204,7 @@ def _reader(key: str, kind: type) -> Any:
         return str if key in ONE_EACH else names
     if kind is Mapping:
         return pairs if key == "tags" else one_pair
-    return {int: int, float: number}.get(kind, str)
+    return {int: integer, float: number}.get(kind, str)
 
 
 def _verb(words: str, body: type) -> Verb:

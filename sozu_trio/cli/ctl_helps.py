@@ -40,7 +40,9 @@ HELPS: Mapping[str, Help] = {
     "https-redirect-port": Help("the port in that redirect", "PORT"),
     "send-proxy": Help("begin backend connections with a PROXY v2 header (tcp)"),
     "cluster expect-proxy": Help("Sōzu's; here the listener expects it"),
-    "load-balancing-policy": Help("round_robin, random, least_loaded, power_of_two, hrw or maglev", "POLICY"),
+    "load-balancing-policy": Help(
+        "round_robin, random, least_loaded or power_of_two; hrw and maglev are not built yet", "POLICY"
+    ),
     "load-metric": Help("what they compare: connections, requests or connection_time", "METRIC"),
     "http2": Help("speak HTTP/2 to backends"),
     "max-idle-connections": Help("backend connections kept for reuse, per backend and worker", "N"),

@@ -5,6 +5,7 @@ Options are records, so that the verbs are tables. What is not typed is not sent
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,15 +49,23 @@ def flag(*flags: str, **members: Any) -> Option:
     return option(*flags, **{"constant": True, **members})
 
 
-def number(word: str) -> int | float:
-    """An integer stays one: it is shown as it was typed. Raises ValueError."""
+def integer(word: str) -> int:
+    """Raises ArgumentTypeError."""
     try:
         return int(word)
     except ValueError:
+        raise argparse.ArgumentTypeError(f"found {word!r}; want an integer") from None
+
+
+def number(word: str) -> int | float:
+    """An integer stays one: it is shown as it was typed. Raises ArgumentTypeError."""
+    try:
         value = float(word)
-    if value != value or value in (float("inf"), float("-inf")):
-        raise ValueError(word)
-    return value
+        if math.isfinite(value):
+            return int(word) if word.lstrip("+-").isdecimal() else value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"found {word!r}; want a number")
 
 
 def names(word: str) -> list[str]:

@@ -98,8 +98,8 @@ def add_common_options(parser: argparse.ArgumentParser, taken: Iterable[str]) ->
 
 
 def seconds(word: str) -> float:
-    """A number that is not negative. Raises ValueError."""
+    """A number that is not negative. Raises ArgumentTypeError."""
     value = number(word)
     if value < 0:
-        raise ValueError(word)
+        raise argparse.ArgumentTypeError(f"found {word!r}; want a number of seconds, 0 = none")
     return value

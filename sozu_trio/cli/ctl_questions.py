@@ -3,7 +3,7 @@
 import os
 
 from sozu_trio.cli.ctl_files import changes_or_file, content_or_file, read_changes, read_saved_state
-from sozu_trio.cli.ctl_options import Option, flag, names, number, option, pair
+from sozu_trio.cli.ctl_options import Option, flag, integer, names, number, option, pair
 from sozu_trio.cli.ctl_verbs import Verb
 
 
@@ -111,7 +111,7 @@ LOOKS = (
         words="session list",
         help="client connections, oldest first",
         example="session list --limit 20",
-        options=(option("--limit", read=int, metavar="N", help="at most so many (default: 1000)"),),
+        options=(option("--limit", read=integer, metavar="N", help="at most so many (default: 1000)"),),
     ),
     Verb(
         words="session kill",
@@ -181,13 +181,13 @@ WHOLE = (
         words="history",
         help="the last generations: when, who, what",
         example="history --limit 10",
-        options=(option("--limit", read=int, metavar="N", help="at most so many (default: 100)"),),
+        options=(option("--limit", read=integer, metavar="N", help="at most so many (default: 100)"),),
     ),
     Verb(
         words="rollback",
         help="make the proxy what it was at an earlier generation, as one more transaction",
         example="rollback 41",
-        options=(Option(flags=("GENERATION",), key="generation", read=int, help="one that history lists"),),
+        options=(Option(flags=("GENERATION",), key="generation", read=integer, help="one that history lists"),),
         trace="history",
     ),
     Verb(
@@ -239,7 +239,7 @@ WHOLE = (
         help="run the program that is on disk now, without losing a connection",
         example="upgrade\nupgrade --python /opt/sozu-trio-2/bin/python\nupgrade --worker 0",
         options=(
-            option("--worker", metavar="ID", read=int, help="only this worker"),
+            option("--worker", metavar="ID", read=integer, help="only this worker"),
             option(
                 "--python",
                 metavar="PATH",

@@ -20,8 +20,8 @@ from sozu_trio.control.codec import converter
 from sozu_trio.control.journal_read import read_journal
 from sozu_trio.control.messages import PROTOCOL
 from sozu_trio.errors import OperatorError
-from sozu_trio.main.birth import journal_path
 from sozu_trio.main.handoff import FORMAT
+from sozu_trio.main.staying import STAYING, journal_path
 from sozu_trio.nursery.kept_code import zipped_code
 from sozu_trio.routing.compile import compile_table
 
@@ -62,7 +62,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
 def _refuse_moves(config: Config, question: dict[str, Any]) -> None:
     """What main and workers find one another by cannot change while they do."""
     program = converter.unstructure(config.program)
-    here = {key: program[key] for key in ("command_socket", "runtime_directory", "pid_file_path")}
+    here = {key: program[key] for key in STAYING}
     there = {key: question["program"][key] for key in here}
     here["journal"], there["journal"] = str(journal_path(config.program)), question["journal"]
     moved = [

@@ -12,6 +12,7 @@ plain_names names of fields that others cannot tell apart
 tls_settings its keys in OpenSSL's words, with cipher_names and group_names  server_names one spelling of names in TLS
 backend_tls TLS to the backends of a cluster
 verbs       changes that can be asked for, with their `bodies` and `https_bodies`   reading   JSON → body
+directives  "info,sozu_trio.wire=debug" → levels per module       nearest  hints in error messages
 options     values that only bodies have                               environment  numbers a service manager sets
 patterns    hosts and paths of frontends                                   limits    numbers that are no keys
 """

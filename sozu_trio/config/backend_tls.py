@@ -8,7 +8,7 @@ client has sent is neither verified nor sent on. The authorities are those of `c
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sozu_trio.config.certificates import Certificate
 from sozu_trio.config.report import Report, place
@@ -53,6 +53,40 @@ class BackendTlsFiles:
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+
+class SaysTls(Protocol):
+    """A table with the keys of `tls`; how PEM is given, by path or as text, is its own affair."""
+
+    @property
+    def server_name(self) -> str | None: ...
+    @property
+    def ca(self) -> object: ...
+    @property
+    def fingerprint(self) -> str | None: ...
+    @property
+    def certificate(self) -> object: ...
+    @property
+    def key(self) -> object: ...
+    @property
+    def verify(self) -> bool: ...
+    @property
+    def tls_versions(self) -> Sequence[TlsVersion]: ...
+
+
+def read_backend_tls_table(table: SaysTls, where: str, report: Report) -> BackendTls:
+    """As `read_backend_tls`, of the table at `where`."""
+    return read_backend_tls(
+        where,
+        report,
+        server_name=table.server_name,
+        ca=table.ca is not None,
+        fingerprint=table.fingerprint,
+        certificate=table.certificate is not None,
+        key=table.key is not None,
+        verify=table.verify,
+        versions=table.tls_versions,
+    )
 
 
 def read_backend_tls(

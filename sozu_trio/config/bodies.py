@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.options import (
-    BackendAddress,
     BackendId,
     ClusterId,
     Hostname,
@@ -34,6 +33,7 @@ from sozu_trio.config.values import (
     Positive,
     Protocol,
     Pseudonym,
+    ReachableAddress,
     Seconds,
     TlsVersion,
     Weight,
@@ -100,7 +100,7 @@ class BackendAdd:
     """Of `backend add`; `id` is the cluster's."""
 
     id: ClusterId
-    address: BackendAddress
+    address: ReachableAddress
     backend_id: BackendId | None = None
     """None = that of the one at `address`; where there is none, or several, `CLUSTER-N-ADDRESS` with the first free N.
     """
@@ -115,7 +115,7 @@ class BackendUpdate:
 
     id: ClusterId
     backend_id: BackendId
-    address: BackendAddress | None = None
+    address: ReachableAddress | None = None
     weight: Weight | None = None
     backup: bool | None = None
     max_connections: Count | None = None
@@ -193,7 +193,7 @@ class TcpFrontendRemove:
 class TcpListenerBody:
     """Of `listener tcp add` and `listener tcp update`."""
 
-    address: Address
+    address: ReachableAddress
     public_address: Address | None = None
     expect_proxy: bool | None = None
     front_timeout: Seconds | None = None
@@ -205,7 +205,7 @@ class TcpListenerBody:
 class HttpListenerBody:
     """Of `listener http add`, `listener http update`, and `listener update`, which is for listeners of all kinds."""
 
-    address: Address
+    address: ReachableAddress
     public_address: Address | None = None
     expect_proxy: bool | None = None
     front_timeout: Seconds | None = None

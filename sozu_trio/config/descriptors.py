@@ -55,6 +55,12 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard if 0 <= hard <= most else most))
 
 
+def limit_descriptors() -> None:
+    """Have this process, a worker, have as many as it may, and never more."""
+    most = descriptors_of_worker()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def need(connections: int) -> int:
     """Descriptors that so many connections take, and all that is beside them."""
     return 2 * connections + BESIDE

@@ -5,8 +5,10 @@ socket lies in the current directory, as in Sōzu.
 """
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
+from sozu_trio.config.directives import fault_in
 from sozu_trio.config.listeners import Timeouts
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.config.report import Report
@@ -42,7 +44,7 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
         user=file.user,
         group=file.group,
         certificate_check_interval=file.certificate_check_interval,
-        settings=_settings(file),
+        settings=_settings(file, report),
         activate_listeners=file.activate_listeners,
         pid_file_path=directory / file.pid_file_path if file.pid_file_path else None,
         saved_state=_saved_state(file, directory, report),
@@ -60,24 +62,14 @@ def resolve_program(file: FileTable, directory: Path, report: Report) -> Program
     )
 
 
-def _settings(file: FileTable) -> Settings:
+def _settings(file: FileTable, report: Report) -> Settings:
+    if fault := fault_in(file.log_level):
+        report.wrong("log_level", fault)
     timeouts = Timeouts(
         front=file.front_timeout, back=file.back_timeout, connect=file.connect_timeout, request=file.request_timeout
     )
-    return Settings(
-        timeouts=timeouts,
-        log_level=file.log_level,
-        max_connections=file.max_connections,
-        max_connections_total=file.max_connections_total,
-        max_connections_per_source=file.max_connections_per_source,
-        max_connections_per_ip=file.max_connections_per_ip,
-        max_requests_per_ip=file.max_requests_per_ip,
-        max_requests_per_ip_burst=file.max_requests_per_ip_burst,
-        retry_after=file.retry_after,
-        overload_lag=file.overload_lag,
-        max_memory=file.max_memory,
-        evict_on_queue_full=file.evict_on_queue_full,
-    )
+    keys = [each.name for each in fields(Settings) if each.name != "timeouts"]
+    return Settings(timeouts=timeouts, **{name: getattr(file, name) for name in keys})
 
 
 def _check_socket_path(where: str, path: Path, report: Report, *, most: int = UNIX_PATH) -> None:

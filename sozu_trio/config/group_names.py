@@ -12,5 +12,7 @@ GROUPS: Final = {
 }
 """By the names that `SSLContext.set_ecdh_curve` takes; OpenSSL before 3.5 has no X25519MLKEM768."""
 OPENSSL_NAMES: Final = {name: group for group, names in GROUPS.items() for name in (group, *names)}
+MONTGOMERY: Final = frozenset({"X25519", "X448"})
+"""Every OpenSSL has them; `set_ecdh_curve` takes them in some versions of Python only, in CPython 3.11.2 not yet."""
 DEFAULT: Final = frozenset({"X25519", "prime256v1", "secp384r1"})
 """Those of Sōzu's default that every OpenSSL has on of itself, X25519 first."""

@@ -60,6 +60,12 @@ READ_SIZE = 65536
 """Bytes asked of a socket for a head and whatever body came with it."""
 RELAY_SIZE = 262144
 """Bytes per read of a body that is copied: 4 ms of CPU per 10 MiB against 6 with 64 KiB (docs/performance.md)."""
+GATHER_FROM = 16384
+"""Bytes that pieces have on average from which they are sent from where they are: below it to put them together is
+cheaper.
+"""
+MOST_GATHERED = 1024
+"""Pieces the kernel takes at once (UIO_MAXIOV)."""
 SPLICE_FROM = 65536
 """Bytes still to come from which a body of known length is spliced: below it one read and one write are cheaper."""
 HELD_BODY = 65536

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Annotated, get_args
+from typing import Annotated
 
 from sozu_trio.config import schema
-from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import LoadMetric, PathType, Position
+from sozu_trio.config.clusters import LoadBalancing, LoadMetric, PathType, Position
 from sozu_trio.config.patterns import check_path, parse_host
-from sozu_trio.config.values import Unfit, one_of, read_address, read_text
+from sozu_trio.config.values import Unfit, one_of, read_text
 
 _TAGS = "tags, such as 'owner=web,stage=test' or an object of strings"
 
@@ -24,10 +23,13 @@ def name(want: str) -> Callable[[object], str]:
     return read
 
 
-def loose_choice(choices: Iterable[str]) -> Callable[[object], str]:
-    """A reader of one of `choices` in any case, with hyphens for underscores as ctl's options have them."""
+def loose_choice(choices: Iterable[str], unbuilt: Iterable[str] = ()) -> Callable[[object], str]:
+    """A reader of one of `choices` in any case, with hyphens for underscores as ctl's options have them; those that are
+    not built are known too, to be refused with the reason, and never proposed.
+    """
     known = {_plain(choice): choice for choice in choices}
     want = one_of(known.values())
+    known |= {_plain(choice): choice for choice in unbuilt}
 
     def read(value: object) -> str:
         if not isinstance(value, str) or _plain(value) not in known:
@@ -80,23 +82,14 @@ def path_of(path_type: PathType) -> Callable[[object], str]:
     return read
 
 
-def read_backend_address(value: object) -> Address:
-    """An address that can be connected to."""
-    address = read_address(value)
-    if address.port == 0:
-        raise Unfit(value, "a port from 1 to 65535")
-    return address
-
-
 ClusterId = Annotated[str, name("the id of a cluster, such as api")]
 BackendId = Annotated[str, name("the id of a backend, such as api-1")]
-Policy = Annotated[str, loose_choice(get_args(schema.Balancing))]
+Policy = Annotated[str, loose_choice(LoadBalancing, schema.UNBUILT_BALANCING)]
 Metric = Annotated[LoadMetric, loose_choice(LoadMetric)]
 Place = Annotated[Position, loose_choice(Position)]
 Hostname = Annotated[str, read_hostname]
 PlainPath = Annotated[str, path_of(PathType.PREFIX)]
 PathRegex = Annotated[str, path_of(PathType.REGEX)]
-BackendAddress = Annotated[Address, read_backend_address]
 Tags = Annotated[Mapping[str, str], read_tags]
 Pem = Annotated[str, name("the text of a PEM file")]
 """Any may hold a key: in one file for all there is one beside the certificate. So none is in a repr."""

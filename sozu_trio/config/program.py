@@ -18,7 +18,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     """What a listener takes that is added without timeouts of its own."""
     log_level: str = "info"
-    """Directives, as `telemetry.directives` reads them."""
+    """Directives, as `config.directives` reads them."""
     max_connections: int | None = None
     """Client connections per worker; None = 10,000, or as many as descriptors suffice for."""
     max_connections_total: int = 0

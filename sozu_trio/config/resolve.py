@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sozu_trio.config import schema
-from sozu_trio.config.backend_tls import BackendTls, BackendTlsFiles, read_backend_tls
+from sozu_trio.config.backend_tls import BackendTlsFiles, read_backend_tls_table
 from sozu_trio.config.client_auth import refuse_client_auth
 from sozu_trio.config.clusters import Backend, Cluster, HttpFrontend, LoadBalancing, TcpFrontend
 from sozu_trio.config.hsts import read_hsts
@@ -134,7 +134,7 @@ def resolve_clusters(file: schema.FileTable, report: Report) -> tuple[Cluster, .
             retry_after=table.retry_after,
             https_redirect=table.https_redirect and table.protocol == "http",
             https_redirect_port=_redirect_port(table, where, report),
-            tls=_backend_tls(table.tls, place(where, "tls"), report),
+            tls=None if table.tls is None else read_backend_tls_table(table.tls, place(where, "tls"), report),
         )
         clusters.append(cluster)
     return tuple(clusters)
@@ -146,22 +146,6 @@ def _redirect_port(table: schema.ClusterTable, where: str, report: Report) -> in
     if table.https_redirect_port is not None and not table.https_redirect:
         report.warn(place(where, "https_redirect_port"), "has no effect without https_redirect")
     return table.https_redirect_port
-
-
-def _backend_tls(table: schema.BackendTlsTable | None, where: str, report: Report) -> BackendTls | None:
-    if table is None:
-        return None
-    return read_backend_tls(
-        where,
-        report,
-        server_name=table.server_name,
-        ca=table.ca is not None,
-        fingerprint=table.fingerprint,
-        certificate=table.certificate is not None,
-        key=table.key is not None,
-        verify=table.verify,
-        versions=table.tls_versions,
-    )
 
 
 def resolve_backend_tls(file: schema.FileTable, directory: Path) -> tuple[BackendTlsFiles, ...]:
@@ -256,8 +240,6 @@ def resolve_backends(file: schema.FileTable, report: Report) -> dict[str, Backen
             where = place(place(at, "backends"), index)
             if table.address is None:
                 report.missing(place(where, "address"), WANT_ADDRESS)
-            elif table.address.port == 0:
-                report.wrong(place(where, "address"), f"found {show(table.address)}; want a port from 1 to 65535")
             else:
                 backends[where] = Backend(
                     cluster_id=cluster_id,

@@ -8,10 +8,10 @@ Sōzu 2.1.0; our own keys stand last in each table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.clusters import LoadMetric, PathType, Position
+from sozu_trio.config.clusters import LoadBalancing, LoadMetric, PathType, Position
 from sozu_trio.config.values import (
     Bytes,
     ClientAuth,
@@ -28,15 +28,28 @@ from sozu_trio.config.values import (
     Positive,
     Protocol,
     Pseudonym,
+    ReachableAddress,
     Seconds,
     Status,
     TlsVersion,
     Weight,
     Workers,
+    choice,
 )
 
-ListenerProtocol = Literal["http", "https", "tcp", "udp"]
-Balancing = Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV"]
+UNBUILT_BALANCING = ("HRW", "MAGLEV")
+UNBUILT_REDIRECTS = ("permanent", "found", "permanent_redirect", "unauthorized")
+
+ListenerProtocol = Annotated[Literal["http", "https", "tcp", "udp"], choice(["http", "https", "tcp"], ["udp"])]
+Balancing = Annotated[
+    Literal["ROUND_ROBIN", "RANDOM", "LEAST_LOADED", "POWER_OF_TWO", "HRW", "MAGLEV"],
+    choice(LoadBalancing, UNBUILT_BALANCING),
+]
+Redirect = Annotated[
+    Literal["forward", "permanent", "found", "permanent_redirect", "unauthorized"],
+    choice(["forward"], UNBUILT_REDIRECTS),
+]
+AccessLogsFormat = Annotated[Literal["ascii", "json", "protobuf"], choice(["ascii", "json"], ["protobuf"])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +71,7 @@ class MetricsTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerTable:
-    address: Address | None = None
+    address: ReachableAddress | None = None
     protocol: ListenerProtocol | None = None
     public_address: Address | None = None
     expect_proxy: bool = False
@@ -141,7 +154,7 @@ class HeaderTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendTable:
-    address: Address | None = None
+    address: ReachableAddress | None = None
     hostname: str | None = None
     path: str | None = None
     path_type: PathType = PathType.PREFIX
@@ -152,7 +165,7 @@ class FrontendTable:
     key: Path | None = None
     certificate_chain: Path | None = None
     tls_versions: tuple[TlsVersion, ...] = ()
-    redirect: Literal["forward", "permanent", "found", "permanent_redirect", "unauthorized"] = "forward"
+    redirect: Redirect = "forward"
     redirect_scheme: Literal["use-same", "use-http", "use-https"] = "use-same"
     redirect_template: str | None = None
     rewrite_host: str | None = None
@@ -169,7 +182,7 @@ class FrontendTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendTable:
-    address: Address | None = None
+    address: ReachableAddress | None = None
     backend_id: str | None = None
     weight: Weight = 100
     sticky_id: str | None = None
@@ -289,7 +302,7 @@ class FileTable:
     log_target: LogTarget = "stdout"
     log_colored: bool = False
     access_logs_target: LogTarget | None = None
-    access_logs_format: Literal["ascii", "json", "protobuf"] = "ascii"
+    access_logs_format: AccessLogsFormat = "ascii"
     access_logs_colored: bool | None = None
     audit_logs_target: LogTarget | None = None
     audit_logs_json_target: LogTarget | None = None

@@ -11,8 +11,10 @@ from typing import Final
 
 LONGEST_NAME: Final = 253
 """Characters without the trailing dot (RFC 1035 §2.3.4)."""
+LONGEST_ADDRESS: Final = 64
+"""Characters of an address with a zone: 45 without (RFC 4291 §2.2)."""
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_NAME = re.compile(rf"(?:{_LABEL}\.)*+(?!\d+\Z){_LABEL}")
+_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d+\Z){_LABEL}")
 
 
 def canonical_name(text: str) -> str | None:
@@ -34,6 +36,12 @@ def canonical_pattern(text: str) -> str | None:
 
 def canonical_address(text: str) -> str | None:
     """An IP address as `ipaddress` spells it, an IPv4 one mapped into IPv6 as itself; None for what is none."""
+    return _spelt_address(text) if len(text) <= LONGEST_ADDRESS else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _spelt_address(text: str) -> str | None:
+    # Kept as names are: those who ask for no name are shown what is for the address they came to.
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -135,7 +135,7 @@ def _groups(where: str, report: Report, given: Sequence[str]) -> tuple[str, ...]
     groups = tuple(dict.fromkeys(known))
     if not groups:
         report.wrong(where, f"no group is left; {_instead('', group_names.OPENSSL_NAMES)}")
-    elif len(groups) > 1 and not can_choose_groups():
+    elif not can_choose_groups() and (len(groups) > 1 or not _can_choose(groups[0])):
         return _not_chosen(where, report, groups)
     return groups
 
@@ -144,11 +144,10 @@ def _not_chosen(where: str, report: Report, groups: tuple[str, ...]) -> tuple[st
     if set(groups) >= group_names.DEFAULT:
         report.info(where, "Python's ssl cannot choose several groups: OpenSSL's own list is used, which has these")
     else:
-        wanted = ", ".join(sorted(group_names.DEFAULT))
-        report.wrong(
-            where,
-            f"Python's ssl cannot choose several groups; want one of them, or at least {wanted} for OpenSSL's own list",
-        )
+        *wanted, last = sorted(group_names.DEFAULT)
+        failing = "several groups; want a single one" if len(groups) > 1 else f"{groups[0]} alone; want another one"
+        own = f"a list with {', '.join(wanted)} and {last}, which stands for OpenSSL's own list"
+        report.wrong(where, f"Python's ssl cannot choose {failing}, or {own}")
     return ()
 
 
@@ -158,6 +157,12 @@ def can_choose_groups() -> bool:
 
 
 def _has_group(group: str) -> bool:
+    """Whether OpenSSL has it."""
+    return group in group_names.MONTGOMERY or _can_choose(group)
+
+
+def _can_choose(group: str) -> bool:
+    """Whether this Python can have it used, and no other one."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve(group)
     except (ValueError, ssl.SSLError):

@@ -74,7 +74,7 @@ CLUSTER: Mapping[str, Rule] = {
     "sticky_session": Refused("sticky sessions"),
     "load_balancing": Refused(
         "consistent hashing",
-        only=("HRW", "MAGLEV"),
+        only=schema.UNBUILT_BALANCING,
         want="'ROUND_ROBIN', 'RANDOM', 'LEAST_LOADED' or 'POWER_OF_TWO'",
     ),
     "http2": _HTTP2,

@@ -59,8 +59,21 @@ def show(value: object) -> str:
 
 def one_of(choices: Iterable[str]) -> str:
     """Choices as a person lists them: 'http', 'tcp' or 'udp'."""
-    names = [repr(str(choice)) for choice in choices]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    *others, last = (repr(str(choice)) for choice in choices)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def choice(built: Iterable[str], unbuilt: Iterable[str]) -> Callable[[object], str]:
+    """A reader of one of both; what is not built is known, to be refused with the reason, and never proposed."""
+    wanted = tuple(map(str, built))
+    known = {*wanted, *unbuilt}
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise Unfit(value, one_of(wanted))
+        return value
+
+    return read
 
 
 def read_text(value: object) -> str:
@@ -95,11 +108,19 @@ def read_seconds(value: object) -> float:
 
 
 def read_address(value: object) -> Address:
-    """Port 0 is left in: a listener there gets one from the kernel."""
+    """Port 0 is left in: where an address only names what is there, nothing is found by it."""
     try:
         return parse_address(read_text(value))
     except ValueError:
         raise Unfit(value, _ADDRESS) from None
+
+
+def read_reachable_address(value: object) -> Address:
+    """An address that can be connected to. Port 0 would be another one for each worker that listens there."""
+    address = read_address(value)
+    if address.port == 0:
+        raise Unfit(value, "a port from 1 to 65535")
+    return address
 
 
 def read_path(value: object) -> Path:
@@ -191,6 +212,7 @@ Port = Annotated[int, integer(1, 65535)]
 Status = Annotated[int, integer(0, 999)]
 HeadSize = Annotated[int, integer(256, 1 << 24, " (bytes)")]
 """A head is parsed as a whole, so it is neither tiny nor boundless."""
+ReachableAddress = Annotated[Address, read_reachable_address]
 Network = Annotated[str, read_network]
 Protocol = Annotated[str, read_protocol]
 FieldName = Annotated[str, read_field_name]

@@ -58,7 +58,12 @@ async def open_client(path: str | os.PathLike[str]) -> AsyncIterator["Client"]:
 async def _connect(path: str | os.PathLike[str]) -> SocketStream:
     try:
         return await anyio.connect_unix(path)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
+    except ConnectionRefusedError as error:
+        # Main takes the file along when it stops.
+        raise ControlError(
+            f"no proxy listens at {os.fspath(path)} any more (if main has died its workers serve on: start it again)"
+        ) from error
+    except FileNotFoundError as error:
         raise ControlError(
             f"no proxy listens at {os.fspath(path)} (is it running? its key command_socket says where)"
         ) from error

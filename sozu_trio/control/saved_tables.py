@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.backend_tls import BackendTls, read_backend_tls
+from sozu_trio.config.backend_tls import BackendTls, read_backend_tls_table
 from sozu_trio.config.certificates import ListenerCertificate
 from sozu_trio.config.client_auth import CLIENT_FIELDS, check_client_auth, check_client_fields, field_names
 from sozu_trio.config.clusters import (
@@ -48,6 +48,7 @@ from sozu_trio.config.values import (
     Positive,
     Protocol,
     Pseudonym,
+    ReachableAddress,
     Seconds,
     TlsVersion,
     Weight,
@@ -66,7 +67,7 @@ class SavedListenerTable:
     """A listener of any protocol."""
 
     protocol: Literal["http", "https", "tcp"]
-    address: Address
+    address: ReachableAddress
     public_address: Address | None = None
     expect_proxy: bool | None = None
     front_timeout: Seconds | None = None
@@ -172,7 +173,7 @@ class SavedBackendTable:
 
     cluster_id: ClusterId
     backend_id: BackendId
-    address: Address
+    address: ReachableAddress
     weight: Weight | None = None
     backup: bool | None = None
     max_connections: Count | None = None
@@ -292,17 +293,7 @@ def read_cluster(reads: ReadsPem, table: SavedClusterTable, where: str, report: 
 
 
 def _backend_tls(reads: ReadsPem, table: SavedBackendTlsTable, where: str, report: Report) -> BackendTls | None:
-    tls = read_backend_tls(
-        where,
-        report,
-        server_name=table.server_name,
-        ca=table.ca is not None,
-        fingerprint=table.fingerprint,
-        certificate=table.certificate is not None,
-        key=table.key is not None,
-        verify=table.verify,
-        versions=table.tls_versions,
-    )
+    tls = read_backend_tls_table(table, where, report)
     places = {name: place(where, name) for name in ("ca", "certificate")}
     return with_pem_read(tls, reads, report, places, table.ca, table.certificate, table.key)
 
@@ -328,12 +319,9 @@ def read_tcp_frontend(table: SavedTcpFrontendTable, _where: str, _report: Report
     return TcpFrontend(**_given(table))
 
 
-def read_backend(table: SavedBackendTable, where: str, report: Report) -> Backend:
-    """A backend cannot be at port 0."""
-    backend = Backend(**_given(table))
-    if backend.address.port == 0:
-        report.wrong(place(where, "address"), f"found {show(backend.address)}; want a port from 1 to 65535")
-    return backend
+def read_backend(table: SavedBackendTable, _where: str, _report: Report) -> Backend:
+    """Nothing can be wrong with it any more."""
+    return Backend(**_given(table))
 
 
 def read_listener_certificate(

@@ -17,7 +17,7 @@ LARGEST: Final = 1 << 30
 LARGEST_REPORT: Final = 1 << 20
 """Bytes of a report, but those that follow: a hundred times what any is."""
 LARGEST_LINES: Final = 1 << 23
-"""Bytes of access lines: 256 KiB are sent at a time, and one of the longest (`telemetry/lines.py`)."""
+"""Bytes of access lines: 60,000 characters are sent at a time, and one of the longest (`telemetry/lines.py`)."""
 LARGEST_REPLY: Final = 1 << 24
 """Bytes of an answer: 10,000 sessions take 1.4 MB, 25,500 backends 3.9 MB."""
 _OF_REPORTS: Final[Mapping[str, int]] = dict.fromkeys(REPORTS, LARGEST_REPORT) | {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from sozu_trio.config.directives import fault_in
 from sozu_trio.config.load import Config
 from sozu_trio.config.program import Program
 from sozu_trio.control.heirlooms import Heirlooms
@@ -28,13 +29,13 @@ from sozu_trio.main.certificates import ANY_TIME
 from sozu_trio.main.declared import declared_by
 from sozu_trio.main.named_files import with_files_read
 from sozu_trio.main.seen_files import NONE_SEEN, SeenFiles
+from sozu_trio.main.staying import journal_path
 from sozu_trio.nursery.door import make_directory
 from sozu_trio.routing.crosswise import crosswise
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.reconcile import restart
 from sozu_trio.routing.spoken import spoken_frontend
 from sozu_trio.routing.state import State, with_declared
-from sozu_trio.telemetry.directives import fault_in
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +83,6 @@ class Beginning:
         if self.journal is not None:
             self.journal.close()
         self.lock.close()
-
-
-def journal_path(program: Program) -> Path:
-    """Where the journal of such a program is."""
-    if program.automatic_state_save and program.saved_state is not None:
-        return program.saved_state.with_name(program.saved_state.name + ".journal")
-    return program.runtime_directory / "journal"
 
 
 async def go_on(program: Program, heirlooms: Heirlooms) -> Beginning:

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from sozu_trio.config.directives import fault_in
 from sozu_trio.config.report import Notice, Report, place
 from sozu_trio.config.structure import structure_whole
 from sozu_trio.config.values import show
@@ -39,7 +40,7 @@ from sozu_trio.routing.changes import (
 from sozu_trio.routing.drains import Awaited, Drains
 from sozu_trio.routing.refusal import Thing
 from sozu_trio.routing.state import State
-from sozu_trio.telemetry.directives import fault_in
+from sozu_trio.routing.uncovered import uncovered
 from sozu_trio.telemetry.plural import count
 
 MANY = 100
@@ -56,7 +57,8 @@ async def change(parts: Parts, call: Call) -> Answer:
     if read is None or report.problems:
         raise ChangeRefused(tuple(report.problems))
     outcome, drained = await _carry_out(parts, call, [read], summary(call.verb, call.body))
-    content = {**_content(outcome, report.notices), **drained, **ids_made(outcome.before, read)}
+    notices = [*report.notices, *uncovered(outcome.before, parts.transactions.state, [read])]
+    content = {**_content(outcome, notices), **drained, **ids_made(outcome.before, read)}
     return Answer(message=f"{call.verb}: done{_cut(drained)}", content=content)
 
 
@@ -67,6 +69,7 @@ async def apply(parts: Parts, call: Call) -> Answer:
     read = partial(_read_all, given, parts.transactions.state)
     changes, notices = await trio.to_thread.run_sync(read) if _takes_long(given) else read()
     outcome, drained = await _carry_out(parts, call, changes, summary_of_all(given, body.file))
+    notices += uncovered(outcome.before, parts.transactions.state, changes)
     content = {**_content(outcome, notices), **drained, "changes": len(given)}
     return Answer(message=f"{count(len(given), 'change')} done{_cut(drained)}", content=content)
 

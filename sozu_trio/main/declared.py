@@ -9,12 +9,11 @@ from sozu_trio.config.load import Config, load_config
 from sozu_trio.config.program import Program
 from sozu_trio.config.regular import read_regular
 from sozu_trio.config.values import show
-from sozu_trio.errors import ConfigError, Problem
 from sozu_trio.main.files import in_thread
+from sozu_trio.main.staying import stays
 from sozu_trio.routing.state import State, declare
-from sozu_trio.telemetry.directives import fault_in
 
-FOLLOWED = {"settings", "worker_count", "certificate_check_interval"}
+FOLLOWED = {"settings", "activate_listeners", "worker_count", "certificate_check_interval"}
 """Fields of Program that a reload changes at once: what State carries, and what main sees to by itself."""
 
 
@@ -39,20 +38,17 @@ async def read_file(path: Path) -> Config:
 
 
 def _read(path: Path) -> Config:
-    """Directives are the log's own language, which the file only carries."""
-    config = load_config(path, read_regular)
-    if fault := fault_in(config.program.settings.log_level):
-        raise ConfigError(config.source, (Problem("log_level", fault),))
-    return config
+    return load_config(path, read_regular)
 
 
 def waiting_for_a_start(before: Program, after: Program) -> list[str]:
-    """The global keys that differ and that only the next start will follow, as lines for the operator."""
+    """The global keys that differ and that only the next start or upgrade will follow, as lines for the operator."""
     lines = []
     for field in dataclasses.fields(Program):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old != new and field.name not in FOLLOWED:
-            lines.append(f"{field.name}: {_spelled(new)} instead of {_spelled(old)} takes effect at the next start")
+            when = "start" if stays(field.name, before, after) else "start or upgrade"
+            lines.append(f"{field.name}: {_spelled(new)} instead of {_spelled(old)} takes effect at the next {when}")
     return lines
 
 

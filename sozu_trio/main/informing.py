@@ -12,6 +12,8 @@ from sozu_trio.telemetry.plural import count
 
 PERIOD = 1.0
 """Seconds between two looks."""
+LOOK = 0.05
+"""Seconds between two looks whether all workers accept: whoever has started us waits for that."""
 PATIENCE = 10.0
 """Seconds a manager waits for the next word while we stop. It is asked for more each PERIOD, so our own limit,
 `shutdown_timeout`, is the one that holds, unless main hangs.
@@ -20,8 +22,18 @@ ADDRESSES = 6
 """Listeners that are told one by one."""
 
 
+async def until_in_step(supervisor: Supervisor) -> bool:
+    """Wait until every worker accepts on every listener; False where the proxy stops first."""
+    while not supervisor.in_step and not supervisor.stopping.is_set():
+        with trio.move_on_after(LOOK):
+            await supervisor.stopping.wait()
+    return supervisor.in_step
+
+
 async def keep_informed(manager: ServiceManager, supervisor: Supervisor) -> None:
-    """Say that we are ready, and from then on how it goes and that we live; ends when it is cancelled."""
+    """Say that we are ready, unless we stop by then, and from then on how it goes and that we live; ends when it is
+    cancelled.
+    """
     if not manager.there:
         return
     async with trio.open_nursery() as nursery:
@@ -31,7 +43,8 @@ async def keep_informed(manager: ServiceManager, supervisor: Supervisor) -> None
 
 
 async def _tell(manager: ServiceManager, supervisor: Supervisor) -> None:
-    manager.ready(serving(supervisor))
+    if not supervisor.stopping.is_set():
+        manager.ready(serving(supervisor))
     while not supervisor.stopping.is_set():
         manager.status(serving(supervisor))
         with trio.move_on_after(PERIOD):

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from sozu_trio.config.directives import fault_in
 from sozu_trio.config.values import show
 from sozu_trio.control.answering import Answer
 from sozu_trio.control.saved_state import Saved, dump_document, dump_text, load_into, read_saved_state
@@ -20,7 +21,6 @@ from sozu_trio.main.guarding import refuse_our_own
 from sozu_trio.main.parts import Call, Handlers, Parts
 from sozu_trio.main.transactions import Order
 from sozu_trio.routing.state import State
-from sozu_trio.telemetry.directives import fault_in
 from sozu_trio.telemetry.plural import count
 
 

@@ -19,7 +19,8 @@ def refuse_without_room(estate: Estate) -> None:
     would have more descriptors than it may.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    there, copies = len(os.listdir("/proc/self/fd")), len(estate.sockets.descriptors)
+    copies = len(estate.sockets.descriptors)
+    there = len(os.listdir("/proc/self/fd")) - 1  # The one that lists them.
     more = copies + OF_WORKER * len(estate.workers) + min(copies, MOST_DESCRIPTORS) + MARGIN
     if limit != resource.RLIM_INFINITY and there + more > limit:
         raise OperatorError(

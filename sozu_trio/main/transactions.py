@@ -17,6 +17,7 @@ from typing import Protocol
 import trio
 
 from sozu_trio.config.descriptors import descriptors_of_worker, misfit
+from sozu_trio.config.directives import parse_directives
 from sozu_trio.control.journal import Entry
 from sozu_trio.errors import ChangeRefused, NotConfirmed, OperatorError, Problem
 from sozu_trio.main.actors import Actor
@@ -27,7 +28,6 @@ from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import State
-from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.log import apply_directives
 
 log = logging.getLogger(__name__)

@@ -47,7 +47,7 @@ NOT_BUILT: Mapping[str, str] = {
     "metrics enable": "counters are plain integers here and always on",
     "metrics disable": "counters are plain integers here and always on",
     "metrics clear": "counters are never set back: take the difference of two readings",
-    "cluster health-check list": "not built yet: health checks",
+    "cluster health-check list": "verb: found 'cluster health-check list', which is not built yet: health checks",
 }
 """Verbs of Sōzu that are known and refused, with the reason; those that change State refuse themselves."""
 

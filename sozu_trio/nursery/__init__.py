@@ -5,8 +5,9 @@
     places      what connections of one address hold, and may hold
     tally       what all workers count together, as each of them sees it
     regions     the same, as main sees it
-    hangup      tells a session at once that its client has gone
+    readiness   waits of connections, in an epoll set of our own, which also tells that a client has gone
     accept      connections out of a listening socket, and what to do when the kernel has no more of something
+    shortage    for how long it rests then
     guard       the outer edge of every session: no exception passes it
     listener    accepting inside connections: the two scopes behind soft and hard stop
     listening   the listeners of a worker
@@ -41,14 +42,14 @@
     spawn       workers as processes
     kept_code   what later workers run, whatever stands on disk meanwhile
     where       where a process hangs
-    sandbox     the layers that a worker seals itself with
+    sandbox     what the configuration asks for
+    sealing     the layers that a worker seals itself with
     identity    whom workers run as where main is root
     capabilities root's rights, one by one
     privileges  what a worker gives up by itself
     landlock    no files
     seccomp     no system calls
     system_calls but these
-    descriptors how many a worker may have
     warm_up     what has to have happened before
     adoption    workers that a main before has left
     sorting     which of them go on

@@ -15,6 +15,7 @@ second; nginx switches accepting off for 500 ms; HAProxy counts sockets beforeha
 """
 
 import errno
+import math
 import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ import trio
 from sozu_trio.config.limits import EXHAUSTED_PAUSE, UNSENT
 from sozu_trio.nursery.bind import BACKLOG
 from sozu_trio.nursery.overload import Overload
+from sozu_trio.nursery.shortage import Shortage
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 DEAD_IN_THE_QUEUE = frozenset(
@@ -44,24 +46,31 @@ DEAD_IN_THE_QUEUE = frozenset(
 )
 
 Take = Callable[[socket.socket, Any], None]
-Relieve = Callable[[OSError], None]
+Relieve = Callable[[OSError], int]
 
 
 async def accept_forever(
-    listening: socket.socket, take: Take, relieve: Relieve, turn_away: Take, overload: Overload
+    listening: socket.socket,
+    take: Take,
+    relieve: Relieve,
+    turn_away: Take,
+    overload: Overload,
+    shortage: Shortage,
 ) -> NoReturn:
     """Hand every connection to `take(sock, peer)`, non-blocking and without Nagle's delay (44 ms per TLS handshake
     with it).
 
-    `relieve(error)` is called when the kernel is out of descriptors or memory. Whom `overload` wants to be shed are
-    handed to `turn_away` instead. Raises OSError for what is no such case.
+    `relieve(error)` is called when the kernel is out of descriptors or memory, once in EXHAUSTED_PAUSE at most, and
+    returns how many descriptors that gives back; then `shortage` says for how long to rest. Whom `overload` wants to
+    be shed are handed to `turn_away` instead. Raises OSError for what is no such case.
     """
+    relieved = -math.inf
     # Accepted sockets inherit it.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     while True:
         await trio.lowlevel.wait_readable(listening)
-        shed = overload.excess(listening)
-        for number in range(overload.batch + shed):
+        shed, taken = overload.admission(listening)
+        for number in range(shed + taken):
             try:
                 sock, peer = listening.accept()
             except BlockingIOError:
@@ -70,10 +79,16 @@ async def accept_forever(
                 if error.errno in DEAD_IN_THE_QUEUE:
                     continue
                 if error.errno in EXHAUSTED:
-                    relieve(error)
-                elif error.errno != errno.EINVAL:
+                    asked = 0
+                    # After a short rest those who were let in must not be asked to leave at once.
+                    if (now := trio.current_time()) >= relieved + EXHAUSTED_PAUSE:
+                        relieved = now
+                        asked = relieve(error)
+                    await shortage.rest(asked)
+                elif error.errno == errno.EINVAL:
+                    await trio.sleep(EXHAUSTED_PAUSE)
+                else:
                     raise
-                await trio.sleep(EXHAUSTED_PAUSE)
                 break
             if number < shed:
                 sock.setblocking(False)

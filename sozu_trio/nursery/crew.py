@@ -183,6 +183,10 @@ class Crew:
             self.past.add(known.counters)
         return None
 
+    def is_kept(self, worker_id: int) -> bool:
+        """Whether there is a worker of that id, or will be."""
+        return worker_id in self._posts
+
     def is_leaving(self, worker_id: int) -> bool:
         """Whether somebody of that id leaves."""
         return worker_id in (worker.worker_id for worker in self.leaving)
@@ -194,10 +198,11 @@ class Crew:
 
     def _tell_of(self, ended: WorkerHandle | OSError, worker_id: int, pause: float) -> None:
         """There is to be another one of that id in `pause` seconds."""
+        when = f"in {pause:g} s" if pause else "now"
         if isinstance(ended, OSError):
-            log.error("worker %d cannot be started: %s; tried again in %g s", worker_id, ended, pause)
+            log.error("worker %d cannot be started: %s; tried again %s", worker_id, ended, when)
         else:
-            log.error("worker %d (pid %d) is replaced in %g s", worker_id, ended.pid, pause)
+            log.error("worker %d (pid %d) is replaced %s", worker_id, ended.pid, when)
             self._on_move()
 
     def _leave(self, worker: WorkerHandle) -> None:

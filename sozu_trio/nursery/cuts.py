@@ -9,6 +9,7 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.control.messages import Cut
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.state import State
+from sozu_trio.telemetry.plural import count
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ class PendingCuts:
             self._pending[removed] = scope
             try:
                 await trio.sleep(grace)
-                count = self._cut(*removed)
-                log.info("cluster %s, backend %s at %s: %d connections cut after its removal", *removed, count)
+                cut = count(self._cut(*removed), "connection")
+                log.info("cluster %s, backend %s at %s: %s cut after its removal", *removed, cut)
             finally:
                 if self._pending.get(removed) is scope:
                     del self._pending[removed]

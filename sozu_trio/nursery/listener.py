@@ -26,6 +26,8 @@ from sozu_trio.nursery.drain import Drain, Waiter
 from sozu_trio.nursery.guard import guard
 from sozu_trio.nursery.overload import Overload
 from sozu_trio.nursery.places import Held
+from sozu_trio.nursery.readiness import notify_closing
+from sozu_trio.nursery.shortage import Shortage
 from sozu_trio.routing.state import ListenerKey
 
 if TYPE_CHECKING:
@@ -166,6 +168,7 @@ class Doorkeeping:
     admit: Callable[[Parcel], Resume | None]
     """What goes on with a session of another worker, by what is configured now; None where it has no place here."""
     overload: Overload = field(default_factory=Overload)
+    shortage: Shortage = field(default_factory=Shortage)
     evict: Callable[[int], int] = find_nobody
     """Have up to so many clients leave who only wait; returns how many will."""
     tells_later: Callable[[ListenerKey], bool] = lambda _: False
@@ -187,7 +190,7 @@ async def serve_listener(
             with node.accepting:
                 task_status.started()
                 try:
-                    await accept_forever(node.sock, door.take, door.relieve, door.shed, doors.overload)
+                    await accept_forever(node.sock, door.take, door.relieve, door.shed, doors.overload, doors.shortage)
                 finally:
                     if not node.is_left and node.connections.deadline > trio.current_time():
                         accept_queued(node.sock, door.take)
@@ -251,10 +254,12 @@ class Door:
                 log.warning("session %s (%s of %s) was cut: it could not move", node.name, node.kind, node.client)
             raise
         finally:
+            notify_closing(node.sock)
             node.sock.close()
             del self._node.sessions[node.name]
             self._doors.capacity.places.leave(node.held)
             self._doors.capacity.give()
+            self._doors.shortage.given_back()
 
     def shed(self, sock: socket.socket, _: Any) -> None:
         """There is too much to do already."""
@@ -280,10 +285,13 @@ class Door:
         finally:
             sock.close()
             self._refusing -= 1
+            self._doors.shortage.given_back()
 
-    def relieve(self, error: OSError) -> None:
+    def relieve(self, error: OSError) -> int:
+        """Descriptors have run out; how many are given back."""
         freed = self._doors.relieve()
         now = trio.current_time()
         if now >= self._quiet_until:
             self._quiet_until = now + COMPLAIN_EVERY
             log.warning("%s: cannot accept: %s; %d descriptors given back", self._node.name, error.strerror, freed)
+        return freed

@@ -4,6 +4,7 @@ Without libseccomp, or its binding, there is no such layer, and that is said; no
 """
 
 import contextlib
+import ctypes.util
 import errno
 import os
 from collections.abc import Iterator
@@ -12,11 +13,29 @@ from typing import Any, Final
 
 from sozu_trio.nursery.system_calls import MISSING, OF_KEY_LOG, TRIED, Where, allowed
 
+LIBRARIES: Final = {"seccomp": "libseccomp.so.2"}
+"""What the loader knows it by. The C library needs none: whatever this process has loaded is asked for that."""
+
+
+@contextlib.contextmanager
+def _found_by_the_loader() -> Iterator[None]:
+    """The binding asks `ctypes.util.find_library`, which runs ldconfig(8), or compilers where that is not there: 10 ms
+    of each start, and children of main, which imports this in a thread for `kept_code.py`.
+    """
+    find = ctypes.util.find_library
+    ctypes.util.find_library = lambda name: LIBRARIES.get(name)
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = find
+
+
 seccomp: ModuleType | None
 why_not = ""
 try:
-    # It runs ldconfig(8) to find the library, so it cannot wait until it is needed.
-    import pyseccomp
+    # It opens the library, so it cannot wait until it is needed.
+    with _found_by_the_loader():
+        import pyseccomp
 except (ImportError, RuntimeError, OSError) as error:
     seccomp, why_not = None, f"libseccomp cannot be loaded: {error}"
 else:

@@ -70,8 +70,8 @@ class Succeeded:
     """Those that could not, yet: they drain."""
 
 
-class Succession:
-    """Replaces workers, one at a time."""
+class Successors:
+    """Replaces workers by their successors, one at a time."""
 
     def __init__(
         self,

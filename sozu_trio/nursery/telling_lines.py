@@ -11,9 +11,9 @@ from sozu_trio.nursery.link import Link
 from sozu_trio.telemetry.lines import LineBuffer
 
 LINES_PER_MESSAGE = 256
-"""Enough that a message costs little per line, few enough that it mostly stays below INLINE_SIZE."""
-CHARACTERS_PER_MESSAGE = 1 << 18
-"""Beyond the last line of it: main takes no message that is a lot larger (`control/sizes.py`)."""
+"""Enough that a message costs little per line."""
+CHARACTERS_PER_MESSAGE = 60_000
+"""Beyond the last line of it, so that it mostly stays below INLINE_SIZE."""
 LINES_PERIOD = 0.05
 """Seconds lines are collected for one message."""
 
@@ -34,12 +34,15 @@ class LineTeller:
             while True:
                 await self._lines.wait()
                 await trio.sleep(LINES_PERIOD)
-                await self._send_batches()
+                await self._send_batches(but=LINES_PER_MESSAGE - 1)
         finally:
             with trio.move_on_after(GOODBYE, shield=True):
-                await self._send_batches()
+                await self._send_batches(but=0)
 
-    async def _send_batches(self) -> None:
+    async def _send_batches(self, but: int) -> None:
+        """At least one, and then until no more than `but` lines are left: under load some come while others are sent,
+        and to send a few at once costs main more than to read many later.
+        """
         lines = self._lines
         while batch := self._unsent or lines.take(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE):
             # A send that is cancelled has sent nothing.
@@ -57,3 +60,5 @@ class LineTeller:
                 # There is no descriptor for a large batch, or main would not take it.
                 lines.drop(len(batch))
             self._unsent = []
+            if lines.held <= but:
+                break

@@ -5,7 +5,7 @@ is in force.
 """
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 
 import trio
@@ -80,6 +80,15 @@ class Together:
         """Where a worker is to accept; of one that leaves, the listeners whose sessions it is to keep."""
         sockets = self._sockets.of.get(worker.worker_id, {})
         return {key: sock for key, sock in sockets.items() if key in worker.listening} if worker.leaving else sockets
+
+    def are_in_step(self, generation: int, wanted: Collection[ListenerKey]) -> bool:
+        """Whether all that serve, and all that are about to, serve by `generation` and accept on `wanted`."""
+        done = {
+            worker.worker_id
+            for worker in self._crew.serving
+            if worker.generation == generation and worker.listening.issuperset(wanted)
+        }
+        return all(worker_id in done for worker_id in self._sockets.of if self._crew.is_kept(worker_id))
 
     async def catch_up(self, target: Target) -> str:
         """Have those prepare that are not at `target`, which is in force; returns who refuses."""

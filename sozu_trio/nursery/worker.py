@@ -38,6 +38,7 @@ from sozu_trio.control.messages import (
     Forget,
     GiveBack,
     HandOver,
+    Happened,
     Kill,
     Lend,
     Listen,
@@ -143,7 +144,7 @@ class Worker:
         )
         self._listening = Listening(self._doors)
         handler.relieve_with(pressure.relieve)
-        handler.tell_with(self._telling.happened)
+        handler.tell_with(self._happened)
         self._stop = trio.Event()
         """It is to end when the last session has."""
         self._arrivals: list[Arrival] = []
@@ -152,6 +153,10 @@ class Worker:
     @property
     def cut(self) -> int:
         return self._listening.cut_at.total()
+
+    def _happened(self, event: Happened) -> None:
+        """Of a session or a backend. Each worker tells its own, so it says who it is."""
+        self._telling.happened(dataclasses.replace(event, details=self._itself.name))
 
     def _swap(self, table: Table) -> None:
         self._listening.wake(self._handler.swap(table))

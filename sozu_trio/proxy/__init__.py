@@ -2,9 +2,10 @@
 
 proxy        what all sessions of a worker share; the handler the worker is given
 session      one client connection: PROXY header, then HTTP/1 or TCP
-http1        requests out of a client connection, one after the other
+http1        requests out of a client connection, one after the other; terms: what is the same for all of a listener
 exchange     one request and its response, whatever the version: decide, connect, converse, log
 response     the backend's answer on its way to the client
+upgrades     changes of protocol that are asked for
 upload       the client's body on its way to the backend
 body         one message's body, read; transfer: written
 forwarding   what we tell the backend about the client; client_fields: who it is, by its certificate

@@ -5,7 +5,7 @@ chosen, and a connection taken or given back, between two checkpoints, so nothin
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sozu_trio.config.addresses import Address
@@ -287,7 +287,7 @@ class ClusterState:
         yield from self.primaries
         yield from self.backups
 
-    def choose(self, now: float, tried: list[BackendState]) -> BackendState | None:
+    def choose(self, now: float, tried: Sequence[BackendState]) -> BackendState | None:
         """The backend for the next attempt: a primary not in back-off, else a backup; None when there is none.
 
         Those tried already are passed over while there are others. Raises NoRoom where all of them have as many

@@ -10,11 +10,9 @@ from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
 from sozu_trio.errors import ExchangeError
 from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.patience import Patience
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.wire.chunked import ChunkedDecoder
 from sozu_trio.wire.heads import Field, Framing
-
-Piece = bytes | memoryview
 
 Failure = Callable[[str], ExchangeError]
 

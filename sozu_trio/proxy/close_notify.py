@@ -6,10 +6,12 @@ that only writes. So for as long as the call takes the descriptor stands for a s
 OpenSSL has written there is then sent on the real one, after all that was sent before.
 
 It happens between two awaits, so no other task sees the descriptor. Waits on it go on: the kernel keeps them with the
-open file, of which there is a second descriptor meanwhile.
+open file, of which there is a second descriptor meanwhile. The pair of sockets that stands in is kept for the next
+connection: it takes 20 µs to make.
 """
 
 import os
+import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -18,6 +20,10 @@ from typing import Final
 
 LARGEST_ALERT: Final = 1024
 """Bytes; with its record it is 24 to 50."""
+_Pair = tuple[int, int]
+"""Descriptors of two sockets that are connected with each other."""
+_kept: Final[list[_Pair]] = []
+"""One at most, with nothing in it."""
 
 
 def make_close_notify(sock: ssl.SSLSocket) -> bytes:
@@ -29,7 +35,7 @@ def make_close_notify(sock: ssl.SSLSocket) -> bytes:
     try:
         with diverted(sock) as written:
             _unwrap(sock)
-            return written.recv(LARGEST_ALERT)
+            return os.read(written, LARGEST_ALERT)
     except (OSError, ValueError):
         return b""
 
@@ -41,17 +47,45 @@ def _unwrap(sock: ssl.SSLSocket) -> None:
 
 
 @contextmanager
-def diverted(sock: ssl.SSLSocket) -> Iterator[socket.socket]:
-    """Where what is written on `sock` meanwhile can be read. Raises OSError when no descriptor is free."""
+def diverted(sock: socket.socket) -> Iterator[int]:
+    """The descriptor where what is written on `sock` meanwhile can be read. Raises OSError when none is free."""
+    pair = _kept.pop() if _kept else _make_pair()
+    try:
+        with _in_place_of(sock.fileno(), pair[0]):
+            yield pair[1]
+    except BaseException:
+        _close(pair)  # Something may be left in it.
+        raise
+    if _kept or _has_something(pair[1]):
+        _close(pair)
+    else:
+        _kept.append(pair)
+
+
+@contextmanager
+def _in_place_of(number: int, other: int) -> Iterator[None]:
+    kept = os.dup(number)
+    try:
+        os.dup2(other, number, inheritable=False)
+        yield
+    finally:
+        os.dup2(kept, number, inheritable=False)
+        os.close(kept)
+
+
+def _has_something(number: int) -> bool:
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _make_pair() -> _Pair:
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        number = sock.fileno()
-        kept = os.dup(number)
-        try:
-            os.dup2(ours.fileno(), number, inheritable=False)
-            yield theirs
-        finally:
-            os.dup2(kept, number, inheritable=False)
-            os.close(kept)
+    for each in (ours, theirs):
+        each.setblocking(False)
+    return ours.detach(), theirs.detach()
+
+
+def _close(pair: _Pair) -> None:
+    for each in pair:
+        os.close(each)

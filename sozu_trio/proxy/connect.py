@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -25,6 +25,7 @@ from sozu_trio.proxy.secure_backend import secure
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.telemetry.counters import Counters
+from sozu_trio.telemetry.plural import count
 from sozu_trio.tls.client_contexts import ClientTls
 from sozu_trio.tls.client_failures import too_long
 
@@ -45,24 +46,18 @@ class BackendTimeouts:
 class Connector:
     """The attempts of one request or session; at most `CONNECT_ATTEMPTS` of them fail."""
 
-    __slots__ = (
-        "_chosen",
-        "_cluster",
-        "_counters",
-        "_fresh",
-        "_has_to_wait",
-        "_random",
-        "_refusal",
-        "_relieve",
-        "_relieved",
-        "_timeouts",
-        "failures",
-        "tried",
-    )
-
+    # Defaults stand in the class: a connector is made for every request, and most find an idle connection at once.
     is_http = True
     opening = b""
     """What goes before TLS."""
+    failures = 0
+    tried: Sequence[BackendState] = ()
+    _relieved = False
+    _fresh = False
+    _has_to_wait = False
+    _refusal = ""
+    """Why TLS did not come about where the last attempt failed for that."""
+    _chosen: BackendState | None = None
 
     def __init__(
         self,
@@ -78,14 +73,6 @@ class Connector:
         self._counters = counters
         self._random = random
         self._relieve = relieve
-        self._relieved = False
-        self._fresh = False
-        self._has_to_wait = False
-        self._refusal = ""
-        """Why TLS did not come about where the last attempt failed for that."""
-        self._chosen: BackendState | None = None
-        self.failures = 0
-        self.tried: list[BackendState] = []
 
     def take_idle(self, now: float) -> Connection | None:
         """Choose a backend for the next attempt; its idle connection, where it has one that may serve."""
@@ -174,7 +161,7 @@ class Connector:
             raise BackendInsecure(refusal)
         if not self.failures:
             raise NoBackend(f"cluster {cluster_id} has no backend that may be tried now")
-        raise NoBackend(f"{self.failures} attempts to reach cluster {cluster_id} failed")
+        raise NoBackend(f"{count(self.failures, 'attempt')} to reach cluster {cluster_id} failed")
 
     async def _attempt(self, state: BackendState) -> Stream | None:
         self._cluster.make_room(state)
@@ -248,7 +235,7 @@ class Connector:
         """`code`: of errno, where it was an OSError."""
         state.count(-1)
         self.failures += 1
-        self.tried.append(state)
+        self.tried = (*self.tried, state)
         self._refusal = state.refusal = ""
         self._counters.backend_errors += 1
         log.debug("%s: %s", state.name, why)
@@ -269,13 +256,11 @@ class Connector:
         self._fresh = True
         if not connection.reused:
             self.failures += 1
-            self.tried.append(connection.state)
+            self.tried = (*self.tried, connection.state)
 
 
 class TcpConnector(Connector):
     """That of a tcp session, whose protocol is not known; `opening` goes before TLS, where there is TLS."""
-
-    __slots__ = ("opening",)
 
     is_http = False
 

@@ -64,7 +64,6 @@ class ProxyHandler:
     def services(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """By the names the tree shows."""
         return {
-            "hang-ups": self.proxy.hangups.run,
             "patience": self.proxy.wheel.run,
             "idle backend connections": self.proxy.sweep_idle,
             "queues": self.proxy.yield_idle,

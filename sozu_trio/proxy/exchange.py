@@ -19,7 +19,6 @@ import trio
 
 from sozu_trio.config.clusters import HttpFrontend
 from sozu_trio.config.limits import HELD_BODY
-from sozu_trio.config.plain_names import PLAIN
 from sozu_trio.errors import (
     BackendClosed,
     BackendTimeout,
@@ -35,12 +34,12 @@ from sozu_trio.proxy.backends import ClusterState, Connection
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.client_fields import drop_fields
 from sozu_trio.proxy.connect import discard, give_back
-from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.response import respond
 from sozu_trio.proxy.transfer import whole
 from sozu_trio.proxy.tunnels import About
+from sozu_trio.proxy.upgrades import wanted_upgrade
 from sozu_trio.proxy.upload import Upload, bad_body, client_gone, too_large
 from sozu_trio.routing.table import ClusterEntry, Decision, Outcome, Redirect
 from sozu_trio.telemetry.access_log import AccessRecord
@@ -88,18 +87,12 @@ class Exchange:
         self._bytes_in = client.bytes_in - len(buffer)
         self._bytes_out = client.bytes_out
         if head.upgrade:
-            self.upgrade = self._wanted_upgrade()
-        if connection.id_field in buffer[: head.size].translate(PLAIN):
-            head.fields = without_alike(head.fields, (connection.id_field,))
+            self.upgrade = wanted_upgrade(head, connection.terms.upgrade_protocols)
+        terms = connection.terms
+        if head.unusual or terms.id_is_usual:
+            terms.drop_id(head, buffer)
         proxy.counters.requests += 1
         proxy.counters.active_requests += 1
-
-    def _wanted_upgrade(self) -> bytes:
-        """The protocols of Upgrade that are let through; none with a body, whose end would have to come first."""
-        if self.head.framing is not Framing.NONE:
-            return b""
-        asked = (token.strip(b" \t") for token in self.head.upgrade.split(b","))
-        return b", ".join(token for token in asked if token.lower() in self.connection.upgrade_protocols)
 
     async def run(self) -> None:
         """All of it. Afterwards `close` and `linger` say what becomes of the connection, `body.unused` what came next.
@@ -129,7 +122,8 @@ class Exchange:
                 self.proxy.counters.unrouted += 1
                 await self.answer(HTTPStatus.NOT_FOUND, "no frontend")
         except ExchangeError as error:
-            await self.fail(error)
+            # A frame that is over may have it in a variable: a cycle, which would be left to the garbage collector.
+            await self.fail(error.with_traceback(None))
         except OSError as error:
             await self.fail(ClientGone(error.strerror or str(error)))
         else:
@@ -177,7 +171,7 @@ class Exchange:
         return cluster
 
     async def _forward(self, cluster: ClusterState) -> None:
-        connector = self.proxy.connector(cluster, self.connection.backend_timeouts)
+        connector = self.proxy.connector(cluster, self.connection.terms.backend_timeouts)
         request = self._request()
         lost: BackendClosed | None = None
         now = self._began
@@ -187,16 +181,16 @@ class Exchange:
                 if connection is None:
                     self.patience.relax()  # An attempt has a limit of its own.
                     connection = await connector.connect()
-            except NoBackend:
+            except NoBackend as error:
                 if lost:
-                    raise lost from None
+                    raise lost from error.with_traceback(None)
                 raise
             self.record.backend_id = connection.state.backend.backend_id
             self.record.backend = connection.state.address
             try:
                 reusable = await self._converse(connection, request)
             except BackendClosed as error:
-                lost = error
+                lost = error.with_traceback(None)
                 may_replay = error.retry and self._may_replay(connection)
                 connector.lost(connection)
                 if not may_replay:
@@ -232,7 +226,7 @@ class Exchange:
         if body.framing is not Framing.NONE:
             if not self._is_whole():
                 return await self._converse_both_ways(connection, request)
-            request += whole(body, body.early, body.framing)
+            request = b"".join((request, *whole(body, body.early, body.framing)))
         try:  # noqa: SIM105 - once per request: a context manager costs more
             await connection.stream.send(request, self.patience)
         except OSError:
@@ -356,7 +350,6 @@ class Exchange:
         """End the client connection in the middle of what it was getting, so that it cannot pass for the whole."""
         self.close = True
         self.linger = False
-        self.connection.stop_watching()
         self.client.abort()
 
     def _note(self, why: str, *, failed: bool) -> None:
@@ -365,7 +358,7 @@ class Exchange:
 
     def heard(self) -> None:
         """The backend has begun to answer; it had the head when the wait for it began."""
-        now = self.heard_at = trio.current_time()
+        now = self.heard_at = self.proxy.wheel.clock()
         sent_at = self.patience.now
         self.record.service_time = sent_at - self._began
         self.record.response_time = now - sent_at
@@ -377,7 +370,7 @@ class Exchange:
         counters.active_requests -= 1
         if self.moved:
             return
-        now = self.connection.now = trio.current_time()
+        now = self.connection.now = self.proxy.wheel.clock()
         record.request_time = now - self._began
         record.start = time.time() - record.request_time
         bytes_in = record.bytes_in = client.bytes_in - self._bytes_in - len(self.body.unused)

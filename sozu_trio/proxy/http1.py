@@ -5,26 +5,23 @@ it waits for the first byte of a request the connection is idle: a drain wakes i
 scope lasts as long as the connection; what a cancellation means depends on what was going on, so `_woken` looks.
 """
 
-import functools
 import logging
 import time
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal
 
 import trio
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.limits import LAST_CALL, LINGER, LINGER_BYTES, READ_SIZE
 from sozu_trio.config.listeners import HttpListener
-from sozu_trio.config.plain_names import plain_name
 from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
 from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.answers import answer
-from sozu_trio.proxy.connect import BackendTimeouts
 from sozu_trio.proxy.exchange import Exchange
-from sozu_trio.proxy.forwarding import Forwarding, via_line
+from sozu_trio.proxy.forwarding import Forwarding
 from sozu_trio.proxy.outdated import is_outdated
 from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
@@ -47,8 +44,12 @@ _LIMITS: Final = {LINE_TOO_LONG: "request_line", HEAD_TOO_LARGE: "head_size", TO
 class HttpConnection:
     """One client connection that speaks HTTP/1. What is other within TLS is told in `https.py`."""
 
-    secured: Secured | None = None
-    """Of a connection over TLS."""
+    __slots__ = (
+        "_began", "_begins_anew", "_buffer", "_came_to", "_clock", "_connected", "_destination", "_drain",
+        "_exchange", "_heeded", "_is_outdated", "_is_released", "_parser", "_requests", "_routes", "_table", "client",
+        "client_fields", "client_text", "forwarding", "gone", "listener", "name", "node", "now", "patience", "proxy",
+        "secured", "stream", "terms",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -70,6 +71,8 @@ class HttpConnection:
         self.name = node.name
         self.client_text = str(client)
         self.client = client
+        self.secured: Secured | None = None
+        """Of a connection over TLS."""
         self._destination = destination
         self._requests = requests
         self._came_to = listener
@@ -83,7 +86,8 @@ class HttpConnection:
         self._drain = node.listener.drain
         self._connected = node.started
         self._buffer = early
-        self.now = trio.current_time() - idle
+        self._clock = proxy.wheel.clock
+        self.now = self._clock() - idle
         """When something last happened here, by Trio's clock."""
         self._began = 0.0
         self._heeded: Table | None = None
@@ -95,17 +99,13 @@ class HttpConnection:
         self._is_outdated = False
         self._begins_anew = False
         self._exchange: Exchange | None = None
-        """The one now going on, or the one that ended last."""
+        """The one now going on; one that has ended stays where it is the last."""
 
     def _adopt(self, listener: HttpListener) -> None:
         """Go by `listener` from the next request on."""
         self.listener = listener
         self.forwarding = Forwarding(listener, self.client, self._destination)
-        self.upgrade_protocols = frozenset(protocol.encode() for protocol in listener.upgrade_protocols)
-        self.id_field = plain_name(listener.sozu_id_header).encode()
-        """As PLAIN spells it."""
-        self.response_lines = _response_lines(listener.sozu_id_header, listener.via)
-        self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
+        self.terms = self.proxy.terms_of(listener)
         self.stream.timeout = listener.timeouts.front
         self._parser = RequestParser(listener.limits)
 
@@ -127,12 +127,14 @@ class HttpConnection:
 
     @property
     def draining(self) -> bool:
+        """Whether it ends after what it has begun."""
         return self._drain.started or self.outdated
 
     @property
     def outdated(self) -> bool:
         """Its listener has become one that its client cannot have come to: it ends after what it has begun."""
-        self.follow(self.proxy.table)
+        if self.proxy.table is not self._table:
+            self.follow(self.proxy.table)
         return self._is_outdated
 
     @property
@@ -144,7 +146,7 @@ class HttpConnection:
         """Serve requests to the end of the connection, and close it. True where it is open: its client has said nothing
         yet, and its listener is another one now, to be served by.
         """
-        self.proxy.hangups.add(self.stream.sock, self._hung_up)
+        self.stream.watch(self._hung_up)
         try:
             while True:
                 again = False
@@ -163,14 +165,11 @@ class HttpConnection:
                 self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by the operator")
             raise
         finally:
-            self.stop_watching()
+            self.stream.stop_watching()
             if not self._begins_anew:
                 self.stream.close()
             # It refers to this connection: a cycle, which would be left to the garbage collector.
             self._exchange = None
-
-    def stop_watching(self) -> None:
-        self.proxy.hangups.remove(self.stream.sock)
 
     def _hung_up(self) -> None:
         self.gone = True
@@ -210,7 +209,7 @@ class HttpConnection:
                 why = exchange.ran_out()
                 exchange.patience = self.patience
                 await exchange.fail(why)
-                return await self._go_on(exchange)
+                return self._goes_on(exchange) or await self._part(exchange)
             if expired and self._buffer:
                 late = RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long", limit="head_time")
                 await self._refuse(late)
@@ -268,8 +267,10 @@ class HttpConnection:
                     # The head and the reason to go came together; what was asked for is served all the same.
                     return True
             await exchange.run()
-            if not await self._go_on(exchange):
-                return False
+            if not self._goes_on(exchange):
+                return await self._part(exchange)
+            # Nobody asks for them again, and the next wait may be a long one.
+            exchange = self._exchange = head = None
 
     def _end_with(self, exchange: Exchange) -> None:
         """Let it be the last one, where it is the last that is allowed."""
@@ -277,11 +278,15 @@ class HttpConnection:
             exchange.close = True
             self.proxy.counters.limited("requests")
 
-    async def _go_on(self, exchange: Exchange) -> bool:
-        """After `exchange`: get ready for the next one, or end the connection so that the client gets the answer."""
-        if not exchange.close and not self.outdated:
-            self._buffer = exchange.body.unused
-            return True
+    def _goes_on(self, exchange: Exchange) -> bool:
+        """Get ready for the next request after `exchange`, unless the connection is to end."""
+        if exchange.close or self.outdated:
+            return False
+        self._buffer = exchange.body.unused
+        return True
+
+    async def _part(self, exchange: Exchange) -> Literal[False]:
+        """End the connection so that the client gets the answer of `exchange`."""
         # A client that did not ask for the end may have sent its next request already.
         if (exchange.linger or exchange.body.unused or exchange.head.keep_alive) and not self.stream.is_closed:
             await linger(self.stream)
@@ -290,13 +295,16 @@ class HttpConnection:
     async def _read_head(self) -> RequestHead | None:
         """The next request's head; None when the client has gone or the connection has moved. Raises RequestRefused."""
         stream, patience = self.stream, self.patience
-        if self.node.listener.departure is not None and await self._moves():
+        departs = self.node.listener.departure is not None
+        if departs and await self._moves():
             return None
-        if self.outdated and self._ends_unasked():
+        draining = self.draining
+        if draining and self.outdated and self._ends_unasked():
             return None
         if not self._buffer:
-            patience.limit(self._idle_timeout(), self.now)
-            if not self.draining or (stream.is_quiet() and not self._is_new()):
+            is_usual = self._requests and not departs
+            patience.limit(self.listener.timeouts.front if is_usual else self._idle_timeout(), self.now)
+            if not draining or (stream.is_quiet() and not self._is_new()):
                 self._drain.enter_idle(patience)
             try:
                 self._buffer = await stream.receive_later(READ_SIZE)
@@ -304,7 +312,7 @@ class HttpConnection:
                 self._is_released = self._drain.leave_idle(patience)
             if not self._buffer:
                 return None
-        self._began = trio.current_time()
+        self._began = self._clock()
         if self.proxy.table is not self._heeded:
             self._heed()
         parser = self._parser
@@ -324,7 +332,6 @@ class HttpConnection:
         self.patience.relax()
         if not await depart(self.node, self._kept_alive):
             return False
-        self.stop_watching()
         self.stream.leave()
         return True
 
@@ -338,7 +345,10 @@ class HttpConnection:
         )
 
     def _idle_timeout(self) -> float:
-        """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take."""
+        """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take.
+
+        Asked where it is the first request, or the worker is being replaced.
+        """
         timeouts = self.listener.timeouts
         if self._is_used:
             return timeouts.front
@@ -367,19 +377,6 @@ class HttpConnection:
         self.proxy.access_log.write(record)
         await self.stream.send(data, self.patience)
         await linger(self.stream)
-
-
-@functools.lru_cache(maxsize=64)
-def _response_lines(id_header: str, via: str) -> tuple[bytes, bytes]:
-    """What each response gets beside its own fields, with a place for the request's id: one that came as HTTP/1.0, and
-    one that came as HTTP/1.1.
-    """
-    return _lines_of(0, id_header.encode(), via.encode()), _lines_of(1, id_header.encode(), via.encode())
-
-
-def _lines_of(minor: int, name: bytes, via: bytes) -> bytes:
-    lines = b"%b: \0" % name if not via else b"%b: \0\r\n%b" % (name, via_line(minor, via))
-    return lines.replace(b"%", b"%%").replace(b"\0", b"%b")
 
 
 async def linger(stream: Stream) -> None:

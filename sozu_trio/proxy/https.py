@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from typing import Literal
 
 import trio
 
@@ -35,8 +36,7 @@ from sozu_trio.routing.table import Table
 from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.tls.contexts import ServerSocket
-from sozu_trio.tls.identity import ClientIdentity, identity_of
-from sozu_trio.wire.heads import RequestHead
+from sozu_trio.tls.identity import ClientIdentity, client_identity
 from sozu_trio.wire.proxy_protocol import ProxyHeader
 
 
@@ -110,7 +110,7 @@ def _identity(sock: ServerSocket, listener: HttpsListener) -> ClientIdentity | N
     """Raises HandshakeFailed."""
     if listener.tls.client_auth == "none":
         return None
-    return identity_of(sock, required=listener.tls.client_auth == "required", now=time.time())
+    return client_identity(sock, required=listener.tls.client_auth == "required", now=time.time())
 
 
 def _with_client(facts: TlsFacts, identity: ClientIdentity | None) -> TlsFacts:
@@ -136,6 +136,8 @@ def _is_stopgap(shown: Shown, name: str) -> bool:
 class HttpsConnection(HttpConnection):
     """One client connection that speaks HTTP/1 within TLS."""
 
+    __slots__ = ("_departure", "_own_fields")
+
     secured: Secured
     stream: TlsStream
 
@@ -160,7 +162,7 @@ class HttpsConnection(HttpConnection):
 
     @property
     def draining(self) -> bool:
-        return super().draining or self.node.listener.departure is not None
+        return self._drain.started or self.node.listener.departure is not None or self.outdated
 
     @property
     def _is_known(self) -> bool:
@@ -189,10 +191,6 @@ class HttpsConnection(HttpConnection):
         if self.secured.identity:
             self.forwarding = Forwarding(self.listener, self.client, self._destination, self.secured.identity)
 
-    async def _read_head(self) -> RequestHead | None:
-        self.secured.begin()
-        return await super()._read_head()
-
     async def _moves(self) -> bool:
         departure = self.node.listener.departure
         if departure is not self._departure:
@@ -203,9 +201,7 @@ class HttpsConnection(HttpConnection):
     def _idle_timeout(self) -> float:
         return LAST_CALL if self.node.listener.departure is not None else super()._idle_timeout()
 
-    async def _go_on(self, exchange: Exchange) -> bool:
-        if not exchange.close and not self.outdated:
-            return await super()._go_on(exchange)
+    async def _part(self, exchange: Exchange) -> Literal[False]:
         if not self.stream.is_closed:
             # Any client may have sent its close_notify, and closing with that unread would reset the connection.
             with contextlib.suppress(ConnectionError):

@@ -14,10 +14,10 @@ import trio
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Cluster, HttpFrontend
 from sozu_trio.config.limits import LOG_LINES
+from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.program import Program
 from sozu_trio.errors import LimitReached
 from sozu_trio.nursery.garbage import keep
-from sozu_trio.nursery.hangup import HangupWatch
 from sozu_trio.nursery.holding import in_slices
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.nursery.places import Places
@@ -29,6 +29,7 @@ from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.queueing import LOOK
 from sozu_trio.proxy.rates import Rates
+from sozu_trio.proxy.terms import Terms
 from sozu_trio.proxy.tls_listeners import TlsListeners
 from sozu_trio.proxy.trimming import Trimming
 from sozu_trio.routing.slices import finish
@@ -70,10 +71,10 @@ class Proxy:
         """Told what happens to backends; whoever wants to know puts it here."""
         self.backends = BackendStates(self.random, places.tally, lambda *event: self.on_event(*event))
         self._swapped = trio.Event()
-        self.hangups = HangupWatch()
         self.pipes = PipeStock()
         self.wheel = Wheel()
         self.tls = TlsListeners(key_log)
+        self._terms: dict[Address, Terms] = {}
         self.relieve: Callable[[], int] = self.close_unused
         """What to do when the kernel has no more descriptors; whoever knows of more to close puts it here."""
 
@@ -112,10 +113,18 @@ class Proxy:
         connector.opening = opening
         return connector
 
+    def terms_of(self, listener: HttpListener) -> Terms:
+        """What the connections of `listener` go by."""
+        known = self._terms.get(listener.address)
+        if known is None or known.listener is not listener:
+            known = self._terms[listener.address] = Terms(listener)
+        return known
+
     def swap(self, table: Table) -> list[ListenerKey]:
         """Serve by `table` from now on. Returns the listeners whose idle connections have to look what they are now."""
         serves = self.table.generation > 0
         before, self.table = self.table, table
+        self._terms.clear()
         self.backends.swap(table.clusters)
         self.tls.follow(table)
         if serves:

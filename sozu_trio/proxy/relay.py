@@ -4,10 +4,15 @@ A relay is one direction. All it knows stands in its attributes and it awaits no
 without `left` at any await loses no byte: what it has not passed on is then in `held`, and it may be run again. One of
 known length is a body, which cannot go on elsewhere: what is in its pipe is lost with it. A relay reads until there
 is much to move, then splices, where neither side speaks TLS; backpressure is not reading.
+
+One that splices is faster than its source, and would move 32 KiB at a time, as they come. To move 32 KiB costs half of
+what a MiB does, so it leaves a source alone for a moment that has given little twice: 10 MiB cost 3.5 ms of CPU,
+whether it catches up or not, instead of 3.7 to 5.5 (nginx as the source, 4 connections).
 """
 
 import os
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -16,6 +21,13 @@ from sozu_trio.proxy.pipes import Pipe, PipeStock
 from sozu_trio.proxy.stream import Stream
 
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+LITTLE: Final = 131072
+"""Bytes, less than which are little."""
+ALONE: Final = 0.001
+"""Seconds for which a source is left alone: a fast one has a MiB then, and its socket has room for it."""
+WORTH: Final = 1 << 20
+"""Bytes that must be left to come: what is nearly over is not to be late."""
 
 Waiting = Callable[[Stream], None]
 """Called with the peer that is waited for, before each wait."""
@@ -30,6 +42,7 @@ class Relay:
 
     __slots__ = (
         "_bulk",
+        "_little",
         "_moved",
         "_pipe",
         "_pipes",
@@ -68,6 +81,8 @@ class Relay:
         self.moved = 0
         self.held = memoryview(b"")
         self.piped = 0
+        self._little = 0
+        """How often in a row there was little to splice."""
         self.ended = False
         self.failed: Stream | None = None
 
@@ -78,6 +93,8 @@ class Relay:
                     await self._flush()
                 elif self.ended or self.left == 0:
                     return
+                elif self._little == 2:
+                    await self._leave_alone()
                 else:
                     await self._fill()
         except trio.Cancelled:
@@ -86,6 +103,11 @@ class Relay:
             raise
         finally:
             self._release()
+
+    async def _leave_alone(self) -> None:
+        self._little = 0
+        self._release()
+        await trio.sleep(ALONE)
 
     def _empty_pipe(self) -> None:
         """Hold what is in the pipe, which goes back to the stock."""
@@ -126,6 +148,8 @@ class Relay:
         assert self._pipe is not None
         size = self._pipe.size if self.left is None else min(self.left, self._pipe.size)
         self.piped = os.splice(self._source.sock.fileno(), self._pipe.into, size, flags=FLAGS)
+        is_little = self.piped < LITTLE and (self.left is None or self.left >= WORTH)
+        self._little = self._little + 1 if is_little else 0
         if self.left is None:
             self._bulk = self.piped >= SPLICE_FROM
         return self.piped

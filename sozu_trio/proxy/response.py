@@ -7,15 +7,14 @@ client needs it: chunked or close-delimited becomes chunked for HTTP/1.1, close-
 from typing import TYPE_CHECKING
 
 from sozu_trio.config.limits import READ_SIZE
-from sozu_trio.config.plain_names import PLAIN
 from sozu_trio.errors import BackendClosed, BadResponse, ClientGone
 from sozu_trio.proxy.backends import Connection
 from sozu_trio.proxy.body import Body
-from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.transfer import transfer
 from sozu_trio.proxy.tunnels import relay_or_move
+from sozu_trio.proxy.upgrades import was_asked_for
 from sozu_trio.wire.heads import CHUNKED, CLOSE, LENGTH, NO_BODY, Framing, ResponseHead
 from sozu_trio.wire.response import ResponseParser
 from sozu_trio.wire.write import write_response
@@ -103,16 +102,15 @@ async def _pass_interim(exchange: "Exchange", head: ResponseHead) -> None:
 def _head(exchange: "Exchange", head: ResponseHead, buffer: bytes, framing: Framing) -> bytes:
     """The head as the client gets it; from here on it is settled whether its connection stays open."""
     connection = exchange.connection
-    if connection.id_field in buffer[: head.size].translate(PLAIN):
-        head.fields = without_alike(head.fields, (connection.id_field,))
+    terms = connection.terms
+    if head.unusual or terms.id_is_usual:
+        terms.drop_id(head, buffer)
     if connection.secured is not None:
         head.fields = connection.secured.fields(head.fields)
     if connection.draining:
         exchange.close = True
     option = b"close" if exchange.close else b"" if exchange.head.minor else b"keep-alive"
-    return write_response(
-        head, connection.response_lines[head.minor] % exchange.ulid, framing=framing, connection=option
-    )
+    return write_response(head, terms.response_lines[head.minor] % exchange.ulid, framing=framing, connection=option)
 
 
 async def _relay(exchange: "Exchange", backend: Stream, head: ResponseHead, buffer: bytes) -> bool:
@@ -140,12 +138,12 @@ def _cut_short(reason: str) -> BadResponse:
 
 async def _switch(exchange: "Exchange", connection: Connection, head: ResponseHead, buffer: bytes) -> None:
     """101: from here on an opaque tunnel, half-close kept both ways."""
-    if not _was_asked_for(exchange, head):
+    if not was_asked_for(head.upgrade, exchange.upgrade):
         raise BadResponse("the backend switched to a protocol nobody asked for")
     record = exchange.record
     record.status, record.protocol = head.status, "WS"
     exchange.answered = exchange.close = True
-    exchange.connection.stop_watching()
+    exchange.client.stop_watching()
     await exchange.client.send(_head(exchange, head, buffer, NO_BODY), exchange.patience)
     exchange.patience.hold()
     counters = exchange.proxy.counters
@@ -155,11 +153,6 @@ async def _switch(exchange: "Exchange", connection: Connection, head: ResponseHe
         await _tunnel(exchange, connection, buffer[head.size :])
     finally:
         counters.tunnels -= 1
-
-
-def _was_asked_for(exchange: "Exchange", head: ResponseHead) -> bool:
-    asked = {token.strip(b" \t").lower() for token in exchange.upgrade.split(b",")} - {b""}
-    return bool(asked) and head.upgrade.strip(b" \t").lower() in asked
 
 
 async def _tunnel(exchange: "Exchange", connection: Connection, rest: bytes) -> None:

@@ -28,7 +28,7 @@ class Routes(Protocol):
 
 
 class Secured:
-    """One connection's; `begin`, then at most one `find`, for each request."""
+    """One connection's; at most one `find`, then one `note`, for each request."""
 
     def __init__(
         self, listener: HttpsListener, facts: TlsFacts, shown: Shown | None, identity: Sequence[Field] = ()
@@ -47,15 +47,11 @@ class Secured:
     def adopt(self, listener: HttpsListener) -> None:
         """Go by `listener` from the request on that has begun."""
         self._listener = listener
-        self.begin()
-
-    def begin(self) -> None:
-        """Nothing is known of the next request yet."""
-        self._hsts = self._listener.hsts
+        self._hsts = listener.hsts
 
     def find(self, host: bytes, path: bytes, method: bytes) -> Decision:
         """As `HttpRoutes.find`; MISDIRECTED for a host that the connection is not for."""
-        if self._listener.strict_sni_binding and not self._fits(host):
+        if (not host or host != self._fitting) and self._listener.strict_sni_binding and not self._fits(host):
             return MISDIRECTED
         decision = self.routes.find(host, path, method)
         frontend = decision.frontend
@@ -65,17 +61,16 @@ class Secured:
 
     def _fits(self, host: bytes) -> bool:
         """Whether the client may have come here for `host`."""
-        if host and host == self._fitting:
-            return True
         if not is_for(self._shown, self._named, host):
             return False
         self._fitting = host
         return True
 
     def note(self, record: AccessRecord) -> None:
-        """Say in the record of a request that it came over TLS."""
+        """Say in the record of a request, which is over, that it came over TLS."""
         record.tls = self.facts
         record.protocol = "WSS" if record.protocol == "WS" else "HTTPS"
+        self._hsts = self._listener.hsts  # Nothing is known of the next one yet.
 
     @property
     def hsts_value(self) -> str:

@@ -44,7 +44,7 @@ async def _serve(proxy: Proxy, node: SessionNode) -> bool:
     client, destination = who_and_where(node, header)
     if header is not None and not proxy.places.arrive(node.held, client.host):
         proxy.counters.refused_sources += 1
-        await turn_away(proxy, node.sock, listener, 429, polite=False)
+        turn_away(proxy, node.sock, listener)
         return False
     if isinstance(listener, HttpListener):
         return await HttpConnection(proxy, node, stream, listener, client, destination, early).run()

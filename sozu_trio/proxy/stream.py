@@ -12,16 +12,21 @@ import errno
 import select
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
-from sozu_trio.config.limits import IMMEDIATE_OPERATIONS
+from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
+from sozu_trio.nursery import readiness
+from sozu_trio.nursery.readiness import Readable
 from sozu_trio.proxy.patience import Patience
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 UNCONNECTED = frozenset({errno.ENOTCONN, errno.EBADF})
+
+Piece = bytes | memoryview
 
 
 class _Severed(socket.socket):
@@ -39,7 +44,14 @@ class _Severed(socket.socket):
     def recv(self, size: int, flags: int = 0, /) -> NoReturn:
         raise _reset()
 
+    def pending(self) -> int:
+        """As that of a socket with TLS."""
+        return 0
+
     def send(self, data: object, flags: int = 0, /) -> NoReturn:
+        raise _reset()
+
+    def sendmsg(self, *pieces: object) -> NoReturn:
         raise _reset()
 
     def shutdown(self, how: int, /) -> None:
@@ -59,7 +71,7 @@ SEVERED: Final = _Severed()
 class Stream:
     """A connected, non-blocking socket. One task reads it and one writes it."""
 
-    __slots__ = ("_immediate", "_poll", "bytes_in", "bytes_out", "sock", "timeout")
+    __slots__ = ("_immediate", "_poll", "_readable", "bytes_in", "bytes_out", "sock", "timeout")
 
     splices = True
     """What goes over its socket is what was said: the kernel may move it."""
@@ -72,6 +84,7 @@ class Stream:
         self.bytes_out = 0
         self._immediate = 0
         self._poll: select.poll | None = None
+        self._readable = Readable(sock)
 
     async def receive(self, size: int, patience: Patience | None = None) -> bytes:
         """Up to `size` bytes, b"" at the end. Raises OSError when the connection is broken."""
@@ -92,7 +105,7 @@ class Stream:
         if patience is not None:
             patience.expect(self)
         try:  # noqa: SIM105 - once per request: a context manager costs more
-            await wait_readable(self.sock)
+            await self._readable.wait()
         except trio.ClosedResourceError:
             pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
@@ -105,7 +118,7 @@ class Stream:
         self.bytes_in += len(data)
         return data
 
-    async def send(self, data: bytes, patience: Patience | None = None) -> None:
+    async def send(self, data: Piece, patience: Patience | None = None) -> None:
         """All of `data`. Raises OSError when the connection is broken; `bytes_out` then says what the kernel had
         taken.
         """
@@ -124,6 +137,22 @@ class Stream:
                     await self.rest()
                 return
 
+    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
+        """As `send` of `pieces` put together; large ones the kernel takes from where they are."""
+        size = sum(map(len, pieces))
+        if len(pieces) > MOST_GATHERED or size < len(pieces) * GATHER_FROM:
+            await self.send(b"".join(pieces), patience)
+            return
+        try:
+            done = self.sock.sendmsg(pieces)
+        except BlockingIOError:
+            done = 0
+        self.bytes_out += done
+        if done < size:
+            await self.send(memoryview(b"".join(pieces))[done:], patience)
+        else:
+            await self.count()
+
     def receive_now(self, size: int) -> bytes:
         """As `receive`, uncounted; raises BlockingIOError where it would wait."""
         return self.sock.recv(size)
@@ -135,6 +164,7 @@ class Stream:
         return self.sock.send(data)
 
     async def wait_readable(self, patience: Patience | None = None) -> None:
+        """Until `receive` is worth a try. In the middle of something: for who waits long and often, `receive_later`."""
         self._immediate = 0
         if patience is not None:
             patience.expect(self)
@@ -167,6 +197,13 @@ class Stream:
         self._immediate = 0
         await checkpoint()
 
+    def watch(self, on_hangup: Callable[[], None]) -> None:
+        """Have `on_hangup` called, once and in no task, when the peer has gone and nobody waits to read."""
+        self._readable.watch(on_hangup)
+
+    def stop_watching(self) -> None:
+        self._readable.on_hangup = None
+
     def is_quiet(self) -> bool:
         """Whether the peer has neither sent anything nor closed: what an idle connection must be to be used again."""
         if self._poll is None:
@@ -188,6 +225,7 @@ class Stream:
         return self.sock is SEVERED or self.sock.fileno() < 0
 
     def close(self) -> None:
+        self._readable.forget()
         self.sock.close()
 
     def leave(self) -> None:
@@ -196,6 +234,7 @@ class Stream:
         Trio may still have it registered, and closing would not end that: whoever got its number next would be woken
         for what happens to it (measured: reference/feasibility.md, d).
         """
+        readiness.notify_closing(self.sock)  # By its number: another Stream may have waited for it before.
         notify_closing(self.sock)
         self.sock.close()
 
@@ -203,6 +242,7 @@ class Stream:
         """Close with RST, so that the peer cannot take what it has for the whole."""
         if not self.is_closed:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._readable.forget()
         self.sock.close()
 
     def sever(self) -> None:
@@ -215,3 +255,4 @@ class Stream:
         notify_closing(self.sock)
         self.abort()
         self.sock = SEVERED
+        self._readable = Readable(SEVERED)

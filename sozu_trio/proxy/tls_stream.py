@@ -2,7 +2,8 @@
 
 What OpenSSL asks of whoever uses it so, and where it is seen to:
 
-* A descriptor that is not readable may have data all the same: `pending()`, of a record that was read in part.
+* A descriptor that is not readable may have data all the same: `pending()`, of a record that was read in part, which
+  only a read can have done that got all it had room for.
 * One that is readable may have none: tickets, key updates, half a record. So who reads must be ready to wait again.
 * A write that would block must be repeated with the same bytes. One that was cut short can never be mended: whatever
   was written next, OpenSSL would send the old piece and count it as the new one. So nothing is sent any more.
@@ -17,21 +18,21 @@ import contextlib
 import errno
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Final, cast
 
 import trio
-from trio.lowlevel import wait_readable
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
-from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Stream
+from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Piece, Stream
 from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.tls.client_contexts import Session, session_of
 from sozu_trio.tls.client_failures import backend_failure, client_kind_of
 from sozu_trio.tls.contexts import ServerSocket
-from sozu_trio.tls.failures import handshake_failed, reason_of
+from sozu_trio.tls.failures import CLOSED, handshake_failed, kind_of, reason_of
 
 LARGEST_RECORD: Final = 16384
 """Bytes that one read gives at most (RFC 8446 §5.1), whatever room is made for them."""
@@ -48,7 +49,7 @@ class CertificateWanted(ConnectionResetError):
 class TlsStream(Stream):
     """TLS on a connected, non-blocking socket, after `handshake`. One task reads it and one writes it."""
 
-    __slots__ = ("_cut", "_ended", "_failure", "_kept", "_notified", "_tls", "_unsent")
+    __slots__ = ("_cut", "_ended", "_failure", "_is_filled", "_kept", "_notified", "_tls", "_unsent")
 
     splices = False
 
@@ -58,6 +59,8 @@ class TlsStream(Stream):
         self._tls = sock
         self._kept = b""
         """Read, and not yet asked for."""
+        self._is_filled = True
+        """The last read got all it had room for, so that OpenSSL may have more of the same record."""
         self._ended = False
         """The peer has said that it says no more."""
         self._failure: OSError | None = None
@@ -140,7 +143,7 @@ class TlsStream(Stream):
         if patience is not None:
             patience.expect(self)
         try:  # noqa: SIM105 - a context manager costs more
-            await wait_readable(self.sock)
+            await self._readable.wait()
         except trio.ClosedResourceError:
             pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
@@ -153,9 +156,10 @@ class TlsStream(Stream):
         self.bytes_in += len(data)
         return data
 
-    async def send(self, data: bytes, patience: Patience | None = None) -> None:
+    async def send(self, data: Piece, patience: Patience | None = None) -> None:
         """All of `data`. Raises OSError when the connection is broken, or was by a send that did not end."""
-        self._check_open()
+        if self._cut or self._notified:
+            self._check_open()
         self._cut = True
         sent = 0
         while sent < len(data):
@@ -174,6 +178,10 @@ class TlsStream(Stream):
         self._cut = False
         if self._immediate >= IMMEDIATE_OPERATIONS:
             await self.rest()
+
+    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
+        """As `send` of `pieces` put together: each by itself would be a record."""
+        await self.send(b"".join(pieces), patience)
 
     def receive_now(self, size: int) -> bytes:
         try:
@@ -256,7 +264,7 @@ class TlsStream(Stream):
             self._notified = True
             with contextlib.suppress(OSError, ValueError):
                 self._tls.unwrap()  # Its answer is not waited for, nor what else the peer might say.
-        self.sock.close()
+        super().close()
 
     def abort(self) -> None:
         """Close with RST and without close_notify, so that the peer cannot take what it has for the whole."""
@@ -275,7 +283,7 @@ class TlsStream(Stream):
         """Whether a read would neither wait nor fail for want of data."""
         if self._kept or self._ended or self._failure is not None:
             return True
-        return not self.is_closed and self._tls.pending() > 0
+        return self._is_filled and self._tls.pending() > 0
 
     def _read(self, size: int) -> bytes:
         """Up to `size` bytes, b"" at the end. Raises SSLWantReadError, or OSError."""
@@ -286,17 +294,20 @@ class TlsStream(Stream):
             raise self._failure
         if self._ended:
             return b""
+        room = min(size, LARGEST_RECORD)
         try:
-            data = self._tls.recv(min(size, LARGEST_RECORD))
+            data = self._tls.recv(room)
         except ssl.SSLZeroReturnError:
             data = b""
         except ssl.SSLWantReadError:
             raise
-        except ssl.SSLEOFError as error:
-            raise self._fail(Truncated(errno.ECONNRESET, "the connection ended without close_notify")) from error
         except ssl.SSLError as error:
+            if kind_of(error) == CLOSED:
+                why = "the connection ended without close_notify"
+                raise self._fail(Truncated(errno.ECONNRESET, why)) from error
             raise self._fail(self._broken(error)) from error
         self._ended = not data
+        self._is_filled = len(data) == room
         return data
 
     def _fail(self, failure: OSError) -> OSError:

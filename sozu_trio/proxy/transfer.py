@@ -7,28 +7,24 @@ one write.
 
 from collections.abc import Sequence
 
-from sozu_trio.proxy.body import Body, Piece
+from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.relay import Relay
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.wire.chunked import encode_chunk, last_chunk
 from sozu_trio.wire.heads import Framing
 
 
-def frame(pieces: Sequence[Piece], framing: Framing) -> bytes:
+def frame(pieces: Sequence[Piece], framing: Framing) -> Sequence[Piece]:
     """`pieces` as the receiver must get them."""
-    if not pieces:
-        return b""
-    if framing is Framing.CHUNKED:
-        return encode_chunk([memoryview(piece) for piece in pieces])
-    return b"".join(pieces)
+    return encode_chunk(pieces) if framing is Framing.CHUNKED else pieces
 
 
-def whole(body: Body, pieces: Sequence[Piece], framing: Framing) -> bytes:
+def whole(body: Body, pieces: Sequence[Piece], framing: Framing) -> list[Piece]:
     """The rest of a body that has ended, framed."""
-    data = frame(pieces, framing)
-    return data + last_chunk(body.wanted_trailers()) if framing is Framing.CHUNKED else data
+    end = [last_chunk(body.wanted_trailers())] if framing is Framing.CHUNKED else []
+    return [*frame(pieces, framing), *end]
 
 
 async def transfer(
@@ -37,19 +33,19 @@ async def transfer(
     """Send `head` and then all of `body` to `sink`. Raises OSError for the sink, the body's errors for its source."""
     early = body.early
     if body.ended and not body.started:
-        await sink.send(head + whole(body, early, framing), patience)
+        await sink.send_pieces([head, *whole(body, early, framing)], patience)
         return
-    await sink.send(head + frame(early, framing), patience)
+    await sink.send_pieces([head, *frame(early, framing)], patience)
     if body.framing is Framing.LENGTH and framing is Framing.LENGTH:
         await _relay(body, sink, pipes, patience)
         return
     while True:
         pieces = await body.read(patience)
         if body.ended:
-            await sink.send(whole(body, pieces, framing), patience)
+            await sink.send_pieces(whole(body, pieces, framing), patience)
             return
         if pieces:
-            await sink.send(frame(pieces, framing), patience)
+            await sink.send_pieces(frame(pieces, framing), patience)
 
 
 async def _relay(body: Body, sink: Stream, pipes: PipeStock, patience: Patience) -> None:

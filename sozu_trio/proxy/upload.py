@@ -67,9 +67,12 @@ class Upload:
         except OSError:
             pass  # The backend reads no more; what it says, if anything, is read by the response.
         except ExchangeError as error:
-            self.failure = error
+            # With its frames, which have this object, it would be a cycle for the garbage collector.
+            self.failure = error.with_traceback(None)
         finally:
             self._response.resume()
+            # It has the exchange, which has this object.
+            del self._answered
         if self.failure:
             others.cancel(reason="the request body failed")
 

@@ -114,9 +114,10 @@ def _problems(
     problems: list[Problem] = []
     for number, refusal in refusals:
         if refusal.lacking is None or refusal.lacking not in refused:
-            where = changes[number].where
+            # The key may lead into an array.
+            where = ".".join(filter(None, (changes[number].where, refusal.key)))
             hint = refusal.hint() if len(problems) < HINTS else ""
-            problems.append(Problem(place(where, refusal.key) if refusal.key else where, refusal.what + hint))
+            problems.append(Problem(where, refusal.what + hint))
     return tuple(problems)
 
 

@@ -57,9 +57,6 @@ class PathRules:
                 and (decision := methods.get(method) or methods.get(None)) is not None
             ):
                 return decision
-        return self._find_prefix(path, method)
-
-    def _find_prefix(self, path: bytes, method: bytes) -> Decision | None:
         # In sorted order a prefix of the path stands before the path, and all between the two begin with that prefix.
         # So the nearest one before the path leads, from each prefix to the next shorter, to all that match.
         index = bisect_right(self._prefix_texts, path)

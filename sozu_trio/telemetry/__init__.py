@@ -1,6 +1,5 @@
 """What the proxy says about itself: log lines, access lines, counters, identifiers.
 
-    directives   "info,sozu_trio.wire=debug" → levels per module
     log          loggers for our modules, and the handler that turns their records into lines
     stamp        how every line of text begins: time, process, level, tag
     escape       peers' bytes as harmless text: one record can never look like two
@@ -10,7 +9,6 @@
     sink         takes lines out of a buffer and has them written in a worker thread, batch by batch
     targets      "file:///var/log/proxy.log" → where lines go, as a value
     writers      the blocking writing itself: descriptors, files, datagrams, TCP
-    nearest      hints in error messages
     plural       "1 session", "2 sessions"
     counters     plain integers, with the names they are shown under
     ids          sortable identifiers for sessions and requests (ULID)

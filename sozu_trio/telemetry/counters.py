@@ -299,9 +299,9 @@ NAMES = {
     "limited_response_rate": "limits.response_rate",
     "limited_response_time": "limits.response_time",
 }
-"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `backend.tls.*`,
-`configuration.*`, `events.*`, `tls.handshakes`, `tls.resumed` and most kinds of failed handshakes."""
-"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `configuration.*`, `events.*`,
-`tls.handshakes`, `tls.resumed`, `tls.cipher.other` and most kinds of failed handshakes."""
+"""Attribute → the name it is shown under, after Sōzu's; ours: `backend.retries`, `backend.tls.*`, `configuration.*`,
+`events.*`, `tls.handshakes`, `tls.resumed`, `tls.cipher.other` and most kinds of failed handshakes. docs/ctl.md lists
+them.
+"""
 
 GAUGES: Final = ("sessions", "active_requests", "tunnels", "queued")

@@ -34,6 +34,11 @@ class LineBuffer:
         self._counting = threading.RLock()
         self._sleeper: tuple[trio.lowlevel.TrioToken, trio.Event] | None = None
 
+    @property
+    def held(self) -> int:
+        """How many lines there are now."""
+        return len(self._entries) + self._beyond
+
     def append(self, line: str) -> None:
         size = len(line)
         if len(self._entries) + self._beyond >= self.capacity or size > LONGEST or self._characters + size > CHARACTERS:
@@ -48,7 +53,7 @@ class LineBuffer:
     def append_block(self, block: str) -> None:
         """Append lines separated by line feeds, none of them a traceback's; as many as there is room for."""
         count = block.count("\n") + 1
-        room = self.capacity - len(self._entries) - self._beyond
+        room = self.capacity - self.held
         if count > room:
             self.drop(count - max(0, room))
             if room <= 0:

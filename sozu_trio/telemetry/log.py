@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sozu_trio.telemetry.directives import PACKAGES, TRACE, Directives
+from sozu_trio.config.directives import PACKAGES, TRACE, Directives
 from sozu_trio.telemetry.escape import printable
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.stamp import Stamp

@@ -12,10 +12,10 @@ from functools import partial
 
 import trio
 
+from sozu_trio.config.directives import directives_from
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program
 from sozu_trio.telemetry.access_log import AccessLog
-from sozu_trio.telemetry.directives import directives_from
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
 from sozu_trio.telemetry.sink import Batches, lost_lines, serve_sink

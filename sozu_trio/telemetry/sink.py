@@ -58,7 +58,8 @@ async def serve_sink(
     task_status.started(batches)
     try:
         while True:
-            await buffer.wait()
+            if not batches.is_asked:
+                await buffer.wait()
             await trio.sleep(LOG_FLUSH)
             await batches.flush()
     finally:
@@ -74,7 +75,8 @@ class Batches:
         self._writer = writer
         self._lost = lost
         self._told = 0
-        self._asked = False
+        self.is_asked = False
+        """To reopen the target; perhaps while the last batch was written, when nobody was there to be woken."""
         self._quiet_until = float("-inf")
         self._turn = threading.Lock()
 
@@ -85,7 +87,7 @@ class Batches:
     def reopen(self) -> None:
         """Have the target opened anew, also when there is nothing to write; does not block."""
         self._writer.reopen()
-        self._asked = True
+        self.is_asked = True
         self._buffer.wake()
 
     def write_one(self, now: float) -> None:
@@ -95,9 +97,9 @@ class Batches:
         with self._turn:
             dropped = self._buffer.dropped
             lines = self._buffer.take(self._buffer.capacity)
-            if not (lines or dropped > self._told or self._asked):
+            if not (lines or dropped > self._told or self.is_asked):
                 return
-            self._asked = False
+            self.is_asked = False
             try:
                 told = [self._lost(dropped - self._told)] if dropped > self._told else []
                 self._writer.write(lines + told)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from sozu_trio.config.addresses import Address, parse_address
+from sozu_trio.config.nearest import nearest
 from sozu_trio.errors import OperatorError
-from sozu_trio.telemetry.nearest import nearest
 
 _FORMS = ("stdout", "stderr", "file://path", "unix://path", "udp://ip:port", "tcp://ip:port")
 

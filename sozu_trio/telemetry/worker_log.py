@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sozu_trio.config.directives import directives_from, parse_directives
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.program import Program, Settings
 from sozu_trio.telemetry.claims import tag_of
-from sozu_trio.telemetry.directives import directives_from, parse_directives
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
 

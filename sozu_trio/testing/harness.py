@@ -8,11 +8,11 @@ from string import Template
 
 from sozu_trio.app import open_proxy
 from sozu_trio.config.addresses import Address
+from sozu_trio.config.directives import parse_directives
 from sozu_trio.config.limits import LOG_LINES
 from sozu_trio.config.load import Config, parse_config
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
-from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
 from sozu_trio.testing.clients import Client

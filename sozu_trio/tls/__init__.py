@@ -16,6 +16,7 @@ here, because `cryptography` costs 9 MB and 70 ms in each worker, and opens no p
                 trusted      authorities of a bundle, and of the system; a worker gets those trusted.py
                              of the system in its first message
     workers     contexts     one that wraps every connection, one for each certificate used  contexts.py
+                beginnings   what every context begins with                                  fresh_context.py
                 identity     who a client is, by the certificate it has shown                identity.py
                 failures     why a handshake failed, in words for counters and people        failures.py
                 clients      contexts for TLS to backends, shared by clusters that say so    client_contexts.py

@@ -18,7 +18,8 @@ from sozu_trio.config.backend_tls import BackendTls
 from sozu_trio.errors import HandshakeFailed
 from sozu_trio.routing.slices import Sliced
 from sozu_trio.tls.client_failures import WORDS
-from sozu_trio.tls.contexts import VERSIONS, load_certificate
+from sozu_trio.tls.contexts import load_certificate
+from sozu_trio.tls.fresh_context import fresh_context
 
 HTTP: Final = ("http/1.1",)
 BEGIN, END = "-----BEGIN ", "-----END CERTIFICATE-----\n"
@@ -120,11 +121,7 @@ class ClientTls:
 
 
 def _context(tls: BackendTls, ca: str | None, alpn: tuple[str, ...]) -> Sliced[ssl.SSLContext]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = min(VERSIONS[version] for version in tls.versions)
-    context.maximum_version = max(VERSIONS[version] for version in tls.versions)
-    # Nobody needs renegotiation, and with it a reader would have to write.
-    context.options |= ssl.OP_NO_RENEGOTIATION
+    context = fresh_context(ssl.PROTOCOL_TLS_CLIENT, tls.versions)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     if ca is None:

@@ -26,6 +26,7 @@ from sozu_trio.config.certificates import Certificate
 from sozu_trio.config.limits import TLS_CONTEXTS, TLS_WARNING_PAUSE
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.routing.resolver import Resolver, Shown
+from sozu_trio.tls.fresh_context import fresh_context
 from sozu_trio.tls.key_log import KeyLog
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 _VERIFY: Final = {"optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 PAUSE: Final = 1.0
 """Seconds for which sessions can be resumed at least."""
-VERSIONS: Final = {"TLS_V12": ssl.TLSVersion.TLSv1_2, "TLS_V13": ssl.TLSVersion.TLSv1_3}
 
 
 class ServerSocket(ssl.SSLSocket):
@@ -224,11 +224,8 @@ def _wrapping_context(settings: TlsSettings, switch: Callable[..., int | None]) 
 
 
 def _context(settings: TlsSettings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = min(VERSIONS[version] for version in settings.versions)
-    context.maximum_version = max(VERSIONS[version] for version in settings.versions)
-    # Nobody needs renegotiation, and with it a reader would have to write.
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context = fresh_context(ssl.PROTOCOL_TLS_SERVER, settings.versions)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     if settings.ciphers:
         context.set_ciphers(":".join(settings.ciphers))
     _set_groups(context, settings.groups)

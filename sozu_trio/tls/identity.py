@@ -47,7 +47,7 @@ class ClientIdentity:
     """The last moment it is valid, in seconds since the epoch."""
 
 
-def identity_of(sock: ssl.SSLSocket, *, required: bool, now: float) -> ClientIdentity | None:
+def client_identity(sock: ssl.SSLSocket, *, required: bool, now: float) -> ClientIdentity | None:
     """That of the client of `sock`, after its handshake; None for one without a certificate, where none is `required`.
 
     `now` in seconds since the epoch: in a session that is resumed nothing was verified again, and its certificate may

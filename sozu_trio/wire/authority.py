@@ -10,7 +10,7 @@ import re
 from sozu_trio.errors import RequestRefused
 
 AUTHORITY = re.compile(
-    rb"(?:((?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++)|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{1,5}))?",
+    rb"(?:((?:[-A-Za-z0-9._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})+)|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{1,5}))?",
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
 

@@ -60,8 +60,8 @@ def response_framing(
 
 def read_length(values: list[bytes]) -> int:
     """The one number that all `values`, lists too, agree on (RFC 9110 §8.6 lets equal ones be merged); -1 if none."""
-    if len(values) == 1 and _is_number(values[0]):
-        return int(values[0])
+    if len(values) == 1 and (value := values[0]).isdigit() and len(value) <= MOST_DIGITS:
+        return int(value)  # As nearly always, and so without a call.
     numbers = {number.strip(b" \t") for value in values for number in value.split(b",")}
     number = numbers.pop()
     return int(number) if not numbers and _is_number(number) else -1

@@ -58,6 +58,8 @@ class RequestHead:
     """Max-Forwards of TRACE and OPTIONS, which is then not in `fields`; else -1."""
     size: int
     """Bytes of the buffer that the head took, a leading empty line included."""
+    unusual: bool
+    """`fields` may have a name that is not in `field_names.USUAL`."""
 
 
 @dataclass(slots=True)
@@ -77,3 +79,5 @@ class ResponseHead:
     """Protocols of Upgrade where Connection names it, else empty."""
     size: int
     """Bytes of the buffer that the head took."""
+    unusual: bool
+    """`fields` may have a name that is not in `field_names.USUAL`."""

@@ -20,6 +20,8 @@ READ_OF_REQUESTS = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 READ_OF_RESPONSES = HOP_BY_HOP | {b"content-length"}
 ONLY_ABOUT_US = HOP_BY_HOP | {b"close"}
 """Connection options that name no field which could still be there."""
+JUST_KEEP_ALIVE = [b"keep-alive"]
+"""All that most have to say about a connection."""
 ONE_OPTION = {
     spelling: frozenset((spelling.lower(),))
     for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade")
@@ -31,7 +33,7 @@ def understand_request(parts: Request) -> RequestHead:
     """Give a request its meaning. Raises RequestRefused: 400, 405, 417 or 501."""
     method, target, minor, fields, size = parts
     target, named = read_target(method, target)
-    kept, forwarding, special, user_agent = _sort_request_fields(fields)
+    kept, forwarding, special, user_agent, unusual = _sort_request_fields(fields)
     authority, host = _read_host(named, special.pop(b"host", None), minor)
     framing, length, max_forwards = NO_BODY, -1, -1
     keep_alive, expects_continue, upgrade, te_trailers = minor == 1, False, b"", False
@@ -39,8 +41,10 @@ def understand_request(parts: Request) -> RequestHead:
     if special:
         if b"content-length" in special or b"transfer-encoding" in special:
             framing, length = request_framing(special.get(b"content-length"), special.get(b"transfer-encoding"), minor)
-        if b"connection" in special:
-            options = read_list(special[b"connection"])
+        if (values := special.get(b"connection")) == JUST_KEEP_ALIVE:
+            keep_alive = True
+        elif values is not None:
+            options = read_list(values)
             kept = kept if options <= ONLY_ABOUT_US else _without(kept, options)
             keep_alive = persists(options, minor)
             if b"upgrade" in special and b"upgrade" in options and minor == 1:
@@ -69,20 +73,23 @@ def understand_request(parts: Request) -> RequestHead:
         user_agent,
         max_forwards,
         size,
+        unusual,
     )
 
 
 def understand_response(parts: Response, method: bytes) -> ResponseHead:
     """Give the response to a `method` request its meaning. Raises BadResponse."""
     minor, status, reason, fields, size = parts
-    kept, special = _sort_response_fields(fields)
+    kept, special, unusual = _sort_response_fields(fields)
     never_a_body = status < 200 or status == 204
     codings = special.get(b"transfer-encoding")
     bodiless = never_a_body or status == 304 or method == b"HEAD"
     framing, length = response_framing(special.get(b"content-length"), codings, minor, bodiless=bodiless)
     keep_alive, upgrade = minor == 1, b""
-    if b"connection" in special:
-        options = read_list(special[b"connection"])
+    if (values := special.get(b"connection")) == JUST_KEEP_ALIVE:
+        keep_alive = True
+    elif values is not None:
+        options = read_list(values)
         kept = kept if options <= ONLY_ABOUT_US else _without(kept, options)
         keep_alive = persists(options, minor)
         if b"upgrade" in special and b"upgrade" in options:
@@ -90,7 +97,7 @@ def understand_response(parts: Response, method: bytes) -> ResponseHead:
     # Whoever declares a body where none can be may also send it; it must not be read as the next response.
     if framing is CLOSE or (never_a_body and (length > 0 or codings is not None)):
         keep_alive = False
-    return ResponseHead(status, reason, minor, kept, framing, length, keep_alive, upgrade, size)
+    return ResponseHead(status, reason, minor, kept, framing, length, keep_alive, upgrade, size, unusual)
 
 
 def persists(options: frozenset[bytes], minor: int) -> bool:
@@ -107,12 +114,13 @@ def read_list(values: list[bytes]) -> frozenset[bytes]:
     return frozenset(element.strip(b" \t").lower() for value in values for element in value.split(b",")) - {b""}
 
 
-def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field], Special, bytes]:
-    """Fields to keep, forwarding fields, those we read, and User-Agent."""
+def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field], Special, bytes, bool]:
+    """Fields to keep, forwarding fields, those we read, User-Agent, and whether a name that is kept is unusual."""
     kept: list[Field] = []
     forwarding: list[Field] = []
     special: Special = {}
     user_agent = b""
+    unusual = False
     for field in fields:
         name = field[0]
         if name in ORDINARY:
@@ -130,14 +138,16 @@ def _sort_request_fields(fields: list[Field]) -> tuple[list[Field], list[Field],
         elif is_forwarding(name):
             forwarding.append((name, field[1]))
         elif name.translate(PLAIN) == name or not is_lookalike(name):
+            unusual = True
             kept.append(field)
-    return kept, forwarding, special, user_agent
+    return kept, forwarding, special, user_agent, unusual
 
 
-def _sort_response_fields(fields: list[Field]) -> tuple[list[Field], Special]:
+def _sort_response_fields(fields: list[Field]) -> tuple[list[Field], Special, bool]:
     # The loop of `_sort_request_fields` without what only requests have: one for both would ask that of every field.
     kept: list[Field] = []
     special: Special = {}
+    unusual = False
     for field in fields:
         name = field[0]
         if name in ORDINARY:
@@ -150,8 +160,9 @@ def _sort_response_fields(fields: list[Field]) -> tuple[list[Field], Special]:
             else:
                 special[name] = [field[1]]
         else:
+            unusual = True
             kept.append(field)
-    return kept, special
+    return kept, special, unusual
 
 
 def _read_host(named: bytes, values: list[bytes] | None, minor: int) -> tuple[bytes, bytes]:

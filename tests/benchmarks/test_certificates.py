@@ -34,8 +34,3 @@ def test_the_longest_hold_within_a_time(tmp_path: Path) -> None:
     meter.write_text("1.0 9.0 9.0 before\n2.0 0.05 0.001 client 1 (uid 0)\n2.5 0.02 0.01 other\n4.0 9.0 9.0 after\n")
     assert certificates.longest_of_main(meter, 1.5, 3) == (0.05, 0.01)
     assert certificates.longest_of_main(meter, 5, 6) == (0, 0)
-
-
-def test_a_missed_bar() -> None:
-    assert certificates.milliseconds("a", 2.1, 2).is_missed
-    assert not certificates.milliseconds("a", 1.9, 2).is_missed

@@ -57,7 +57,7 @@ def test_each_connection_is_counted(tmp_path: Path, anew: str) -> None:
     with serving(tmp_path, RIGHT) as (port, certificate):
         load = load_anew(port, work(certificate, anew), 0.2)
     assert load.requests >= 2  # one of each client
-    assert 0 < load.p50 <= load.p99
+    assert 0 < load.p50 <= load.p99 <= load.p999
 
 
 def test_no_session_to_resume_is_noticed(tmp_path: Path) -> None:

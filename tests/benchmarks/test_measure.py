@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.measure import Work, WrongAnswer, check, found, requests_in_turn, scaled
+from benchmarks.measure import SLOWEST, Work, WrongAnswer, check, found, requests_in_turn, scaled
 from benchmarks.processes import free_port
 
 ANSWERS = {"/right": (200, b"right"), "/other": (200, b"wrong"), "/short": (200, b"rig"), "/missing": (404, b"right")}
@@ -70,3 +70,10 @@ def test_figure_that_is_not_there() -> None:
 
 def test_hosts_take_turns() -> None:
     assert 'ipairs({"a.example", "b.example"})' in requests_in_turn(("a.example", "b.example"))
+
+
+def test_each_script_says_the_slowest_of_a_thousand() -> None:
+    assert "latency:percentile(99.9)" in SLOWEST
+    report = "     99%    4.00ms\n  99.9%  8500.00us\n"
+    assert scaled(found(r"\s99%\s+(\S+)", report)) == 4
+    assert scaled(found(r"\s99\.9%\s+(\S+)", report)) == pytest.approx(8.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import Process, ProcessTrouble, free_port, listens_on, says
+from benchmarks.processes import Process, ProcessTrouble, free_port, listens_on, rests, says
 
 
 def python(code: str, folder: Path) -> Process:
@@ -69,6 +69,27 @@ time.sleep(60)
         process.wait_until(says("ready"))
         assert process.cpu_seconds() > 0.55  # an ended child and a living one
         assert process.rss() > 2 * 4 * 2**20
+
+
+def test_rests_when_it_has_nothing_more_to_do(tmp_path: Path) -> None:
+    code = """
+import threading, time
+def spin():
+    while time.thread_time() < 0.4: pass
+threading.Thread(target=spin).start()
+time.sleep(60)
+"""
+    with python(code, tmp_path) as process:
+        process.wait_until(rests(), what="come to rest")
+        assert process.cpu_seconds() > 0.35
+
+
+def test_never_rests(tmp_path: Path) -> None:
+    with (
+        python("while True: pass", tmp_path) as process,
+        pytest.raises(ProcessTrouble, match=r"did not come to rest within 1 s"),
+    ):
+        process.wait_until(rests(), 1, what="come to rest")
 
 
 def test_port_is_free() -> None:

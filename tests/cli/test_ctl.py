@@ -133,6 +133,20 @@ def test_files_for_ctl_are_sent_as_text(proxy: ScriptedProxy, tmp_path: Path, mo
     ]
 
 
+def test_what_is_wrong_with_a_saved_state_is_told_with_its_file(
+    proxy: ScriptedProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").write_text("{")
+    problems = [{"where": "", "what": "no saved state"}, {"where": "a[0]", "what": "missing"}]
+    proxy.script = [failure("no saved state\na[0]: missing", {"problems": problems})]
+    assert ctl(proxy, "state", "load", "-f", "state") == 1
+    assert capfd.readouterr().err == "state: no saved state\nstate: a[0]: missing\n"
+    proxy.script = [failure("read-only: uid 7 may only look")]
+    assert ctl(proxy, "state", "load", "-f", "state") == 1
+    assert capfd.readouterr().err == "read-only: uid 7 may only look\n"
+
+
 def test_a_state_too_large_for_a_request_is_left_to_the_proxy(
     proxy: ScriptedProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text("""
         worker_count = "two"
+        log_level = "inof"
         max_conections = 5
         [[listeners]]
         protocol = "http"
@@ -55,6 +56,8 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         f"{path}: clusters.api.backends[1].address: found 'x'; {want_address}",
         f"{path}: max_conections: unknown key; did you mean 'max_connections'?",
         f"{path}: clusters.api.sticky_session: found true; want false; not built yet: sticky sessions",
+        f"{path}: log_level: log directives 'inof': 'inof' is not a level (did you mean 'info'?); "
+        "levels are off, error, warn, warning, info, debug, trace",
         f"{path}: listeners[1].address: found '127.0.0.1:80', where listeners[0] listens; want another",
         f"{path}: clusters.api.frontends[0].hostname: "
         "'/(/.example' is not a host: '(' is not a regex: missing ), unterminated subpattern at position 0",

@@ -5,7 +5,6 @@ from typing import Any, get_args
 import pytest
 
 from sozu_trio.config import options
-from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import LoadMetric, Position
 from sozu_trio.config.values import Unfit
 
@@ -30,7 +29,6 @@ def read(kind: Any, value: object) -> Any:
         (options.Hostname, "*.Example.com", "*.Example.com"),
         (options.PlainPath, "/(", "/("),
         (options.PathRegex, "/.*", "/.*"),
-        (options.BackendAddress, "[::1]:80", Address("::1", 80)),
         (options.Tags, "", {}),
         (options.Tags, "a=b,c=d=e,", {"a": "b", "c": "d=e"}),
         (options.Tags, {"a": "b", "c": ""}, {"a": "b", "c": ""}),
@@ -45,9 +43,9 @@ def test_read(kind: Any, value: object, wanted: object) -> None:
     [
         (options.ClusterId, "", "found ''; want the id of a cluster, such as api"),
         (options.BackendId, 1, "found 1; want the id of a backend, such as api-1"),
+        (options.Policy, "hr", "found 'hr'; want 'ROUND_ROBIN', 'RANDOM', 'LEAST_LOADED' or 'POWER_OF_TWO'"),
         (options.Metric, "cpu", "found 'cpu'; want 'connections', 'requests' or 'connection_time'"),
         (options.Place, None, "found null; want 'PRE', 'TREE' or 'POST'"),
-        (options.BackendAddress, "127.0.0.1:0", "found '127.0.0.1:0'; want a port from 1 to 65535"),
         (options.PlainPath, 3, "found 3; want a string"),
         (options.Tags, "a", f"found 'a'; {TAGS}"),
         (options.Tags, "=a", f"found '=a'; {TAGS}"),

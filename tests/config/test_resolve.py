@@ -279,6 +279,17 @@ def test_a_tcp_frontend_needs_an_address(problems: Problems) -> None:
 def test_a_backend_needs_an_address_to_connect_to(problems: Problems) -> None:
     text = "clusters.db = { protocol = 'tcp', backends = [{ weight = 3 }, { address = '127.0.0.1:0' }] }"
     assert problems(text) == [
-        f"clusters.db.backends[0].address: {WANT_ADDRESS}",
         "clusters.db.backends[1].address: found '127.0.0.1:0'; want a port from 1 to 65535",
+        f"clusters.db.backends[0].address: {WANT_ADDRESS}",
+    ]
+
+
+def test_no_listener_is_at_a_port_that_each_worker_would_choose(problems: Problems) -> None:
+    text = """
+    listeners = [{ protocol = "http", address = "127.0.0.1:0" }]
+    clusters.db = { protocol = "tcp", frontends = [{ address = "[::1]:0" }] }
+    """
+    assert problems(text) == [
+        "listeners[0].address: found '127.0.0.1:0'; want a port from 1 to 65535",
+        "clusters.db.frontends[0].address: found '[::1]:0'; want a port from 1 to 65535",
     ]

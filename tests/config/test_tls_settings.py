@@ -133,8 +133,8 @@ def test_one_group() -> None:
 
 
 def test_groups_openssl_does_not_know_are_skipped() -> None:
-    made, problems, notices = read(groups=["X25519", "kyber"])
-    assert (made.groups, problems) == (("X25519",), [])
+    made, problems, notices = read(groups=["P-256", "kyber"])
+    assert (made.groups, problems) == (("prime256v1",), [])
     assert notices == [f"listeners[0].groups_list[1]: {ssl.OPENSSL_VERSION} knows no group 'kyber'; it is skipped"]
     _, problems, _ = read(groups=["kyber"])
     assert problems[0].startswith("listeners[0].groups_list: no group is left; known are P-256, ")
@@ -147,9 +147,23 @@ def test_several_groups_are_openssl_s_own_list_or_refused() -> None:
     assert "OpenSSL's own list is used, which has these" in notices[-1]
     _, problems, _ = read(groups=["x25519", "P-256"])
     assert problems == [
-        "listeners[0].groups_list: Python's ssl cannot choose several groups; want one of them, or at least X25519,"
-        " prime256v1, secp384r1 for OpenSSL's own list"
+        "listeners[0].groups_list: Python's ssl cannot choose several groups; want a single one, or a list with "
+        "X25519, prime256v1 and secp384r1, which stands for OpenSSL's own list"
     ]
+
+
+def test_one_group_that_this_python_cannot_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_settings, "can_choose_groups", lambda: False)
+    monkeypatch.setattr(tls_settings, "_can_choose", lambda group: group not in group_names.MONTGOMERY)
+    assert read(groups=["P-256"])[:2] == (TlsSettings(groups=("prime256v1",)), [])
+    _, problems, notices = read(groups=["x25519"])
+    assert problems == [
+        "listeners[0].groups_list: Python's ssl cannot choose X25519 alone; want another one, or a list with "
+        "X25519, prime256v1 and secp384r1, which stands for OpenSSL's own list"
+    ]
+    assert notices == []
+    made, problems, _ = read(groups=["x25519", "P-256", "P-384"])
+    assert (made.groups, problems) == ((), [])
 
 
 def test_a_python_that_can_choose_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,21 @@ def test_refused_where_a_client_would_notice(problems: Problems, text: str, prob
 
 
 @pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("access_logs_format = 'jsn'", "access_logs_format: found 'jsn'; want 'ascii' or 'json'"),
+        ("listeners = [{ address = '127.0.0.1:80', protocol = 'htp' }]",
+         "listeners[0].protocol: found 'htp'; want 'http', 'https' or 'tcp'"),
+        (CLUSTER % "load_balancing = 'HR'",
+         "clusters.api.load_balancing: found 'HR'; want 'ROUND_ROBIN', 'RANDOM', 'LEAST_LOADED' or 'POWER_OF_TWO'"),
+        (FRONTEND % "redirect = 'perm'", "clusters.api.frontends[0].redirect: found 'perm'; want 'forward'"),
+    ],
+)  # fmt: skip
+def test_what_is_not_built_is_not_proposed(problems: Problems, text: str, problem: str) -> None:
+    assert problems(text) == [problem]
+
+
+@pytest.mark.parametrize(
     ("text", "warning"),
     [
         (

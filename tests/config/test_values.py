@@ -28,6 +28,7 @@ def reader(kind: Any) -> Reader:
         (bool, False, False),
         (Path, "a/b", Path("a/b")),
         (Address, "[::1]:80", Address("::1", 80)),
+        (values.ReachableAddress, "[::1]:80", Address("::1", 80)),
         (values.Seconds, 0, 0),
         (values.Seconds, 1.5, 1.5),
         (values.Milliseconds, 1000, 1000),
@@ -68,6 +69,7 @@ PROTOCOL = "want the name of a protocol, such as websocket, and never h2c"
 @pytest.mark.parametrize(
     ("kind", "value", "complaint"),
     [
+        (values.ReachableAddress, "127.0.0.1:0", "found '127.0.0.1:0'; want a port from 1 to 65535"),
         (str, 1, "found 1; want a string"),
         (bool, 1, "found 1; want true or false"),
         (bool, "true", "found 'true'; want true or false"),

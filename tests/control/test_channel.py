@@ -21,6 +21,7 @@ from sozu_trio.control.sizes import LARGEST_REPLY, TooLarge
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, declare
+from tests.descriptors import open_descriptors
 from tests.nursery.parts import every_descriptor_taken
 
 pytestmark = pytest.mark.virtual_time
@@ -30,22 +31,11 @@ COMMIT = Commit(serial=2, generation=3)
 
 
 @pytest.fixture
-def descriptors() -> Iterator[set[int]]:
+def descriptors() -> Iterator[frozenset[int]]:
     """Those open before the test; the same ones must be open after it."""
-    before = open_now()
+    before = open_descriptors()
     yield before
-    assert open_now() - before == set()
-
-
-def open_now() -> set[int]:
-    numbers = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            os.fstat(int(name))
-        except OSError:
-            continue  # The one that listed them.
-        numbers.add(int(name))
-    return numbers
+    assert open_descriptors() - before == set()
 
 
 @contextmanager
@@ -76,13 +66,13 @@ class Raw:
 
 
 @pytest.fixture
-async def raw(descriptors: set[int]) -> AsyncIterator[Raw]:
+async def raw(descriptors: frozenset[int]) -> AsyncIterator[Raw]:
     raw = Raw()
     yield raw
     raw.close()
 
 
-async def test_both_ends_speak(descriptors: set[int]) -> None:
+async def test_both_ends_speak(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     await main.send(COMMIT)
     await main.send(LISTEN)
@@ -94,7 +84,7 @@ async def test_both_ends_speak(descriptors: set[int]) -> None:
     worker.close()
 
 
-async def test_it_is_known_since_when_a_message_is_being_read(descriptors: set[int]) -> None:
+async def test_it_is_known_since_when_a_message_is_being_read(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     await main.send(COMMIT)
     before = time.perf_counter()
@@ -104,7 +94,7 @@ async def test_it_is_known_since_when_a_message_is_being_read(descriptors: set[i
     worker.close()
 
 
-async def test_the_end_of_one_side_is_none_for_the_other(descriptors: set[int]) -> None:
+async def test_the_end_of_one_side_is_none_for_the_other(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     await main.send(COMMIT)
     main.close()
@@ -116,7 +106,7 @@ async def test_the_end_of_one_side_is_none_for_the_other(descriptors: set[int]) 
 
 
 async def test_what_was_said_before_the_end_is_heard_though_the_other_side_did_not_listen(
-    descriptors: set[int],
+    descriptors: frozenset[int],
 ) -> None:
     main, worker = channel_pair()
     await main.send(COMMIT)
@@ -127,7 +117,7 @@ async def test_what_was_said_before_the_end_is_heard_though_the_other_side_did_n
     main.close()
 
 
-async def test_descriptors_arrive_with_their_message(descriptors: set[int]) -> None:
+async def test_descriptors_arrive_with_their_message(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     with socket.create_server(("127.0.0.1", 0)) as server:
         await main.send(COMMIT)
@@ -146,7 +136,7 @@ async def test_descriptors_arrive_with_their_message(descriptors: set[int]) -> N
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, 10 * INLINE_SIZE])
-async def test_messages_of_any_size(extra: int, descriptors: set[int]) -> None:
+async def test_messages_of_any_size(extra: int, descriptors: frozenset[int]) -> None:
     """In the packet up to a size, in a memfd beyond it; a descriptor beside it stays apart."""
     empty = len(b'{"Reply":{"serial":1,"failure":""}}')
     reply = Reply(serial=1, failure="x" * (INLINE_SIZE - empty + extra))
@@ -162,7 +152,7 @@ async def test_messages_of_any_size(extra: int, descriptors: set[int]) -> None:
     worker.close()
 
 
-async def test_a_difference_of_ten_thousand_backends(descriptors: set[int]) -> None:
+async def test_a_difference_of_ten_thousand_backends(descriptors: frozenset[int]) -> None:
     clusters = [Cluster(cluster_id=f"c{n}", protocol="http") for n in range(1000)]
     backends = [
         Backend(cluster_id=cluster.cluster_id, backend_id=f"b{n}", address=Address("10.0.0.1", n))
@@ -177,7 +167,7 @@ async def test_a_difference_of_ten_thousand_backends(descriptors: set[int]) -> N
     worker.close()
 
 
-async def test_a_slow_receiver_makes_the_sender_wait_and_gets_everything_in_order(descriptors: set[int]) -> None:
+async def test_a_slow_receiver_makes_the_sender_wait_and_gets_everything_in_order(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     sent = [Lines(lines=f"{n} " + "x" * 10_000, dropped=n) for n in range(100)]
 
@@ -193,7 +183,7 @@ async def test_a_slow_receiver_makes_the_sender_wait_and_gets_everything_in_orde
     worker.close()
 
 
-async def test_a_cancelled_send_has_sent_all_or_nothing(descriptors: set[int]) -> None:
+async def test_a_cancelled_send_has_sent_all_or_nothing(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     sent = 0
     with trio.move_on_after(1):
@@ -221,12 +211,12 @@ async def test_garbage_is_an_error_and_its_descriptors_are_closed(packet: bytes,
     raw.send(packet)
     with pytest.raises(ChannelError):
         await raw.channel.receive()
-    before = open_now()
+    before = open_descriptors()
     with open("/dev/null") as file:  # noqa: ASYNC230 - it never blocks
         raw.send(packet, [file.fileno()] * 3)
     with pytest.raises(ChannelError):
         await raw.channel.receive()
-    assert open_now() == before
+    assert open_descriptors() == before
 
 
 async def test_an_empty_packet_with_descriptors_is_no_end(raw: Raw) -> None:
@@ -327,10 +317,10 @@ async def test_what_is_no_memory_is_not_read(what: str, raw: Raw, monkeypatch: p
         "write-only": _write_only,
         "too large": lambda: _memory(b'{"Commit":{"serial":2,"generation":3}}' + b" " * 100),
     }
-    before = open_now()
+    before = open_descriptors()
     descriptor = opened[what]()
     raw.send(b"m", [descriptor])
-    for number in open_now() - before:
+    for number in open_descriptors() - before:
         os.close(number)
     with pytest.raises(ChannelError):
         await raw.channel.receive()
@@ -348,7 +338,7 @@ async def test_a_message_for_which_there_is_no_memory_is_no_message(raw: Raw, mo
             await raw.channel.receive()
 
 
-async def test_main_takes_far_less_from_a_worker_than_a_worker_from_main(descriptors: set[int]) -> None:
+async def test_main_takes_far_less_from_a_worker_than_a_worker_from_main(descriptors: frozenset[int]) -> None:
     """Sparse memory costs whoever sends it nothing."""
     main, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = Channel(main, REPORTS)
@@ -362,7 +352,7 @@ async def test_main_takes_far_less_from_a_worker_than_a_worker_from_main(descrip
     channel.close()
 
 
-async def test_what_would_not_be_taken_is_not_sent(descriptors: set[int]) -> None:
+async def test_what_would_not_be_taken_is_not_sent(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     with pytest.raises(TooLarge, match="Reply of 16777"):
         await worker.send(Reply(serial=1, content="x" * LARGEST_REPLY))
@@ -384,7 +374,7 @@ def _write_only() -> int:
     return descriptor
 
 
-async def test_an_end_that_is_given_away_is_of_no_use_here_and_of_use_there(descriptors: set[int]) -> None:
+async def test_an_end_that_is_given_away_is_of_no_use_here_and_of_use_there(descriptors: frozenset[int]) -> None:
     main, worker = channel_pair()
     sock = worker.detach()
     other = Channel(sock, ASKS)

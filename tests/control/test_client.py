@@ -247,12 +247,14 @@ def test_a_proxy_that_goes_away(run: Run, served: Served) -> None:
 
 def test_nobody_is_there(run: Run, tmp_path: Path) -> None:
     async def test() -> None:
-        for name in ("missing", "stale"):
-            path = tmp_path / name
+        for path, why in (
+            (tmp_path / "missing", "(is it running? its key command_socket says where)"),
+            (tmp_path / "stale", "any more (if main has died its workers serve on: start it again)"),
+        ):
             with pytest.raises(ControlError) as error:
                 async with open_client(path):
                     pass
-            assert str(error.value) == f"no proxy listens at {path} (is it running? its key command_socket says where)"
+            assert str(error.value) == f"no proxy listens at {path} {why}"
         with pytest.raises(ControlError, match=r"cannot connect to x+: AF_UNIX path too long"):
             async with open_client("x" * 200):
                 pass

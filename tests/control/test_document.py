@@ -45,14 +45,14 @@ def served(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", ["plain.py", "library.py"])
 def test_programs_work(served: Path, name: str) -> None:
-    program = PROGRAMS[name].replace("/run/sozu/sozu.sock", str(served))
+    program = PROGRAMS[name].replace("/run/sozu-trio/sozu.sock", str(served))
     assert str(served) in program
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "7 ok {}\n", "")
 
 
 def test_the_library_says_what_is_wrong(tmp_path: Path) -> None:
-    program = PROGRAMS["library.py"].replace("/run/sozu/sozu.sock", str(tmp_path / "none"))
+    program = PROGRAMS["library.py"].replace("/run/sozu-trio/sozu.sock", str(tmp_path / "none"))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"no proxy listens at {tmp_path}/none ")

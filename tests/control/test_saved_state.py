@@ -159,6 +159,10 @@ def test_what_is_left_out_has_its_default() -> None:
             "http_frontends[0].path: '/?a' is not a path: it is compared without the query, so it ends before the '?'",
         ),
         (
+            {"listeners": [{"protocol": "tcp", "address": "127.0.0.1:0"}]},
+            "listeners[0].address: found '127.0.0.1:0'; want a port from 1 to 65535",
+        ),
+        (
             {"backends": [{"cluster_id": "a", "backend_id": "b", "address": "127.0.0.1:0"}]},
             "backends[0].address: found '127.0.0.1:0'; want a port from 1 to 65535",
         ),

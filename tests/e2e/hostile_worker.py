@@ -21,9 +21,10 @@ from sozu_trio.nursery.worker import Worker
 from sozu_trio.telemetry.counters import Counters
 
 DEED = "SOZU_TRIO_TEST_DEED"
-"""One of DEEDS, or of ANSWERS."""
+"""One of DEEDS, or of ANSWERS, and so on."""
 ALLOWED = "SOZU_TRIO_TEST_ALLOWED"
 """The file that is there as long as nobody has done it."""
+DONE = b"it is done\n"
 HUGE = "9" * 4300
 """Digits of the longest number that Python reads; two of that size add up to one it does not write."""
 STAMP = "2026-01-31T12:00:00.000042Z 1 AUDIT MAIN\t"
@@ -95,8 +96,10 @@ VIOLATIONS: dict[str, Callable[[], object]] = {
     "make a socket that is not allowed": lambda: socket.socket(socket.AF_UNIX)
 }
 """For which the kernel kills where sandbox_violation says so."""
-NUISANCES: dict[str, Callable[[], object]] = {"flood": flood}
-"""Which main puts up with."""
+SILENCE = "say nothing any more"
+"""Not even that the first generation is in force."""
+FLOOD = "flood"
+"""Which main puts up with; it begins once the worker has said that it accepts."""
 
 
 def may() -> bool:
@@ -111,7 +114,7 @@ def may() -> bool:
 
 
 async def act(deed: Callable[[], object]) -> None:
-    os.write(2, b"it is done\n")
+    os.write(2, DONE)
     deed()
     await trio.lowlevel.checkpoint()
 
@@ -123,10 +126,27 @@ class HostileProcess(worker_process.WorkerProcess):
 
     def follow(self, generation: int, settings: Any) -> None:
         super().follow(generation, settings)
-        deed = (DEEDS | VIOLATIONS | NUISANCES).get(os.environ[DEED])
+        deed = (DEEDS | VIOLATIONS).get(os.environ[DEED])
         if self.hostile and deed is not None:
             type(self).hostile = False
             trio.lowlevel.spawn_system_task(act, deed)
+        if self.hostile and os.environ[DEED] == SILENCE:
+            os.write(2, DONE)
+            while True:
+                time.sleep(1)
+
+
+def flood_once_it_accepts() -> None:
+    answer_next = Worker._answer_next
+
+    async def answer_next_and_flood(worker: Worker, branches: Any) -> bool:
+        answered = await answer_next(worker, branches)
+        if HostileProcess.hostile and worker._listening.listeners:
+            HostileProcess.hostile = False
+            await act(flood)
+        return answered
+
+    setattr(Worker, "_answer_next", answer_next_and_flood)  # noqa: B010 - mypy refuses methods that are replaced
 
 
 def main() -> None:
@@ -138,6 +158,8 @@ def main() -> None:
             return ANSWERS[os.environ[DEED]]
 
         setattr(Worker, "_look", look)  # noqa: B010 - no type has it
+    if HostileProcess.hostile and os.environ[DEED] == FLOOD:
+        flood_once_it_accepts()
     worker_process.main()
 
 

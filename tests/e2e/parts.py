@@ -150,7 +150,7 @@ def sandboxed(config: str) -> str:
 @functools.cache
 def has_all_layers() -> bool:
     """Whether a process can be sealed here with all there is."""
-    script = "from sozu_trio.nursery.sandbox import *; raise SystemExit(len(seal(Sandbox(mode='require')).refusal))"
+    script = "from sozu_trio.nursery.sealing import *; raise SystemExit(len(seal(Sandbox(mode='require')).refusal))"
     return subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
 
 

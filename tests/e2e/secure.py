@@ -50,7 +50,9 @@ class Authority:
     @property
     def context(self) -> ssl.SSLContext:
         """Of a client that trusts this authority alone."""
-        return ssl.create_default_context(cafile=str(self.file))
+        context = ssl.create_default_context(cafile=str(self.file))
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # Some versions of Python take what was cut for whole.
+        return context
 
 
 @dataclass(frozen=True)

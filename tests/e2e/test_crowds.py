@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ GOODPUT = 0.8
 """Of what a worker can do at best is done when it is asked for twice as much."""
 SLOWER = 5
 """Times by which the slowest of 100 that are served may take longer than at half of that."""
+TIMES = 4
+"""Requests of a client that has got in, when there is too much to do."""
 PATIENT = "front_timeout = 0\nrequest_timeout = 0"
 
 
@@ -48,11 +51,13 @@ class Arriving:
 
 @contextlib.contextmanager
 def arriving(
-    port: int, *, rate: float, seconds: float, source: int, path: str = "", core: int | None = None
+    port: int, *, rate: float, seconds: float, source: int, asking: Sequence[str] = (), core: int | None = None
 ) -> Iterator[Arriving]:
-    """Clients at so many a second from 127.0.`source`.*; whoever is connected leaves when the body ends."""
+    """Clients at so many a second from 127.0.`source`.*; whoever is connected leaves when the body ends. `asking`: for
+    what, and how often.
+    """
     pinned = [] if core is None else ["taskset", "-c", str(core)]
-    words = [str(port), str(rate), str(seconds), str(source), *([path] if path else [])]
+    words = [str(port), str(rate), str(seconds), str(source), *asking]
     process = subprocess.Popen(
         [*pinned, sys.executable, "-m", "benchmarks.arrivals", *words],
         stdin=subprocess.PIPE,
@@ -114,40 +119,89 @@ def test_a_crowd_that_nobody_has_room_for(nginx: Nginx, start_proxy: StartProxy,
 
 @pytest.mark.drill
 def test_twice_what_a_worker_can_take(nginx: Nginx, start_proxy: StartProxy, *, full_drill: bool) -> None:
-    """It has one core, all else the other."""
+    """It has one core, all else the other, where the clients must take less than it does: so each asks a few times, as
+    browsers do.
+    """
     seconds = 20 if full_drill else 1
     nginx.files.joinpath("page").write_text("page")
     for pid in family(nginx.process.pid):
         os.sched_setaffinity(pid, {LAST_CORE})
-    limits = f"worker_count = 1\noverload_lag = 10\n{QUIET}"
+    limits = f"worker_count = 1\noverload_lag = 5\n{QUIET}"
     proxy = start_proxy(http_proxy(free_port(), nginx.port, before=limits), prefix=["taskset", "-c", "0"])
 
     def load(rate: float, seconds: float) -> Outcome:
-        with arriving(proxy.port, rate=rate, seconds=seconds, source=60, path="/page", core=LAST_CORE) as clients:
+        each, asking = rate / TIMES, ["/page", str(TIMES)]
+        with arriving(proxy.port, rate=each, seconds=seconds, source=60, asking=asking, core=LAST_CORE) as clients:
             outcome = clients.outcome()
-        assert outcome.served.number + outcome.refused.number == outcome.offered, outcome
+        assert outcome.served.number / TIMES + outcome.refused.number == outcome.offered, outcome
         return outcome
 
-    best = max(load(rate, seconds / 4).served.number / (seconds / 4) for rate in RATES)
-    half = load(best / 2, seconds / 2)
-    before = shed(proxy)
-    twice = load(2 * best, seconds)
-    goodput = twice.served.number / seconds
+    best = at_best(lambda rate: load(rate, seconds / 4).in_time / (seconds / 4))
+    found = compare(best, seconds, load, lambda: shed(proxy))
+    best, half, twice = found.best, found.half, found.twice
+    goodput = twice.in_time / seconds
     print(
         f"\nat best {best:.0f}/s; at half p99 {half.served.p99:.1f} ms ({half.refused.number} refused); at twice for "
         f"{seconds} s {goodput:.0f}/s = {100 * goodput / best:.0f} %, p50 {twice.served.p50:.1f}, p99 "
         f"{twice.served.p99:.1f} ms = {twice.served.p99 / half.served.p99:.1f} times; {twice.refused.number} refused, "
         f"p99 {twice.refused.p99:.1f} ms; arrivals late by {twice.late:.0f} ms at most; {busy()}"
     )
-    assert shed(proxy) - before == twice.refused.number
+    assert found.shed == twice.refused.number
     assert "Traceback" not in proxy.output()
     wait_until(lambda: sessions(proxy) == 0)
     if full_drill:
         assert twice.refused.number > 0
+        assert goodput <= VOID * best, "void: the machine has too much else to do"
         assert goodput >= GOODPUT * best
         assert twice.served.p99 <= SLOWER * half.served.p99
 
 
-RATES = (1500, 3000, 4500, 6000)
-"""Arrivals a second, among which that is where a worker does its best."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What half and twice of `best` a second came to; `shed`: how many of twice as much the proxy says it refused."""
+
+    best: float
+    half: Outcome
+    twice: Outcome
+    shed: int
+
+
+def compare(
+    best: float,
+    seconds: float,
+    load: Callable[[float, float], Outcome],
+    shed: Callable[[], int],
+    attempts: int = 3,
+) -> Compared:
+    """Measure; and again, where twice as much was not too much: it was not at its best when that was measured."""
+    half = load(best / 2, seconds / 2)
+    before = shed()
+    twice = load(2 * best, seconds)
+    goodput = twice.in_time / seconds
+    if attempts > 1 and goodput > VOID * best:
+        return compare(goodput, seconds, load, shed, attempts - 1)
+    return Compared(best=best, half=half, twice=twice, shed=shed() - before)
+
+
+def at_best(goodput: Callable[[float], float]) -> float:
+    """The most that is done in a second, for which more and more are asked for until it has been too much twice in a
+    row, as the first time may have been a moment of others; `goodput(rate)` is what is done of `rate` a second.
+    """
+    best, rate, too_much = 0.0, LOWEST, 0
+    while too_much < 2:
+        done = goodput(rate)
+        too_much = too_much + 1 if done < SATED * rate else 0
+        best = max(best, done)
+        rate *= STEP
+    return best
+
+
+LOWEST = 1000.0
+"""Requests a second to begin with."""
+STEP = 1.5
+"""From one rate to the next."""
+SATED = 0.9
+"""Less of what is asked for is done when it is too much."""
+VOID = 1.2
+"""Times by which goodput under overload may pass the best one: more is noise of the machine."""
 LAST_CORE = max(os.sched_getaffinity(0))

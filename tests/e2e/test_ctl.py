@@ -270,8 +270,8 @@ def test_state_saved_and_loaded(site: Site) -> None:
     saved.write_text(saved.read_text().replace('"hostname"', '"hsotname"'))
     run = ctl(site.proxy, "state", "load", "-f", "saved.json")
     assert run.code == 1
-    wrong = [line.partition(":")[0] for line in run.err.splitlines() if "hsotname" in line]
-    assert wrong == ["http_frontends[0].hsotname", "http_frontends[1].hsotname"]
+    wrong = [line.rpartition(": unknown key")[0] for line in run.err.splitlines() if "hsotname" in line]
+    assert wrong == [f"saved.json: http_frontends[{number}].hsotname" for number in range(2)]
 
 
 def test_listeners_come_and_go(site: Site) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ backends = [{{ backend_id = "one", address = "127.0.0.1:1001" }}, {{ backend_id 
 CLIENTS = 4
 AT_WORK = 0.5
 """Seconds of changes before a kill, at most; a start takes about as long."""
+HEARD = 3
+"""Requests that are acknowledged before that, in every other life: more than one for each life, however slow all is."""
 
 
 class Life:
@@ -96,6 +99,8 @@ def test_killed_at_any_instant(life: Life, *, full_drill: bool) -> None:
             names = [(f"c{client}", f"127.0.0.1:{proxy.port}", known[0]) for client in range(CLIENTS)]
             streams = [Stream(*named, first) for named, first in zip(names, firsts, strict=True)]
             with streaming(streams, socket_of(proxy)):
+                if number % 2 == 0:
+                    wait_until(partial(have_heard, streams, HEARD))
                 time.sleep(random.uniform(0, AT_WORK))  # the instant is the drill
                 proxy.process.kill()
         for stream in streams:
@@ -107,6 +112,11 @@ def test_killed_at_any_instant(life: Life, *, full_drill: bool) -> None:
     print(f"\n{runs} kills while clients changed the proxy, {runs // 2} more while it started")
     print(f"acknowledged, and all of it found afterwards: {dict(figures)}")
     assert figures["requests"] > runs
+
+
+def have_heard(streams: list[Stream], requests: int) -> bool:
+    """Whether so many were acknowledged, or one has failed."""
+    return sum(len(each.acknowledged) for each in streams) >= requests or any(each.failure for each in streams)
 
 
 def judge(streams: list[Stream], model: Model, generation: int, dump: dict[str, Any]) -> bool:

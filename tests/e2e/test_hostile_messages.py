@@ -15,7 +15,7 @@ from benchmarks.processes import free_port
 from tests.e2e.clients import curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json
-from tests.e2e.hostile_worker import ALLOWED, ANSWERS, DEED, DEEDS
+from tests.e2e.hostile_worker import ALLOWED, ANSWERS, DEED, DEEDS, FLOOD, SILENCE
 from tests.e2e.parts import Nginx, Proxy, wait_until
 from tests.e2e.test_workers import serves, workers
 
@@ -77,9 +77,17 @@ def test_who_answers_nonsense_is_replaced(deed: str, nginx: Nginx, tmp_path: Pat
         all_is_well(proxy)
 
 
+def test_who_does_not_confirm_the_first_generation_is_replaced(nginx: Nginx, tmp_path: Path) -> None:
+    """The start goes on, and is over once its successor accepts."""
+    with hostile(nginx, tmp_path, SILENCE, "worker_timeout = 2") as proxy:
+        assert "but not all of it is confirmed: worker 1: no answer to Commit within 2 s" in proxy.output()
+        assert re.search(r"worker 1 \(pid \d+\) is replaced", proxy.output())
+        all_is_well(proxy)
+
+
 def test_who_says_too_much_disturbs_nobody(nginx: Nginx, tmp_path: Path) -> None:
     """What it floods main with is in the way of its own answers only: where it has none in time it is replaced."""
-    with hostile(nginx, tmp_path, "flood", "worker_timeout = 10") as proxy:
+    with hostile(nginx, tmp_path, FLOOD, "worker_timeout = 10") as proxy:
         ctl_json(proxy, "cluster", "list")
         assert ctl_json(proxy, "status")["main"]["pid"] == proxy.pid
         (flooding,) = [each for each in workers(proxy) if each["id"] == 1]

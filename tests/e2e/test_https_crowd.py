@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzz_hellos import VERSIONS, client_context, hello
+from sozu_trio.proxy.proxy import SWEEP_PERIOD
 from tests.e2e.clients import PATIENCE, connect, get, receive_until
 from tests.e2e.parts import Nginx, StartProxy, wait_until
 from tests.e2e.secure import Authority, connect_tls, https_proxy
@@ -20,6 +21,8 @@ SLOWER = 5.0
 """Times as long as without the crowd a request may take beside it, on a machine with other work."""
 GROWTH = 4 << 20
 """Bytes that more crowds may leave behind, after the first half of them has."""
+REST = 3 * SWEEP_PERIOD
+"""Seconds after which a worker has seen that most of a crowd has left, and given back what is free."""
 LEFT_OVER = 8
 """Descriptors that may have come: connections to backends kept for reuse."""
 
@@ -87,6 +90,8 @@ def test_who_stops_in_the_middle_of_a_handshake_delays_nobody(
             wait_until(lambda socks=socks: are_closed(socks), deadline + PATIENCE)  # type: ignore[misc]
             gone = time.monotonic()
         wait_until(lambda: proxy.descriptors() <= resting + LEFT_OVER)
+        if full_drill:
+            time.sleep(REST)
         sizes.append(proxy.rss())
         ratios.append(beside / alone)
         print(f"\n{count} that stop: there in {connected - began:.1f} s, gone {gone - connected:.1f} s later;", end=" ")

@@ -1,54 +1,23 @@
-"""Main replaces itself while it serves: nobody connected notices, whatever the new code is like."""
+"""Main replaces itself while it serves: nobody connected notices."""
 
 import contextlib
 import os
 import re
-import shutil
 import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import sozu_trio
 from benchmarks.processes import family, free_port
-from tests.e2e.clients import connect, curl, get, receive_until
+from tests.e2e.clients import connect, get, receive_until
 from tests.e2e.configurations import http_proxy
-from tests.e2e.control import Control, Refused, ctl, ctl_json, line_of, running, socket_of
+from tests.e2e.control import Control, ctl, ctl_json, line_of, running, socket_of
 from tests.e2e.managers import Manager
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until
 from tests.e2e.servers import SlowAnswer, serving
 from tests.e2e.test_adoption import doors
 from tests.e2e.test_workers import serves, workers
-
-PACKAGE = Path(sozu_trio.__file__).parent
-
-
-class Copy:
-    """The package in a folder of its own, to be served from there and then changed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        shutil.copytree(PACKAGE, folder / "sozu_trio", ignore=shutil.ignore_patterns("__pycache__"))
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Byte code is written, for it is what most have; here it may be switched off."""
-        return {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": ""}
-
-    def append(self, module: str, code: str) -> None:
-        """Add `code` at the end of a module; `first` there: whether it has taken the place of another image."""
-        file = self.folder / "sozu_trio" / module
-        file.write_text(f"{file.read_text()}\nimport sys\nfirst = '_sozu_trio_guard' in sys.modules\n{code}\n")
-
-    def replace(self, module: str, old: str, new: str) -> None:
-        file = self.folder / "sozu_trio" / module
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
+from tests.e2e.upgrading import Copy, fetch, fetching, links, pids, upgrade, who_serves
 
 
 @pytest.fixture
@@ -62,25 +31,9 @@ def page(nginx: Nginx) -> Nginx:
     return nginx
 
 
-def fetch(proxy: Proxy) -> bytes:
-    return curl(f"http://127.0.0.1:{proxy.port}/page").body
-
-
-def upgrade(proxy: Proxy, *words: str) -> Any:
-    return ctl_json(proxy, "upgrade", *words)
-
-
-def who_serves(proxy: Proxy) -> list[tuple[int, int, str, int]]:
-    return [(each["id"], each["pid"], each["state"], each["generation"]) for each in workers(proxy)]
-
-
 def states(proxy: Proxy) -> list[tuple[int, str, int]]:
     """Each worker without its process."""
     return [(worker_id, state, generation) for worker_id, _, state, generation in who_serves(proxy)]
-
-
-def pids(proxy: Proxy) -> set[int]:
-    return {pid for _, pid, _, _ in who_serves(proxy)}
 
 
 def test_everything_is_as_before_but_the_code(page: Nginx, start_proxy: StartProxy, copy: Copy) -> None:
@@ -124,6 +77,7 @@ def test_everything_is_as_before_but_the_code(page: Nginx, start_proxy: StartPro
 def test_many_in_a_row_under_load_leave_nothing_behind(page: Nginx, start_proxy: StartProxy, full_drill: bool) -> None:
     proxy = start_proxy(http_proxy(free_port(), page.port))
     before, serving_before = upgrade(proxy), states(proxy)
+    have_all_serve(proxy)
     descriptors, processes = own_descriptors(proxy), len(family(proxy.pid))
     with fetching(proxy) as fetched:
         away = [before["away_ms"], *(upgrade(proxy)["away_ms"] for _ in range(10 if full_drill else 3))]
@@ -131,8 +85,20 @@ def test_many_in_a_row_under_load_leave_nothing_behind(page: Nginx, start_proxy:
     assert states(proxy) == serving_before
     wait_until(lambda: len(family(proxy.pid)) == processes)
     assert len(doors(proxy.folder)) == 2
+    have_all_serve(proxy)
     wait_until(lambda: own_descriptors(proxy) == descriptors)
     print(f"away for {away} ms under {len(fetched)} requests")
+
+
+def have_all_serve(proxy: Proxy) -> None:
+    """Each worker at least one client: what it opens for the first it keeps for those that follow."""
+    with contextlib.ExitStack() as clients:
+
+        def all_serve() -> bool:
+            clients.enter_context(connect(proxy.port)).sendall(get("/page"))
+            return all(each["sessions"] for each in workers(proxy))
+
+        wait_until(all_serve)
 
 
 def own_descriptors(proxy: Proxy) -> tuple[int, list[int]]:
@@ -140,39 +106,6 @@ def own_descriptors(proxy: Proxy) -> tuple[int, list[int]]:
     connections = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
     count = {pid: sum(re.sub(r"\D", "", link) not in connections for link in links(pid)) for pid in family(proxy.pid)}
     return count.pop(proxy.pid), sorted(count.values())
-
-
-@contextlib.contextmanager
-def fetching(proxy: Proxy) -> Iterator[list[bytes]]:
-    """New connections and kept ones all the while; what each request got. Anything that fails is in it, too."""
-    fetched: list[bytes] = []
-    enough = threading.Event()
-
-    def fetch_on(keeping: bool) -> None:
-        client = connect(proxy.port)
-        while not enough.is_set():
-            try:
-                client.sendall(get("/page"))
-                fetched.append(receive_until(client, b"page")[-4:])
-                if not keeping:
-                    client.close()
-                    client = connect(proxy.port)
-            except OSError as error:
-                fetched.append(repr(error).encode())
-                return
-            enough.wait(0.002)
-        client.close()
-
-    threads = [threading.Thread(target=fetch_on, args=(keeping,)) for keeping in (True, True, False)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield fetched
-    finally:
-        enough.set()
-        for thread in threads:
-            thread.join()
-    assert fetched
 
 
 def test_who_asks_hears_each_step_and_the_others_are_let_go(page: Nginx, start_proxy: StartProxy) -> None:
@@ -248,15 +181,6 @@ def test_later_workers_run_the_code_that_main_runs(page: Nginx, start_proxy: Sta
     kill_one()
 
 
-def links(pid: int) -> list[str]:
-    """What the descriptors of a process lead to."""
-    found = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found.append(os.readlink(link))
-    return found
-
-
 def test_sigusr2_does_the_same(page: Nginx, start_proxy: StartProxy) -> None:
     proxy = start_proxy(http_proxy(free_port(), page.port))
     before, old = states(proxy), pids(proxy)
@@ -288,147 +212,3 @@ def test_systemd_is_told(page: Nginx, tmp_path: Path) -> None:
             upgrade(proxy)
             manager.hear("RELOADING=1")
             manager.hear("READY=1")
-
-
-PYTHON = "#!/bin/sh\n"
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (None, "where there is nothing that can be run; want an interpreter"),
-        (f"{PYTHON}exit 7", "it ended with exit code 7"),
-        (f"{PYTHON}echo nonsense; exit 0", "it ended without saying that it is ready\n  nonsense"),
-        (f"{PYTHON}kill -9 $$", "it was ended by signal 9"),
-        ("no script at all", "cannot run"),
-        (f"{PYTHON}exec {sys.executable} -S -c 'import trio'", "ModuleNotFoundError: No module named 'trio'"),
-    ],
-    ids=["nowhere", "fails", "says nothing", "killed", "no program", "no packages"],
-)
-def test_what_cannot_take_over_changes_nothing(
-    make: str | None, said: str, page: Nginx, start_proxy: StartProxy, tmp_path: Path
-) -> None:
-    proxy = start_proxy(http_proxy(free_port(), page.port))
-    before = who_serves(proxy)
-    python = tmp_path / "python"
-    if make is not None:
-        python.write_text(make)
-        python.chmod(0o755)
-    refused = ctl(proxy, "upgrade", "--python", str(python))
-    assert refused.code == 1
-    assert said in refused.err
-    assert who_serves(proxy) == before
-    assert "main executes" not in proxy.output()
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        (lambda text: "mistake = 1", "mistake: unknown key"),
-        (lambda text: f'command_socket = "other.sock"\n{text}', "command_socket: found"),
-        (lambda text: f'pid_file_path = "pid"\n{text}', "pid_file_path: found"),
-    ],
-    ids=["broken", "another socket", "another pid file"],
-)
-def test_a_file_that_cannot_be_gone_on_with_changes_nothing(
-    changed: Callable[[str], str], said: str, page: Nginx, start_proxy: StartProxy
-) -> None:
-    proxy = start_proxy(http_proxy(free_port(), page.port))
-    proxy.file.write_text(changed(proxy.file.read_text()))
-    with contextlib.closing(Control(socket_of(proxy))) as control, pytest.raises(Refused, match=said):
-        control.ask("upgrade")
-    assert fetch(proxy) == b"page"
-
-
-@pytest.mark.parametrize(
-    ("module", "code", "said"),
-    [
-        ("app.py", "if first: import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
-        ("cli/__init__.py", "if first: sys.exit(3)", "it ended with exit code 3"),
-        (
-            "nursery/adoption.py",
-            "async def find_orphans(*_: object) -> None: raise ValueError('no way')",
-            "ValueError: no way",
-        ),
-        ("cli/serve.py", "import time\nif first: time.sleep(60)", "it was not ready within 6 s"),
-        (
-            "nursery/adoption.py",
-            "def _take(*_: object) -> None: raise ChannelError('nonsense')",
-            "OperatorError: runtime_directory: the worker at",
-        ),
-    ],
-    ids=["import error", "exit", "exception while adopting", "hang", "misreads its workers"],
-)
-def test_new_code_that_fails_is_replaced_by_the_old(
-    module: str, code: str, said: str, page: Nginx, start_proxy: StartProxy, copy: Copy
-) -> None:
-    copy.replace("main/handoff.py", "LIMIT: Final = 30.0", "LIMIT: Final = 6.0")
-    proxy = start_proxy(http_proxy(free_port(), page.port), environment=copy.environment)
-    ctl_json(proxy, "cluster", "add", "--id", "later")
-    wait_until(lambda: "sozu_trio code" in str(links(proxy.pid)))
-    before = who_serves(proxy)
-    copy.replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.2.0"')
-    copy.append(module, code)
-    with fetching(proxy) as fetched:
-        refused = ctl(proxy, "upgrade")
-    assert set(fetched) == {b"page"}
-    assert refused.code == 1
-    assert "version 0.2.0 did not take over" in refused.err
-    assert said in refused.err
-    assert who_serves(proxy) == before
-    assert ctl_json(proxy, "status")["main"]["version"] == "0.1.0"
-    ctl_json(proxy, "cluster", "remove", "--id", "later")
-    assert f"version 0.2.0 did not take over: {said}" in proxy.output().replace("ModuleNotFoundError: ", "")
-    # The old code runs on, though nothing of it is left on disk, and can be upgraded once the new is mended.
-    shutil.rmtree(copy.folder)
-    Copy(copy.folder).replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.3.0"')
-    assert upgrade(proxy)["version"] == "0.3.0"
-    assert not pids(proxy) & {pid for _, pid, _, _ in before}
-
-
-@pytest.mark.parametrize(
-    ("module", "old", "new", "said"),
-    [
-        (
-            "worker_process.py",
-            "    for number in MAINS_BUSINESS:\n",
-            "    sys.exit(7)\n    for number in MAINS_BUSINESS:\n",
-            "the successor of worker 0 does not begin: worker 0 is gone",
-        ),
-        (
-            "worker_process.py",
-            "    for number in MAINS_BUSINESS:\n",
-            "    signal.pause()\n    for number in MAINS_BUSINESS:\n",
-            "the successor of worker 0 does not begin: worker 0: no answer to Begin within 5 s",
-        ),
-        (
-            "nursery/worker.py",
-            "            case Prepare():\n",
-            "            case Prepare():\n                import os\n                os._exit(9)\n",
-            "has died before it was ready: see the log",
-        ),
-    ],
-    ids=["does not start", "hangs", "dies before it is ready"],
-)
-def test_new_workers_that_fail_leave_the_old_ones_in_place(
-    module: str, old: str, new: str, said: str, page: Nginx, start_proxy: StartProxy, copy: Copy
-) -> None:
-    before = "worker_count = 2\nworker_timeout = 5"
-    copy.replace("nursery/tenure.py", "STARTING: Final = 30.0", "STARTING: Final = 5.0")
-    proxy = start_proxy(http_proxy(free_port(), page.port, before=before), environment=copy.environment)
-    serving_before = who_serves(proxy)
-    copy.replace("__init__.py", '__version__ = "0.1.0"', '__version__ = "0.2.0"')
-    copy.replace(module, old, new)
-    with fetching(proxy) as fetched:
-        refused = ctl(proxy, "upgrade")
-    assert set(fetched) == {b"page"}
-    assert refused.code == 1
-    assert "main: version 0.1.0 to 0.2.0" in refused.err
-    assert "but not every worker runs it" in refused.err
-    assert said in refused.err
-    assert who_serves(proxy) == serving_before
-    assert ctl_json(proxy, "status")["leaving"] == []
-    # Mended, it goes on from there.
-    copy.replace(module, new, old)
-    assert [each["before"] for each in upgrade(proxy)["workers"]] == [pid for _, pid, _, _ in serving_before]
-    assert fetch(proxy) == b"page"

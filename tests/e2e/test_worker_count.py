@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from benchmarks.processes import family, free_port
@@ -108,17 +108,19 @@ def test_up_and_down_under_load_and_nobody_notices(nginx: Nginx, start_proxy: St
 
 def test_one_that_leaves_finishes_what_it_has_begun(start_proxy: StartProxy) -> None:
     slow = SlowAnswer()
-    with serving(slow) as backend:
-        proxy = start_proxy(http_proxy(free_port(), backend, before="worker_count = 8"))
-        with connect(proxy.port) as client:
-            client.sendall(get("/"))
-            assert slow.asked.wait(PATIENCE)
-            say(proxy, 1)
-            proxy.send_signal(signal.SIGHUP)
-            wait_until(lambda: "SIGHUP: " in proxy.output())
-            wait_until(lambda: len([state for _, state in states(proxy) if state == "running"]) == 1)
-            slow.answer.set()
-            assert receive_all(client).endswith(b"slow")
+    clients: list[socket.socket] = []
+    with serving(slow) as backend, ExitStack() as to_close:
+        proxy = start_proxy(http_proxy(free_port(), backend, before="worker_count = 2"))
+        while not sessions(proxy)[1]:
+            clients.append(to_close.enter_context(connect(proxy.port)))
+            clients[-1].sendall(get("/"))
+            wait_until(lambda: sum(sessions(proxy)) == len(clients))
+        say(proxy, 1)
+        proxy.send_signal(signal.SIGHUP)
+        wait_until(lambda: "SIGHUP: " in proxy.output())
+        wait_until(lambda: [state for _, state in states(proxy)].count("running") == 1)
+        slow.answer.set()
+        assert receive_all(clients[-1]).endswith(b"slow")
         wait_until(lambda: states(proxy) == running(1))
 
 

@@ -55,6 +55,24 @@ backends = [{ address = "127.0.0.1:3", backend_id = "relay-1" }]
 """
 """A bit of everything; nobody is asked to serve at the backends."""
 
+RULE = {
+    *(
+        "protocol",
+        "address",
+        "hostname",
+        "path",
+        "path_type",
+        "method",
+        "position",
+        "cluster",
+        "tags",
+        "hsts",
+        "max_body_size",
+        "origin",
+    )
+}
+"""Members of a frontend as it is listed."""
+
 
 class AskedMain:
     """Main, and the answers to what it is asked."""

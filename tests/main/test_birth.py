@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from sozu_trio.config.load import load_config
-from sozu_trio.config.program import Program
 from sozu_trio.control.heirlooms import Heirlooms
 from sozu_trio.control.journal import Journal
 from sozu_trio.control.saved_state import dump_document
 from sozu_trio.control.write import SUFFIX
 from sozu_trio.errors import ChangeRefused, CorruptJournal, JournalError, OperatorError
-from sozu_trio.main.birth import NO_STATE, Beginning, begin, go_on, journal_path
+from sozu_trio.main.birth import NO_STATE, Beginning, begin, go_on
 from sozu_trio.main.declared import declared_by
 from sozu_trio.routing.state import EMPTY, State, with_declared
 from tests.main.looking_parts import AskedMain
@@ -58,19 +57,6 @@ async def live(file: Path, *changes: Mapping[str, Any], state_from: str | None =
 def kept(directory: Path) -> list[Path]:
     """Journals that were put aside."""
     return sorted(directory.glob(f"{JOURNAL}.aside-*"))
-
-
-@pytest.mark.parametrize(
-    ("program", "path"),
-    [
-        (Program(), "sozu.sock.d/journal"),
-        (Program(runtime_directory=Path("/run/sozu"), saved_state=Path("/var/state")), "/run/sozu/journal"),
-        (Program(runtime_directory=Path("/run/sozu"), automatic_state_save=True), "/run/sozu/journal"),
-        (Program(saved_state=Path("/var/state"), automatic_state_save=True), "/var/state.journal"),
-    ],
-)
-def test_where_the_journal_is(program: Program, path: str) -> None:
-    assert journal_path(program) == Path(path)
 
 
 async def test_the_first_start_begins_with_the_file_and_a_journal_of_it(tmp_path: Path) -> None:

@@ -152,6 +152,17 @@ async def test_replace_is_one_change_and_the_old_one_stays_where_the_new_one_is_
     assert [each["fingerprint"] for each in found] == [fingerprint(DEFAULT), fingerprint(new)]
 
 
+async def test_names_that_are_no_longer_covered_are_told(main: AskedMain) -> None:
+    await main.answer("certificate add", adding(valid("a.other", "b.other")))
+    (old,) = (await main.ask("certificate list", domain="a.other", address=HTTPS))["certificates"]
+    asked = {**adding(valid("a.other"), "new-"), "fingerprint": old["fingerprint"]}
+    lost = "new-certificate: no longer covered: b.other"
+    assert (await main.ask("certificate replace", **asked))["notices"] == [lost]
+    await main.ask("rollback", generation=2)
+    batch = {"changes": [{"verb": "certificate replace", **asked}]}
+    assert (await main.ask("apply", **batch))["notices"] == [f"changes[0].{lost}"]
+
+
 async def test_a_renewal_needs_no_more_than_a_reload(main: AskedMain, file: Path) -> None:
     await main.answer("certificate add", adding(valid("a.example")))
     renewed = put(file.parent, valid("*.example"))

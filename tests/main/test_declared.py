@@ -45,18 +45,19 @@ async def test_a_file_is_read_away_from_the_loop_with_all_its_errors(tmp_path: P
     [
         ({}, []),
         ({"settings": Settings(timeouts=Timeouts(front=7), log_level="warn", max_connections=7)}, []),
-        ({"worker_count": 3}, []),
+        ({"worker_count": 3, "activate_listeners": False}, []),
         (
             {"saved_state": Path("/state.json"), "shutdown_timeout": 7},
             [
-                "shutdown_timeout: 7 instead of 30 takes effect at the next start",
-                "saved_state: '/state.json' instead of nothing takes effect at the next start",
+                "shutdown_timeout: 7 instead of 30 takes effect at the next start or upgrade",
+                "saved_state: '/state.json' instead of nothing takes effect at the next start or upgrade",
             ],
         ),
         (
-            {"command_allowed_uids": (0, 1000), "automatic_state_save": True},
+            {"command_allowed_uids": (0, 1000), "saved_state": Path("/s"), "automatic_state_save": True},
             [
-                "command_allowed_uids: [0, 1000] instead of nothing takes effect at the next start",
+                "command_allowed_uids: [0, 1000] instead of nothing takes effect at the next start or upgrade",
+                "saved_state: '/s' instead of nothing takes effect at the next start",
                 "automatic_state_save: true instead of false takes effect at the next start",
             ],
         ),

@@ -124,7 +124,7 @@ async def test_keys_that_need_a_new_start_are_told(main: AskedMain, tmp_path: Pa
     write(tmp_path, "shutdown_timeout = 9\n" + GLOBALS + SERVICES)
     content = await main.ask(verb)
     assert content["notices"] == [
-        "shutdown_timeout: 9 instead of 30 takes effect at the next start",
+        "shutdown_timeout: 9 instead of 30 takes effect at the next start or upgrade",
     ]
     assert content["generation"] == 1
     assert main.parts.config.program.shutdown_timeout == 30

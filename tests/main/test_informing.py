@@ -4,9 +4,14 @@ import pytest
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.main.informing import keep_informed, serving
+from sozu_trio.control.messages import Commit
+from sozu_trio.errors import NotConfirmed
+from sozu_trio.main.informing import LOOK, keep_informed, serving, until_in_step
 from sozu_trio.main.service_manager import ServiceManager
+from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.nursery.parts import Workers
+from tests.nursery.supervising import PROGRAM, listening_at
 
 pytestmark = pytest.mark.virtual_time
 
@@ -58,6 +63,41 @@ async def test_it_is_told_what_goes_on(start_proxy: StartProxy, start_backend: S
         (4.5, "EXTEND_TIMEOUT_USEC=10000000"),
     ]
     await client.close()
+
+
+async def test_every_worker_is_waited_for() -> None:
+    workers = Workers()
+    workers.ignored_of[1] = {Commit}
+    supervisor = Supervisor(PROGRAM, workers.spawn, workers.take_lines, workers=2)
+    done: list[bool] = []
+
+    async def wait() -> None:
+        done.append(await until_in_step(supervisor))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        with pytest.raises(NotConfirmed):
+            await supervisor.change(listening_at(), 1)
+        nursery.start_soon(wait)
+        await trio.sleep(10 * LOOK)
+        assert done == []
+        workers.ignored_of.clear()
+        workers.kill(workers.ids.index(1))
+        await trio.sleep(HEALING_PERIOD / 5)
+        assert done == [True]
+        await supervisor.stop(0)
+
+
+async def test_a_stop_ends_the_wait_and_nobody_is_told_that_we_are_ready() -> None:
+    supervisor, manager = Supervisor(PROGRAM, Workers().spawn, Workers().take_lines), Recorded()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        nursery.start_soon(supervisor.stop, 0)
+        assert not await until_in_step(supervisor)
+        nursery.start_soon(keep_informed, manager, supervisor)
+        await trio.sleep(0.5)
+        nursery.cancel_scope.cancel(reason="told enough")
+    assert [said for _, said in manager.told] == ["STOPPING=1", "EXTEND_TIMEOUT_USEC=10000000"]
 
 
 async def test_it_sees_a_sign_of_life_twice_as_often_as_it_must(

@@ -6,24 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.main.looking_parts import AskedMain, open_main
+from tests.main.looking_parts import RULE, AskedMain, open_main
 
-RULE = {
-    *(
-        "protocol",
-        "address",
-        "hostname",
-        "path",
-        "path_type",
-        "method",
-        "position",
-        "cluster",
-        "tags",
-        "hsts",
-        "max_body_size",
-        "origin",
-    )
-}
 BACKEND = {"cluster", "backend_id", "address", "weight", "backup", "max_connections", "origin"}
 
 

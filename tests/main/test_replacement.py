@@ -27,6 +27,7 @@ from sozu_trio.main.replacement import Asked, Replacement
 from sozu_trio.nursery.estate import Estate
 from sozu_trio.nursery.kept_code import KeptCode
 from sozu_trio.nursery.sockets import ListeningSockets
+from tests.descriptors import open_descriptors
 
 NOWHERE = "/nowhere/python"
 LAUNCH = Launch(executable=sys.executable, flags=("-X", "dev"), arguments=("serve",), path="/", title=("python",))
@@ -67,10 +68,6 @@ class Control:
 
     def resume(self) -> None:
         self.told.append("resume")
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture
@@ -163,7 +160,7 @@ async def test_what_is_left_of_a_client_is_closed_where_main_stays(pair: tuple[i
         await replacement.execute(
             NOWHERE, code, Asked(client=4, request="a"), lambda *_: handoff(client=client, heirlooms={})
         )
-    assert open_descriptors() == before - 1
+    assert len(open_descriptors()) == len(before) - 1
 
 
 def test_the_record_travels_as_json_with_all_that_must_stay_open() -> None:

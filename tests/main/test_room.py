@@ -1,6 +1,5 @@
 """An image of main that would have more descriptors than it may is not begun."""
 
-import os
 import resource
 
 import pytest
@@ -10,6 +9,7 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.main.room import MARGIN, refuse_without_room
 from sozu_trio.nursery.estate import Estate
 from sozu_trio.nursery.sockets import Left
+from tests.descriptors import open_descriptors
 
 
 def estate(sockets: int) -> Estate:
@@ -19,7 +19,7 @@ def estate(sockets: int) -> Estate:
 
 
 def test_the_sockets_are_there_twice_and_a_message_of_a_worker_comes_on_top(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = len(os.listdir("/proc/self/fd")) + 2 * 100 + MARGIN
+    limit = len(open_descriptors()) + 2 * 100 + MARGIN
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     refuse_without_room(estate(100))
     with pytest.raises(OperatorError, match=f"main may have {limit} descriptors .* needs {2 * 101 + MARGIN} more"):

@@ -55,7 +55,7 @@ def test_verbs_either_look_or_change() -> None:
         ("", "verb: unknown: ''"),
         ("y" * 200, f"verb: unknown: '{'y' * 80}'"),
         ("a\nb", "verb: unknown: 'a\\nb'"),
-        ("cluster health-check list", "not built yet: health checks"),
+        ("cluster health-check list", "verb: found 'cluster health-check list', which is not built yet: health checks"),
         ("metrics enable", "counters are plain integers here and always on"),
         ("metrics clear", "counters are never set back: take the difference of two readings"),
     ],

@@ -273,6 +273,8 @@ class Workers:
         """Kinds that workers refuse which are started from now on."""
         self.ignored_later: set[type[Ask]] = set()
         """Kinds that they never answer."""
+        self.ignored_of: dict[int, set[type[Ask]]] = {}
+        """Kinds that those of an id never answer."""
         self.fatal_later: set[type[Ask]] = set()
         """Kinds of which they die."""
         self.living = 0
@@ -288,7 +290,7 @@ class Workers:
         self.channels.append(Meddling(channel))
         self.channels[-1].delayed = self.delayed
         self.channels[-1].refused |= self.refused_later
-        self.channels[-1].ignored |= self.ignored_later
+        self.channels[-1].ignored |= self.ignored_later | self.ignored_of.get(worker_id, set())
         self.deaths.append(trio.CancelScope())
         self.channels[-1].fatal |= dict.fromkeys(self.fatal_later, self.deaths[-1])
         make_handler = partial(self._make_handler, len(self.ids))

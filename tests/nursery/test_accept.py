@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.config.limits import EXHAUSTED_PAUSE
 from sozu_trio.nursery.accept import DEAD_IN_THE_QUEUE, EXHAUSTED, accept_forever, accept_queued
 from sozu_trio.nursery.overload import BATCH, BATCH_OF_OVERLOADED, Overload
+from sozu_trio.nursery.shortage import Shortage
 from tests.nursery.overloading import overwhelm
 from tests.nursery.parts import ScriptedListening, connected, listening
 
@@ -28,6 +29,7 @@ class Taken:
         self.times: list[float] = []
         self.turned_away: list[Any] = []
         self.overload = Overload()
+        self.shortage = Shortage()
 
     def take(self, sock: socket.socket, peer: Any) -> None:
         self.socks.append(sock)
@@ -37,12 +39,13 @@ class Taken:
         self.turned_away.append(peer)
         sock.close()
 
-    def relieve(self, error: OSError) -> None:
+    def relieve(self, error: OSError) -> int:
         self.errors.append(error)
         self.times.append(trio.current_time())
+        return 0
 
     async def run(self, sock: ScriptedListening) -> None:
-        await accept_forever(sock, self.take, self.relieve, self.turn_away, self.overload)
+        await accept_forever(sock, self.take, self.relieve, self.turn_away, self.overload, self.shortage)
 
     def close(self) -> None:
         for sock in self.socks:
@@ -110,6 +113,25 @@ async def test_exhaustion_asks_for_relief_rests_and_recovers_by_itself(number: i
         assert taken.times == pytest.approx([begun + n * EXHAUSTED_PAUSE for n in range(3)])
         assert len(taken.socks) == 1
         assert sock.asked == 5  # three in vain, one that came, one that found the queue empty
+        taken.close()
+
+
+async def test_relief_is_asked_for_now_and_then_however_often_a_rest_ends_early() -> None:
+    taken = Taken()
+    with listening(*[error(errno.EMFILE)] * 6) as sock, connected(sock):
+        begun = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(taken.run, sock)
+            for _ in range(5):
+                await trio.sleep(0.3 * EXHAUSTED_PAUSE)
+                assert taken.socks == []
+                taken.shortage.given_back()
+            await trio.sleep(0.3 * EXHAUSTED_PAUSE)
+            taken.shortage.given_back()
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel(reason="seen")
+        assert len(taken.socks) == 1
+        assert taken.times == pytest.approx([begun, begun + 1.2 * EXHAUSTED_PAUSE])
         taken.close()
 
 

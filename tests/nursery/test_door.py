@@ -1,7 +1,6 @@
 """Where the next main finds a worker: only its owner gets there, and the kernel says who is behind it."""
 
 import contextlib
-import os
 import stat
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.door import doors_in, knock, make_directory, make_door, remove_door
+from tests.descriptors import open_descriptors
 
 LISTEN = "import socket, sys; s = socket.socket(fileno=int(sys.argv[1])); s.listen(1); print(flush=True); s.accept()"
 
@@ -76,9 +76,9 @@ def test_other_files_are_no_doors(tmp_path: Path) -> None:
 
 
 def test_a_door_that_cannot_be_made_leaves_nothing_open(tmp_path: Path) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with pytest.raises(FileNotFoundError):
         make_door(tmp_path / "none", 0)
     with contextlib.suppress(FileNotFoundError):
         knock(tmp_path / "none" / "worker-0-123456.sock")
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before

@@ -13,6 +13,7 @@ import trio
 
 from sozu_trio.nursery import kept_code
 from sozu_trio.nursery.kept_code import KeptCode, seal, zipped_code
+from tests.descriptors import open_descriptors
 
 TELL = """
 import sys
@@ -87,11 +88,11 @@ async def test_where_it_cannot_be_made_the_code_on_disk_has_to_do(
 
 async def test_it_is_made_once_however_many_wait_for_it() -> None:
     code = KeptCode("sozu_trio.worker_process")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(code.keep)
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(open_descriptors() - before) == 1
     code.close()
 
 

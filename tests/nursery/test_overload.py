@@ -6,7 +6,17 @@ import pytest
 import trio
 
 from sozu_trio.nursery import overload as module
-from sozu_trio.nursery.overload import AT_ONCE, BATCH, BATCH_OF_OVERLOADED, CALM, WINDOW, WINDOWS, Overload, queued
+from sozu_trio.nursery.overload import (
+    AT_ONCE,
+    BATCH,
+    BATCH_OF_OVERLOADED,
+    CALM,
+    QUEUE_SHARE,
+    WINDOW,
+    WINDOWS,
+    Overload,
+    queued,
+)
 from tests.nursery.overloading import LIMIT, overwhelm
 from tests.nursery.parts import connected, listening
 
@@ -95,16 +105,17 @@ def test_the_queue_is_kept_as_short_as_the_lag_that_is_allowed(monkeypatch: pyte
     monkeypatch.setattr(module, "queued", lambda _: 100)
     with listening() as sock:
         watched = Watched()
-        assert watched.overload.excess(sock) == 0
+        assert watched.overload.admission(sock) == (0, BATCH)
         watched.passes(2 * LIMIT, 0, 0.2)
-        assert watched.overload.excess(sock) == 100  # whoever came would wait for longer than is allowed
-        watched.overload.passed(LIMIT / 4)
-        assert watched.overload.excess(sock) == 100 - 4 * BATCH_OF_OVERLOADED
-        watched.overload.passed(LIMIT / 1000)
-        assert watched.overload.excess(sock) == 0
+        few = BATCH_OF_OVERLOADED
+        assert watched.overload.admission(sock) == (100 - few, few)  # these do not wait
+        watched.overload.passed(LIMIT * QUEUE_SHARE / 4)
+        assert watched.overload.admission(sock) == (100 - 4 * few, few)
+        watched.overload.passed(LIMIT * QUEUE_SHARE / 1000)
+        assert watched.overload.admission(sock) == (0, few)
         monkeypatch.setattr(module, "queued", lambda _: 10 * AT_ONCE)
         watched.overload.passed(LIMIT)
-        assert watched.overload.excess(sock) == AT_ONCE
+        assert watched.overload.admission(sock) == (AT_ONCE, 0)  # the next ones have waited for too long, too
 
 
 def test_the_kernel_says_how_many_wait() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import Sandboxed
-from sozu_trio.nursery import sandbox
+from sozu_trio.nursery import sealing
 from sozu_trio.nursery.identity import Identity
-from sozu_trio.nursery.sandbox import Sandbox, read_sandbox, sandbox_of, seal, tell
+from sozu_trio.nursery.sandbox import Sandbox, read_sandbox, sandbox_of
+from sozu_trio.nursery.sealing import seal, tell
 from tests.nursery.sealed import run
 
 
@@ -19,9 +20,9 @@ def code(mode: str, before: str = "") -> str:
     return f"""
 import json
 from dataclasses import asdict
-from sozu_trio.nursery import sandbox, seccomp, landlock
+from sozu_trio.nursery import landlock, sandbox, sealing, seccomp
 {before}
-print(json.dumps(asdict(sandbox.seal(sandbox.Sandbox(mode={mode!r})))))
+print(json.dumps(asdict(sealing.seal(sandbox.Sandbox(mode={mode!r})))))
 """
 
 
@@ -36,7 +37,9 @@ def test_it_travels_on_a_command_line() -> None:
 
 
 def test_it_is_what_the_program_asks_for() -> None:
-    assert sandbox_of(Program(sandbox="require", sandbox_violation="kill")) == Sandbox(mode="require", violation="kill")
+    assert sandbox_of(Program(sandbox="require", sandbox_violation="kill"), "proxy.toml") == Sandbox(
+        mode="require", violation="kill"
+    )
 
 
 def test_off_is_nothing_at_all() -> None:
@@ -69,7 +72,7 @@ def test_a_second_thread_is_an_error_of_ours() -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "require"])
 def test_a_user_that_cannot_be_had_is_refused_in_every_mode(mode: str) -> None:
-    missing = "def become(_): raise PermissionError(1, 'Operation not permitted')\nsandbox.become = become"
+    missing = "def become(_): raise PermissionError(1, 'Operation not permitted')\nsealing.become = become"
     script = code(mode, missing).replace(f"{mode!r})", f"{mode!r}, identity=sandbox.Identity(uid=1, gid=1))")
     found = json.loads(run(script))
     assert "user: Operation not permitted" in found["refusal"]
@@ -83,7 +86,7 @@ def test_nobody_named_a_user_and_that_is_said_to_root() -> None:
 
 
 def test_it_is_told_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, sandbox.__name__):
+    with caplog.at_level(logging.INFO, sealing.__name__):
         tell(Sandboxed())
         tell(Sandboxed(layers=("a", "b 7")))
         tell(Sandboxed(missing=("c: not there", "d: off")))

@@ -102,6 +102,36 @@ def test_an_attack_is_killed_for_where_that_is_asked_for_and_a_look_is_not() -> 
     assert done.returncode == -signal.SIGSYS
 
 
+def test_nothing_is_run_to_find_the_library() -> None:
+    """Main imports what workers do while it serves; Trio finds its own library before that."""
+    code = """
+import sys, trio
+run = []
+sys.addaudithook(lambda event, arguments: event == "subprocess.Popen" and run.append(arguments[1]))
+import ctypes.util
+find = ctypes.util.find_library
+import sozu_trio.worker_process, pyseccomp
+assert ctypes.util.find_library is find
+print(run)
+"""
+    assert run(code) == "[]"
+
+
+def test_a_library_that_is_not_there_is_named() -> None:
+    code = """
+import ctypes
+load = ctypes.CDLL
+def refuse(name, *more, **named):
+    if name == "libseccomp.so.2":
+        raise OSError(f"{name}: cannot open shared object file")
+    return load(name, *more, **named)
+ctypes.CDLL = refuse
+from sozu_trio.nursery import seccomp
+print(seccomp.seccomp, seccomp.why_not)
+"""
+    assert run(code) == "None libseccomp cannot be loaded: libseccomp.so.2: cannot open shared object file"
+
+
 def test_without_the_library_there_is_no_such_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "seccomp", None)
     monkeypatch.setattr(seccomp, "why_not", "libseccomp cannot be loaded: not there")

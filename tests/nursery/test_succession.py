@@ -1,24 +1,17 @@
 """A worker is replaced by a successor that begins beside it: nobody waits, and a bad successor changes nothing."""
 
 import errno
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.config.addresses import Address
-from sozu_trio.config.listeners import TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import (
     Ask,
     Begin,
     Commit,
-    GiveBack,
     HandOver,
-    Lend,
     Listen,
     Prepare,
     Stop,
@@ -27,81 +20,13 @@ from sozu_trio.control.messages import (
 )
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery import succession
-from sozu_trio.nursery.succession import TRIAL, Succeeded
+from sozu_trio.nursery.succession import TRIAL
 from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
-from sozu_trio.routing.state import State
 from tests.nursery.parts import Workers
-from tests.nursery.supervising import free_address, listening_at
+from tests.nursery.succeeding import DRAIN, TIMEOUT, close, come, listening, number_of, running, served, states, upgrade
+from tests.nursery.supervising import free_address
 
 pytestmark = pytest.mark.virtual_time
-
-TIMEOUT = 7
-DRAIN = 60
-PROGRAM = Program(worker_timeout=TIMEOUT, upgrade_drain_timeout=DRAIN)
-
-
-def listening(*addresses: Address) -> State:
-    return listening_at(*(TcpListener(address=address) for address in addresses))
-
-
-def connect(address: Address) -> list[socket.socket]:
-    """So many clients that each queue gets some."""
-    return [socket.create_connection((address.host, address.port)) for _ in range(50)]
-
-
-def number_of(workers: Workers, worker_id: int = 0) -> int:
-    """As the how many-th the first worker of that id was started: they start in any order."""
-    return workers.ids.index(worker_id)
-
-
-def served(workers: Workers, number: int) -> int:
-    """Clients that came to the worker that was started as the `number`th."""
-    return len(workers.handlers[number].names)
-
-
-@asynccontextmanager
-async def running(
-    workers: Workers, address: Address, count: int = 2, program: Program = PROGRAM
-) -> AsyncIterator[Supervisor]:
-    supervisor = Supervisor(program, workers.spawn, workers.take_lines, workers=count)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(supervisor.run)
-        await supervisor.change(listening(address), 1)
-        yield supervisor
-        await supervisor.stop(0)
-
-
-class Told:
-    """A Progress that remembers."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    async def __call__(self, message: str, _: object) -> None:
-        self.messages.append(message)
-
-
-async def upgrade(supervisor: Supervisor, worker_id: int = 0) -> Succeeded:
-    return await supervisor.upgrade(worker_id, Told())
-
-
-def states(supervisor: Supervisor) -> list[tuple[int, str]]:
-    return [(each.id, each.state) for each in (*supervisor.workers, *supervisor.leaving)]
-
-
-async def come(address: Address, busy: bool = False) -> list[socket.socket]:
-    clients = connect(address)
-    await wait_all_tasks_blocked()
-    if busy:
-        for client in clients:
-            client.send(b"busy")
-        await wait_all_tasks_blocked()
-    return clients
-
-
-def close(clients: list[socket.socket]) -> None:
-    for client in clients:
-        client.close()
 
 
 async def test_the_successor_gets_the_sockets_and_the_one_before_finishes_what_it_has() -> None:
@@ -324,149 +249,3 @@ async def test_one_that_is_stuck_keeps_its_upgrade_waiting_until_it_is_killed() 
         await wait_all_tasks_blocked()
         assert states(supervisor) == [(0, "running")]
         close(clients)
-
-
-async def test_what_is_left_is_cut_at_the_deadline() -> None:
-    address, workers = free_address(), Workers()
-    async with running(workers, address) as supervisor:
-        clients = await come(address, busy=True)
-        await upgrade(supervisor)
-        await trio.sleep(DRAIN - 1)
-        assert states(supervisor)[-1] == (0, "leaving")
-        assert supervisor.leaving[0].seconds_left == pytest.approx(1)
-        await trio.sleep(2)
-        assert states(supervisor) == [(0, "running"), (1, "running")]
-        close(clients)
-
-
-async def test_the_next_upgrade_waits_for_one_that_drains() -> None:
-    address, workers = free_address(), Workers()
-    async with running(workers, address) as supervisor:
-        clients = await come(address, busy=True)
-        await upgrade(supervisor)
-        told = Told()
-        begun = trio.current_time()
-        await supervisor.upgrade(0, told)
-        assert trio.current_time() == pytest.approx(begun + DRAIN)
-        assert told.messages[0].startswith("worker 0: waiting for ")
-        assert "sessions of the one before" in told.messages[0]
-        close(clients)
-
-
-async def test_another_worker_is_upgraded_while_one_drains() -> None:
-    address, workers = free_address(), Workers()
-    async with running(workers, address) as supervisor:
-        clients = await come(address, busy=True)
-        begun = trio.current_time()
-        await upgrade(supervisor, 0)
-        await upgrade(supervisor, 1)
-        assert trio.current_time() - begun < 1
-        assert states(supervisor) == [(0, "running"), (1, "running"), (0, "leaving"), (1, "leaving")]
-        close(clients)
-
-
-async def test_one_that_drains_follows_changes() -> None:
-    address, other, workers = free_address(), free_address(), Workers()
-    async with running(workers, address, count=1) as supervisor:
-        clients = await come(address, busy=True)
-        await upgrade(supervisor)
-        await supervisor.change(listening(address, other), 2)
-        assert workers.handlers[number_of(workers)].generations == [1, 2]
-        assert [each.address for each in workers.channels[number_of(workers)].heard_of(Listen)] == [address]
-        await supervisor.change(listening(other), 3)
-        assert states(supervisor) == [(0, "running"), (0, "leaving")]
-        workers.handlers[number_of(workers)].release.set()
-        await wait_all_tasks_blocked()
-        assert states(supervisor) == [(0, "running")]
-        close(clients)
-
-
-async def test_a_successor_that_dies_is_replaced_and_what_is_left_is_handed_over_to_that_one() -> None:
-    address, workers = free_address(), Workers()
-    async with running(workers, address, count=1) as supervisor:
-        clients = await come(address, busy=True)
-        await upgrade(supervisor)
-        await trio.sleep(DRAIN / 2)
-        workers.kill(1)
-        await trio.sleep(1)
-        await wait_all_tasks_blocked()
-        assert states(supervisor) == [(0, "running"), (0, "leaving")]
-        assert len(workers.channels[2].heard_of(TakeOver)) == 1
-        graces = [each.grace for each in workers.channels[number_of(workers)].heard_of(HandOver)]
-        assert graces == [DRAIN, pytest.approx(DRAIN / 2, abs=1)]
-        close(clients)
-
-
-async def test_what_the_one_before_was_lent_goes_to_others() -> None:
-    address, workers = free_address(), Workers()
-    async with running(workers, address) as supervisor:
-        workers.refused_later.add(Listen)
-        workers.delayed[Begin] = trio.Event()
-        workers.kill(number_of(workers, 1))
-        await wait_all_tasks_blocked()
-        assert len(workers.channels[number_of(workers)].heard_of(Lend)) == 1
-        workers.refused_later.clear()
-        workers.delayed.clear()
-        await upgrade(supervisor)
-        await wait_all_tasks_blocked()
-        assert not workers.channels[number_of(workers)].heard_of(GiveBack)
-        clients = await come(address)
-        assert sum(served(workers, number) for number in range(len(workers.handlers))) == 50
-        close(clients)
-
-
-async def test_a_stop_ends_them_all() -> None:
-    address, workers = free_address(), Workers()
-    async with running(workers, address) as supervisor:
-        clients = await come(address, busy=True)
-        await upgrade(supervisor)
-        assert len(supervisor.leaving) == 1
-        begun = trio.current_time()
-        await supervisor.stop(5)
-        await supervisor.stopped.wait()
-        assert trio.current_time() - begun == pytest.approx(5, abs=1)
-        assert supervisor.cut == 50
-        with pytest.raises(OperatorError, match="the proxy is stopping"):
-            await upgrade(supervisor)
-        close(clients)
-
-
-async def test_an_upgrade_cancelled_or_stopped_anywhere_leaves_one_worker_that_serves_or_none() -> None:
-    for stops in (False, True):
-        checkpoints = 0
-        while await interrupted(checkpoints, stops=stops):
-            checkpoints += 1
-        assert checkpoints > 5
-
-
-async def interrupted(checkpoints: int, *, stops: bool) -> bool:
-    """Whether the upgrade was still under way after so many checkpoints."""
-    address, workers = free_address(), Workers()
-    async with running(workers, address, count=1) as supervisor:
-        over = trio.Event()
-
-        async def run() -> None:
-            try:
-                await upgrade(supervisor)
-            except OperatorError:
-                assert stops
-            over.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run)
-            for _ in range(checkpoints):
-                await trio.lowlevel.checkpoint()
-            under_way = not over.is_set()
-            if stops:
-                await supervisor.stop(1)
-                with trio.fail_after(10):
-                    await supervisor.stopped.wait()
-            else:
-                nursery.cancel_scope.cancel()
-        if not stops:
-            await wait_all_tasks_blocked()
-            assert states(supervisor) == [(0, "running")]
-            assert workers.living == 1
-            close(await come(address))
-            assert sum(served(workers, number) for number in range(len(workers.handlers))) == 50
-    return under_way

@@ -221,7 +221,7 @@ async def test_events_of_workers_are_told() -> None:
     async with running(workers):
         workers.handler.tell(event)
         await wait_all_tasks_blocked()
-        assert workers.events == [event]
+        assert workers.events == [replace(event, details="worker 0")]
 
 
 async def test_counters_outlive_the_worker() -> None:

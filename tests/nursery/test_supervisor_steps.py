@@ -11,13 +11,14 @@ from sozu_trio.config.clusters import Backend, Cluster
 from sozu_trio.config.listeners import TcpListener
 from sozu_trio.control.messages import Amend, Ask, Commit, Cut, Listen, Prepare, Unlisten
 from sozu_trio.errors import NotConfirmed
-from sozu_trio.nursery.supervisor import HEALING_PERIOD
+from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.nursery.transaction import RECORDS_PER_MESSAGE
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import with_declared
 from tests.nursery.parts import Workers
 from tests.nursery.supervising import (
+    PROGRAM,
     TIMEOUT,
     Journal,
     accepts,
@@ -178,3 +179,31 @@ async def test_one_that_begins_while_another_is_brought_in_step_loses_nobody_who
             with pytest.raises(BlockingIOError):
                 client.recv(1)
             client.close()
+
+
+@pytest.mark.parametrize("kind", [Commit, Listen])
+async def test_all_are_in_step_once_the_successor_of_a_silent_one_accepts(kind: type[Ask]) -> None:
+    """The other one serves from the beginning."""
+    address = free_address()
+    workers = Workers()
+    workers.ignored_of[1] = {kind}
+    supervisor = Supervisor(PROGRAM, workers.spawn, workers.take_lines, workers=2)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        with pytest.raises(NotConfirmed, match=f"worker 1: no answer to {kind.__name__}"):
+            await supervisor.change(listening_at(TcpListener(address=address)), 1)
+        assert (supervisor.in_step, accepts(address)) == (False, True)
+        workers.ignored_of.clear()
+        workers.kill(workers.ids.index(1))
+        await trio.sleep(HEALING_PERIOD / 5)
+        assert (supervisor.in_step, workers.ids.count(1)) == (True, 2)
+        await supervisor.stop(0)
+
+
+async def test_nobody_waits_for_one_that_has_no_successor() -> None:
+    workers = Workers()
+    async with running(workers, program=replace(PROGRAM, worker_automatic_restart=False), count=2) as supervisor:
+        assert supervisor.in_step
+        workers.kill(workers.ids.index(0))
+        await wait_all_tasks_blocked()
+        assert ([worker.state for worker in supervisor.workers], supervisor.in_step) == (["stopped", "running"], True)

@@ -14,7 +14,7 @@ from sozu_trio.control.messages import ASKS, REPORTS, Counted, Happened, Lines, 
 from sozu_trio.control.sizes import TooLarge
 from sozu_trio.nursery.link import Link
 from sozu_trio.nursery.telling import COUNTS_PERIOD, EVENTS, Telling
-from sozu_trio.nursery.telling_lines import CHARACTERS_PER_MESSAGE
+from sozu_trio.nursery.telling_lines import CHARACTERS_PER_MESSAGE, LINES_PERIOD
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.telemetry.lines import LineBuffer
 
@@ -68,9 +68,19 @@ async def test_lines_come_in_batches_a_moment_later() -> None:
             assert 100 < report.lines.count("\n") < 1000
             lines += report.lines.split("\n")
             dropped += report.dropped
-        assert trio.current_time() - begun < 0.1
+        assert trio.current_time() == begun + 2 * LINES_PERIOD
     assert lines == [f"line {number}" for number in range(1000)]
     assert dropped == 5
+
+
+async def test_lines_that_come_while_others_are_sent_wait_for_the_next_time() -> None:
+    async with telling("lines") as told:
+        begun = trio.current_time()
+        for period in range(1, 4):
+            told.lines.append("first")
+            told.lines.append("second")
+            assert await told.heard() == Lines(lines="first\nsecond", dropped=0)
+            assert trio.current_time() == begun + period * LINES_PERIOD
 
 
 async def test_lines_that_main_cannot_be_told_are_counted() -> None:

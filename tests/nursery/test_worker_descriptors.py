@@ -16,9 +16,10 @@ from sozu_trio.control.messages import (
 from sozu_trio.nursery.accept import Relieve, Take, accept_forever
 from sozu_trio.nursery.overload import Overload
 from sozu_trio.nursery.pressure import RELIEF
+from sozu_trio.nursery.shortage import Shortage
 from sozu_trio.routing.delta import Delta
 from tests.nursery.parts import connected, listening, no_descriptor_free, send_large
-from tests.nursery.test_worker import is_closed, started
+from tests.nursery.worker_parts import is_closed, started
 
 pytestmark = pytest.mark.virtual_time
 
@@ -29,10 +30,15 @@ async def test_descriptors_that_run_out_make_the_idle_leave_oldest_first_over_al
     relieve: list[Relieve] = []
 
     async def accept(
-        sock: socket.socket, take: Take, ask_for_relief: Relieve, turn_away: Take, overload: Overload
+        sock: socket.socket,
+        take: Take,
+        ask_for_relief: Relieve,
+        turn_away: Take,
+        overload: Overload,
+        shortage: Shortage,
     ) -> NoReturn:
         relieve.append(ask_for_relief)
-        await accept_forever(sock, take, ask_for_relief, turn_away, overload)
+        await accept_forever(sock, take, ask_for_relief, turn_away, overload, shortage)
 
     monkeypatch.setattr("sozu_trio.nursery.listener.accept_forever", accept)
     async with started() as main:

@@ -29,7 +29,7 @@ from sozu_trio.routing.delta import NOTHING, Delta
 from sozu_trio.telemetry.counters import Counters
 from tests.nursery.counting import REGIONS
 from tests.nursery.parts import FakeHandler, connected, listening
-from tests.nursery.test_worker import names_in, started
+from tests.nursery.worker_parts import names_in, started
 
 pytestmark = pytest.mark.virtual_time
 

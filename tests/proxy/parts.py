@@ -17,7 +17,7 @@ from sozu_trio.nursery.listener import ListenerNode, SessionNode
 from sozu_trio.nursery.places import Places
 from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.proxy.proxy import Proxy
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.routing.compile import compile_table
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
@@ -173,6 +173,9 @@ class Feed:
         self.sent.append(bytes(data))
         return len(data)
 
+    def sendmsg(self, pieces: Iterable[Piece]) -> int:
+        return self.send(b"".join(pieces))
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -201,8 +204,7 @@ async def open_alone(config: Config, *, begin: bytes = b"", draining: bool = Fal
     peer = Address("192.0.2.7", 5000)
     connection = HttpConnection(proxy, session, Stream(ours, 60), listener, peer, listener.address, b"")
     async with trio.open_nursery() as services, trio.open_nursery() as sessions:
-        for service in (proxy.hangups.run, proxy.wheel.run):
-            services.start_soon(service)
+        services.start_soon(proxy.wheel.run)
         sessions.start_soon(connection.run, name="session")
         try:
             yield Alone(proxy, node.drain, client)

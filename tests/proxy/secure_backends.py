@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from sozu_trio.config.addresses import Address
+from sozu_trio.tls.fresh_context import VERSIONS, fresh_context
 from tests.tls.parts import Issued, issue
 
 DAY = 86400
@@ -41,7 +42,7 @@ class Authority:
 
     def server(self, *names: str, begin: float = -DAY, end: float = DAY) -> ssl.SSLContext:
         """Of a backend with a certificate for these."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = fresh_context(ssl.PROTOCOL_TLS_SERVER, VERSIONS)
         context.load_cert_chain(*self.write("server", self.issue(*(names or ("127.0.0.1",)), begin=begin, end=end)))
         context.set_alpn_protocols(["http/1.1"])
         return context

@@ -1,72 +1,18 @@
-"""All backends of a worker over all Tables: who stays, who is gone, what it still serves, and what is told of it."""
+"""All backends of a worker over all Tables: who stays, who is gone, and what is told of it."""
 
 import math
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Backend, Cluster, LoadBalancing, LoadMetric
-from sozu_trio.proxy import backend_states
-from sozu_trio.proxy.backend_states import SWEPT, BackendStates
-from sozu_trio.proxy.backends import BackendState, ClusterState, Connection
-from sozu_trio.proxy.connect import discard, give_back
-from sozu_trio.proxy.stream import Stream
-from sozu_trio.routing.slices import finish
+from sozu_trio.proxy.backend_states import SWEPT
+from sozu_trio.proxy.backends import ClusterState, Connection
+from sozu_trio.proxy.connect import give_back
 from sozu_trio.routing.table import ClusterEntry
-from tests.nursery.counting import alone
-
-API = Cluster(cluster_id="api", idle_timeout=30)
-HERE, THERE = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
-EMPTIED = "REMOVED_BACKEND_HAS_NO_CONNECTIONS"
-
-
-def backend(name: str = "one", *, weight: int = 100, backup: bool = False, address: Address = HERE) -> Backend:
-    return Backend(cluster_id="api", backend_id=name, address=address, weight=weight, backup=backup)
-
-
-def entries(*backends: Backend, api: Cluster = API) -> dict[str, ClusterEntry]:
-    return {"api": ClusterEntry(api, backends)}
-
-
-class World:
-    """BackendStates with what they told, and connections whose other ends a test holds."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
-        self.states = BackendStates(lambda: 0.0, alone(), lambda *event: self.told.append(event))
-        self._sockets: list[socket.socket] = []
-
-    def swap(self, *backends: Backend, api: Cluster = API) -> None:
-        self.swap_to(entries(*backends, api=api))
-
-    def swap_to(self, entries: Mapping[str, ClusterEntry]) -> None:
-        self.states.swap(entries)
-        finish(self.states.follow())
-
-    def state(self, name: str = "one") -> BackendState:
-        (found,) = [state for state in self.states.clusters["api"] if state.backend.backend_id == name]
-        return found
-
-    def open(self, to: BackendState) -> Connection:
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        self._sockets += [near, far]
-        to.count(1)
-        return to.use(Stream(near, 0))
-
-    def give_back(self, connection: Connection, now: float = 0) -> None:
-        give_back(connection, self.states.clusters["api"], now)
-
-    def leave(self, connection: Connection) -> None:
-        """The backend closes it."""
-        self._sockets[self._sockets.index(connection.stream.sock) + 1].close()
-
-    def close(self) -> None:
-        for sock in self._sockets:
-            sock.close()
+from tests.proxy.backend_world import API, EMPTIED, HERE, THERE, World, backend, entries, is_open
 
 
 @pytest.fixture
@@ -74,10 +20,6 @@ def world() -> Iterator[World]:
     world = World()
     yield world
     world.close()
-
-
-def is_open(connection: Connection) -> bool:
-    return not connection.stream.is_closed
 
 
 def test_what_stays_keeps_its_state_over_a_swap(world: World) -> None:
@@ -110,16 +52,6 @@ def test_who_asks_for_a_cluster_need_not_wait_for_the_others(world: World) -> No
     world.states.swap({})
     assert world.states.find("api") is None
     assert world.told == [(EMPTIED, "api", "one", HERE), (EMPTIED, "api", "two", HERE)]
-
-
-async def test_what_has_not_followed_yet_is_cut_as_what_has(world: World) -> None:
-    world.swap(backend())
-    api, one = world.states.clusters["api"], world.state()
-    busy = world.open(one)
-    world.states.swap({})
-    assert world.states.cut("api", "one", HERE) == 1
-    assert world.told == [(EMPTIED, "api", "one", HERE)]
-    assert (is_open(busy), one.is_cut, api.choose(1e9, [])) == (False, True, None)
 
 
 def test_what_is_gone_and_back_before_its_turn_has_been_gone(world: World) -> None:
@@ -202,126 +134,6 @@ def test_who_comes_back_before_it_is_empty_is_the_same(world: World) -> None:
     world.swap()
     world.swap(backend())
     assert world.state() is not one, "nothing was left of it"
-
-
-async def test_what_a_removed_backend_serves_is_cut(world: World) -> None:
-    world.swap(backend(), backend("two"))
-    one, two = world.state(), world.state("two")
-    connections = [world.open(one), world.open(one), world.open(two)]
-    world.swap(backend("two"))
-    assert world.states.cut("api", "one", THERE) == 0
-    assert world.states.cut("api", "one", HERE) == 2
-    assert [is_open(connection) for connection in connections] == [False, False, True]
-    assert world.told == [(EMPTIED, "api", "one", HERE)]
-    assert world.states.cut("api", "one", HERE) == 0
-    for connection in connections[:2]:
-        discard(connection)
-    assert (one.connections, one.requests, len(world.told)) == (0, 0, 1)
-
-
-async def test_a_removed_backend_that_was_cut_is_chosen_by_nobody_until_it_is_back(world: World) -> None:
-    world.swap(backend())
-    api, one = world.states.clusters["api"], world.state()
-    one.count(1)
-    world.swap()
-    assert api.choose(0, []) is one, "who began before may still try it"
-    world.states.cut("api", "one", HERE)
-    assert one.is_cut
-    assert api.choose(1e9, []) is None
-    world.swap(backend())
-    assert (world.state() is one, one.is_cut, one.leaving) == (True, False, None)
-    assert world.states.clusters["api"].choose(0, []) is one
-
-
-async def test_a_backend_that_stays_is_cut_but_not_shut_out(world: World) -> None:
-    world.swap(backend())
-    one = world.state()
-    busy, idle = world.open(one), world.open(one)
-    world.give_back(idle)
-    assert world.states.cut("api", "one", HERE) == 1
-    assert (is_open(busy), is_open(idle), one.connections) == (False, True, 1)
-    world.give_back(busy)
-    assert one.idle == [idle]
-    assert world.states.clusters["api"].choose(0, []) is one
-    assert world.told == []
-
-
-def test_who_is_unknown_has_nothing_to_cut(world: World) -> None:
-    assert world.states.cut("api", "one", HERE) == 0
-
-
-async def test_who_is_left_at_removed_backends_is_counted(world: World) -> None:
-    removed = [("api", "one", HERE), ("api", "two", THERE)]
-    world.swap(backend("one"), backend("two", address=THERE))
-    one, two = world.state("one"), world.state("two")
-    _, tunnel, session = world.open(one), world.open(one), world.open(two)
-    tunnel.kind, session.kind = "websocket", "tcp"
-    world.give_back(world.open(one))
-    two.count(1)  # An attempt.
-    nobody = {"sessions": 0, "websocket": 0, "tcp": 0, "cut": 0}
-    assert world.states.left(removed) == nobody
-    world.states.swap({})  # Nobody has followed yet.
-    assert world.states.left(removed) == {"sessions": 4, "websocket": 1, "tcp": 1, "cut": 0}
-    assert world.states.left(removed[:1]) == {"sessions": 2, "websocket": 1, "tcp": 0, "cut": 0}
-    assert world.states.cut("api", "one", HERE) == 2
-    assert world.states.left(removed) == {"sessions": 2, "websocket": 0, "tcp": 1, "cut": 2}
-    discard(session)
-    two.count(-1)
-    assert world.states.left(removed) == {**nobody, "cut": 2}
-    assert world.states.left([("api", "one", THERE)]) == nobody
-
-
-async def test_of_many_that_were_cut_the_last_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend_states, "CUTS_REMEMBERED", 3)
-    for name in ("a", "b", "c", "d", "b"):
-        world.swap(backend(name))
-        world.open(world.state(name))
-        assert world.states.cut("api", name, HERE) == 1
-    assert [world.states.left([("api", name, HERE)])["cut"] for name in "abcd"] == [0, 2, 1, 1]
-
-
-async def test_a_request_of_an_older_table_may_use_it_again(world: World) -> None:
-    world.swap(backend())
-    one = world.state()
-    world.swap()
-    late = world.open(one)
-    assert world.states.cut("api", "one", HERE) == 1
-    discard(late)
-    assert world.told == [(EMPTIED, "api", "one", HERE)] * 2
-
-
-async def test_all_that_were_removed_under_one_name_are_cut(world: World) -> None:
-    """A request that began with the first Table connects late, when its backend has come anew."""
-    world.swap(backend())
-    first = world.state()
-    world.swap()
-    world.swap(backend())
-    second = world.state()
-    assert second is not first
-    connections = [world.open(first), world.open(second)]
-    world.swap()
-    connections.append(world.open(first))
-    world.told.clear()
-    assert world.states.cut("api", "one", HERE) == 3
-    assert not any(map(is_open, connections))
-    assert world.told == [(EMPTIED, "api", "one", HERE)], "when nothing is left of either"
-    for connection in connections:
-        discard(connection)
-    assert (first.connections, second.connections) == (0, 0)
-
-
-async def test_of_several_that_were_removed_under_one_name_the_last_comes_back(world: World) -> None:
-    world.swap(backend())
-    first = world.state()
-    world.swap()
-    world.swap(backend())
-    second = world.state()
-    old, new = world.open(first), world.open(second)
-    world.swap()
-    world.swap(backend())
-    assert world.state() is second
-    assert world.states.cut("api", "one", HERE) == 2
-    assert (is_open(old), is_open(new), first.is_cut, second.is_cut) == (False, False, True, False)
 
 
 def test_sweep_closes_what_was_idle_too_long_or_has_died(world: World) -> None:

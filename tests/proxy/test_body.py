@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.errors import BadResponse, ClientGone, ExchangeError
-from sozu_trio.proxy.body import Body, Piece
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.body import Body
+from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.wire.heads import Framing
 from tests.proxy.parts import Feed
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from sozu_trio.nursery.hangup import HangupWatch
+from sozu_trio.nursery.readiness import Readable
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from tests.proxy.parts import GET, OK, Net, access_log, at_end, open_alone, request, values
 
@@ -237,7 +237,7 @@ async def test_client_that_is_gone_already(net: Net, clock: MockClock) -> None:
 async def test_client_whose_leaving_shows_only_when_it_is_written_to(
     answer: bytes, asked: list[bytes], net: Net, clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HangupWatch, "add", lambda *_: None)
+    monkeypatch.setattr(Readable, "watch", lambda *_: None)
 
     async def late(connection: BackendConnection) -> None:
         await connection.read_head()

@@ -1,16 +1,13 @@
 """Requests out of one client connection: kept alive, in order, and given only so much time."""
 
-import gc
-
 import pytest
 import trio
 from trio.testing import MockClock
 
 from sozu_trio.config.limits import LAST_CALL
 from sozu_trio.nursery.drain import Drain
-from sozu_trio.proxy.http1 import HttpConnection
 from sozu_trio.testing import BackendConnection, Client
-from tests.proxy.parts import GET, Net, access_log, at_end, open_alone, request, values
+from tests.proxy.parts import GET, OK, Net, access_log, at_end, open_alone, request, values
 
 
 async def name_the_path(connection: BackendConnection) -> None:
@@ -254,44 +251,6 @@ async def test_drain_cuts_what_takes_longer_than_its_grace(net: Net, clock: Mock
     assert backend.open == 0
 
 
-async def test_nothing_is_left_of_those_who_have_gone(net: Net, clock: MockClock) -> None:
-    async def never(connection: BackendConnection) -> None:
-        await at_end(connection)
-
-    proxy = await net.proxy(await net.backend(never))
-    clients = [await net.client(proxy) for _ in range(6)]
-    for client in clients:
-        await client.send(GET)
-    await trio.sleep(1)
-    for client in clients:
-        await (client.close() if client is clients[0] else client.reset())
-    await trio.sleep(1)
-    assert len(proxy.access_log) == 6
-    gc.collect()
-    left = [each for each in gc.get_objects() if isinstance(each, HttpConnection)]
-    assert len(left) <= 1, "but for the one that was told last"
-
-
-async def test_who_has_gone_leaves_nothing_to_the_garbage_collector(net: Net, clock: MockClock) -> None:
-    proxy = await net.proxy(await net.backend())
-    gc.collect()
-    before = connections_alive()
-    gc.disable()
-    try:
-        for _ in range(6):
-            client = await net.client(proxy)
-            assert (await client.get()).status == 200
-            await client.close()
-        await trio.sleep(1)
-        assert connections_alive() - before <= 1, "but for the one that was told last"
-    finally:
-        gc.enable()
-
-
-def connections_alive() -> int:
-    return sum(isinstance(each, HttpConnection) for each in gc.get_objects())
-
-
 class DrainAtStep(trio.abc.Instrument):
     """Starts a drain when the named task has been woken and is about to make its `step`th step."""
 
@@ -372,3 +331,15 @@ async def test_client_that_does_not_take_our_answer(
     await client.send(GET)
     (line,) = await access_log(proxy, 1)
     assert line.endswith("504 | took too long to read the answer")
+
+
+@pytest.mark.parametrize("pause", [True, False])
+async def test_a_request_that_comes_with_the_end_is_answered_where_that_takes_no_backend(
+    net: Net, *, pause: bool
+) -> None:
+    client = await net.client(await net.proxy(await net.backend(OK)))
+    if pause:
+        await trio.sleep(1)
+    await client.send(b"GET / HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n")
+    await client.stream.send_eof()
+    assert (await client.receive_all()).startswith(b"HTTP/1.1 404 ")

@@ -1,60 +1,28 @@
-"""A client of an https listener, from its first byte to its last."""
+"""A client of an https listener, from its first byte on: what it agrees on, and what is told of it."""
 
 import contextlib
 import dataclasses
 import json
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from sozu_trio.config.limits import HANDSHAKE, UNSENT
+from sozu_trio.config.limits import HANDSHAKE
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
-from sozu_trio.proxy.close_notify import make_close_notify
-from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from sozu_trio.wire.proxy_protocol import V2_SIGNATURE
-from tests.proxy.parts import GET, OK, access_log, request, values
-from tests.proxy.secure import NAME, connect_raw, open_client, secure_text, tls_of, vanish
-from tests.proxy.test_upgrade import ASK, echo
+from tests.proxy.https_house import House
+from tests.proxy.parts import GET, access_log, request, values
+from tests.proxy.secure import NAME, connect_raw, open_client, tls_of
 from tests.tls.peers import client_context
 
 pytestmark = pytest.mark.virtual_time
-
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n"
-BIG = bytes(range(256)) * 8192
-"""2 MiB"""
-
-Start = Callable[..., Awaitable[RunningProxy]]
-
-
-class House:
-    """A proxy with an https listener, and clients that are let go of when the test is over."""
-
-    def __init__(self, folder: Path, start_proxy: StartProxy, start_backend: StartBackend) -> None:
-        self.clients: list[Client] = []
-        self._folder = folder
-        self._start_proxy = start_proxy
-        self._start_backend = start_backend
-
-    async def start(self, script: object = OK, **text: object) -> None:
-        self.backend = await self._start_backend(script)
-        self.proxy = await self._start_proxy(secure_text(self._folder, **text), api=self.backend)  # type: ignore[arg-type]
-        self.address = self.proxy.addresses["https"]
-
-    async def client(self, *arguments: object, **how: object) -> Client:
-        self.clients.append(await open_client(self.address, *arguments, **how))  # type: ignore[arg-type]
-        return self.clients[-1]
-
-    @property
-    def sessions(self) -> list[str]:
-        """Lines about sessions that went wrong."""
-        return [line for line in self.proxy.log if "session" in line and "closed" in line]
 
 
 @pytest.fixture
@@ -246,160 +214,6 @@ async def test_who_closes_without_a_word_leaves_no_line(house: House) -> None:
     connect_raw(house.address).close()
     await trio.sleep(1)
     assert house.sessions == []
-
-
-@pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01"], ids=["silent", "in mid-handshake"])
-async def test_a_drain_does_not_wait_for_who_never_finishes(house: House, begin: bytes) -> None:
-    await house.start(listener="request_timeout = 10")
-    with connect_raw(house.address) as sock:
-        sock.send(begin)
-        await trio.sleep(2)
-        before = trio.current_time()
-        await house.proxy.supervisor.stop(60)
-        await house.proxy.supervisor.stopped.wait()
-        assert trio.current_time() - before <= (8.2 if begin else 1)
-        assert sock.recv(1) == b""
-
-
-async def test_a_drain_ends_idle_ones_with_a_close_notify(house: House) -> None:
-    await house.start()
-    client = await house.client()
-    await client.get()
-    await trio.sleep(5)
-    before = trio.current_time()
-    await house.proxy.supervisor.stop(60)
-    assert await client.receive_all() == b""  # Without one it would be an error.
-    assert trio.current_time() - before < 1
-
-
-async def test_a_close_notify_that_nobody_reads_costs_nothing_of_the_response(house: House) -> None:
-    body = BIG[:UNSENT]  # the kernels take it at once
-    await house.start(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    client = await house.client()
-    await client.send(request("GET /", "Connection: close"))
-    tls = tls_of(client)._tls
-    socket.socket.send(tls, make_close_notify(tls))
-    await trio.sleep(60)
-    assert (await client.receive_all()).endswith(body)
-    assert not house.sessions
-
-
-async def test_who_is_told_of_the_end_and_just_goes_leaves_no_line(house: House) -> None:
-    await house.start()
-    client = await house.client()
-    await client.send(request("GET /", "Connection: close"))
-    assert (await client.receive_all()).endswith(b"ok")
-    vanish(client)
-    await trio.sleep(60)
-    assert not house.sessions
-
-
-async def test_the_end_asked_for_is_a_close_notify(house: House) -> None:
-    await house.start()
-    client = await house.client()
-    assert (await client.get(Connection="close")).fields[b"connection"] == b"close"
-    assert await client.receive_all() == b""
-
-
-@pytest.mark.parametrize("fields", [("Content-Length: 100000",), ("Transfer-Encoding: chunked",)])
-async def test_a_body_that_ends_without_close_notify_is_not_whole(house: House, fields: tuple[str, ...]) -> None:
-    ends: list[bytes] = []
-
-    async def script(connection: BackendConnection) -> None:
-        await connection.read_head()
-        try:
-            ends.append(await connection.receive_all())
-        except trio.BrokenResourceError:
-            ends.append(b"reset")
-            raise
-
-    await house.start(script)
-    client = await house.client()
-    await client.send(request("POST /", *fields) + b"3e8\r\n" + bytes(1000))
-    await trio.sleep(1)
-    vanish(client)
-    await trio.sleep(1)
-    assert len(ends) == 1
-    assert not ends[0].endswith(b"0\r\n\r\n")
-    assert len(ends[0]) < 100_000
-    (line,) = await access_log(house.proxy, 1)
-    assert " ERROR-ACCESS " in line
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_long_bodies_both_ways(house: House, chunked: bool) -> None:
-    async def script(connection: BackendConnection) -> None:
-        head = await connection.read_head()
-        assert (b"chunked" in head) == chunked
-        if chunked:
-            body = (await connection.receive_until(b"\r\n0\r\n\r\n")).replace(b"\r\n0\r\n\r\n", b"")
-            assert len(body) >= len(BIG)
-            await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BIG))
-            await connection.send(BIG + b"\r\n0\r\n\r\n")
-        else:
-            assert await connection.receive_exactly(len(BIG)) == BIG
-            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG) + BIG)
-
-    await house.start(script)
-    client = await house.client()
-    if chunked:
-        await client.send(
-            request("PUT /", "Transfer-Encoding: chunked") + b"%x\r\n" % len(BIG) + BIG + b"\r\n0\r\n\r\n"
-        )
-    else:
-        await client.send(request("PUT /", f"Content-Length: {len(BIG)}") + BIG)
-    assert (await client.response("PUT")).body == BIG
-
-
-async def test_a_response_cut_short_is_not_ended_by_a_close_notify(house: House) -> None:
-    async def script(connection: BackendConnection) -> None:
-        await connection.read_head()
-        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(1000))
-
-    await house.start(script)
-    client = await house.client()
-    await client.send(GET)
-    with pytest.raises(trio.BrokenResourceError):
-        await client.receive_all()
-
-
-async def test_a_tunnel_with_half_close_both_ways(house: House) -> None:
-    await house.start(echo)
-    client = await house.client()
-    await client.send(ASK)
-    assert (await client.receive_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-    assert await client.receive_exactly(5) == b"early"
-    for _ in range(3):
-        await client.send(b"ping")
-        assert await client.receive_exactly(4) == b"ping"
-        await trio.sleep(20)
-    await client.send(b"last")
-    await client.send_eof()
-    assert await client.receive_all() == b"lastgoodbye"
-
-
-async def test_a_tunnel_whose_client_vanishes_is_broken_for_the_backend(house: House) -> None:
-    ends: list[bool] = []
-
-    async def script(connection: BackendConnection) -> None:
-        await connection.read_head()
-        await connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        try:
-            await connection.receive_all()
-            ends.append(True)
-        except trio.BrokenResourceError:
-            ends.append(False)
-
-    await house.start(script)
-    client = await house.client()
-    await client.send(ASK)
-    await client.receive_until(b"\r\n\r\n")
-    vanish(client)
-    await trio.sleep(1)
-    assert ends == [False]
-    (line,) = await access_log(house.proxy, 1)
-    assert "the client broke the connection" in line
-    assert " WSS " in line
 
 
 async def test_one_more_than_the_limit_gets_no_plain_answer(house: House) -> None:

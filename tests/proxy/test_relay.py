@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.limits import SPLICE_FROM
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.proxy.relay import Relay, Tunnel
+from sozu_trio.proxy.relay import ALONE, WORTH, Relay, Tunnel
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
 
@@ -176,6 +176,24 @@ async def test_small_messages_are_not() -> None:
             await receive(ends.backend, got, len(got) + SPLICE_FROM - 1)
         ends.client.shutdown(socket.SHUT_WR)
     await ends.relay(SPLICE_FROM - 1).run()
+    ends.close()
+
+
+@pytest.mark.parametrize(("left", "moments"), [(8 << 20, 2), (WORTH - 1, 0), (None, 2)])
+async def test_a_source_that_gives_little_is_left_alone_for_a_moment(left: int | None, moments: int) -> None:
+    """But not for the end of a body; what comes first where no length is known is copied."""
+    ends, got = Ends(PipeStock()), bytearray()
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ends.relay(left).run)
+        for number in range(1, 7):
+            ends.client.send(b"x" * SPLICE_FROM)
+            await receive(ends.backend, got, number * SPLICE_FROM)
+        await wait_all_tasks_blocked()
+        assert ends.pipes.lent == 0
+        await trio.sleep(ALONE / 2)
+        nursery.cancel_scope.cancel(reason="seen")
+    assert trio.current_time() - begun == pytest.approx((moments + 0.5) * ALONE)
     ends.close()
 
 

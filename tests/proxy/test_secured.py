@@ -9,7 +9,7 @@ from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.proxy.secured import Secured
 from sozu_trio.routing.decisions import MISDIRECTED, NOT_FOUND, Decision, Outcome
 from sozu_trio.routing.resolver import Shown
-from sozu_trio.telemetry.access_log import TlsFacts
+from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
 from sozu_trio.wire.heads import Field
 from tests.tls.parts import issue, rsa_key
 
@@ -110,8 +110,7 @@ def test_what_becomes_of_the_field_of_a_backend(hsts: Hsts | None, theirs: list[
 def test_a_frontend_says_it_for_its_own_requests(of_frontend: Hsts | None, value: str) -> None:
     frontend = HttpFrontend(address=HERE, hostname="*", hsts=of_frontend)
     connection = secured(hsts=Hsts(max_age=7), frontend=frontend)
-    connection.begin()
     connection.find(b"a.example", b"/", b"GET")
     assert connection.hsts_value == value
-    connection.begin()
+    connection.note(AccessRecord("session", "192.0.2.7:1", "HTTP", 0.0))
     assert connection.hsts_value == "max-age=7"

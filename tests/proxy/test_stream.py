@@ -1,18 +1,18 @@
 """A stream: every byte, in order; others run meanwhile; and nothing is waited for longer than it may be."""
 
 import contextlib
-import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
+import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.config.limits import IMMEDIATE_OPERATIONS
+from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
+from sozu_trio.nursery.readiness import Readable
 from sozu_trio.proxy.patience import Wheel
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.stream import Piece, Stream
 from tests.nursery.parts import tcp_pair
 
 pytestmark = pytest.mark.virtual_time
@@ -76,17 +76,15 @@ async def test_a_spurious_wake_up_is_waited_over(pair: Pair, monkeypatch: pytest
 
     times = 0
 
-    async def wake_up(sock: socket.socket) -> None:
+    async def wake_up(readable: Readable) -> None:
         nonlocal times
         times += 1
-        if times > 1:
-            await trio.lowlevel.wait_readable(sock)
 
     with monkeypatch.context() as patched:
-        patched.setattr("sozu_trio.proxy.stream.wait_readable", wake_up)
+        patched.setattr(Readable, "wait", wake_up)
         with trio.move_on_after(1) as scope:
             await stream.receive_later(100)
-    assert (scope.cancelled_caught, times) == (True, 2)
+    assert (scope.cancelled_caught, times) == (True, 1), "it is waited for once more, by other means"
     peer.send(b"x")
     assert await stream.receive_later(100) == b"x"
 
@@ -109,6 +107,58 @@ async def test_more_than_the_kernel_takes_is_sent_as_the_peer_reads(pair: Pair) 
     assert stream.bytes_out == len(received)
 
 
+PIECES: dict[str, list[Piece]] = {
+    "none": [],
+    "small ones": [b"a", memoryview(b"bc"), b""],
+    "many small ones": [b"abc" for _ in range(2 * MOST_GATHERED)],
+    "large ones": [b"head", memoryview(MEGABYTE[: 2 * GATHER_FROM]), MEGABYTE[: 2 * GATHER_FROM]],
+    "many large ones": [MEGABYTE[: 2 * GATHER_FROM] for _ in range(MOST_GATHERED + 1)],
+    "more than the kernel takes": [b"head", *[memoryview(MEGABYTE)] * 8, b"end"],
+}
+
+
+@pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
+async def test_pieces_arrive_as_if_they_were_one(pieces: list[Piece], pair: Pair) -> None:
+    peer, stream = pair
+    data = b"".join(pieces)
+    received = bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_pieces, pieces)
+        await wait_all_tasks_blocked()
+        while len(received) < len(data):
+            await trio.lowlevel.wait_readable(peer)
+            received.extend(peer.recv(1_000_000))
+    assert received == data
+    assert stream.bytes_out == len(data)
+
+
+async def test_pieces_wait_where_the_kernel_takes_none(pair: Pair) -> None:
+    peer, stream = pair
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            stream.sock.send(MEGABYTE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_pieces, [MEGABYTE[: 2 * GATHER_FROM], b"end"])
+        await wait_all_tasks_blocked()
+        assert stream.bytes_out == 0
+        received = bytearray()
+        while not received.endswith(b"end"):
+            await trio.lowlevel.wait_readable(peer)
+            received.extend(peer.recv(1_000_000))
+    assert stream.bytes_out == 2 * GATHER_FROM + len(b"end")
+
+
+async def test_large_pieces_are_not_put_together(pair: Pair) -> None:
+    _, stream = pair
+    pieces = [memoryview(MEGABYTE[:65536])] * 3
+    tracemalloc.start()
+    try:
+        await stream.send_pieces(pieces)
+        assert tracemalloc.get_traced_memory()[1] < len(MEGABYTE[:65536])
+    finally:
+        tracemalloc.stop()
+
+
 async def test_nothing_to_send_is_nothing(pair: Pair) -> None:
     _, stream = pair
     await stream.send(b"")
@@ -129,7 +179,7 @@ async def test_after_a_failed_send_it_is_known_what_the_kernel_took(pair: Pair) 
     assert 0 < stream.bytes_out < 64 * len(MEGABYTE)
 
 
-@pytest.mark.parametrize("operation", ["receive", "send", "count"])
+@pytest.mark.parametrize("operation", ["receive", "send", "send_pieces", "count"])
 async def test_others_run_after_so_many_immediate_operations(operation: str, pair: Pair) -> None:
     peer, stream = pair
     peer.send(b"x" * 10 * IMMEDIATE_OPERATIONS)
@@ -148,6 +198,8 @@ async def test_others_run_after_so_many_immediate_operations(operation: str, pai
                 await stream.receive(1)
             elif operation == "send":
                 await stream.send(b"x")
+            elif operation == "send_pieces":
+                await stream.send_pieces([MEGABYTE[:GATHER_FROM]])
             else:
                 await stream.count()
         done_at.append(steps)
@@ -215,126 +267,3 @@ async def test_a_reset_connection_is_not_quiet(pair: Pair) -> None:
     peer, stream = pair
     Stream(peer, 0).abort()
     assert not stream.is_quiet()
-
-
-async def test_shutdown_leaves_reading_open(pair: Pair) -> None:
-    peer, stream = pair
-    stream.shutdown()
-    assert peer.recv(1) == b""
-    peer.send(b"still")
-    assert await stream.receive(100) == b"still"
-    stream.shutdown()
-
-
-async def test_shutdown_of_what_is_gone_is_no_error(pair: Pair) -> None:
-    peer, stream = pair
-    Stream(peer, 0).abort()
-    with pytest.raises(ConnectionResetError):
-        await stream.receive(1)
-    stream.shutdown()
-    stream.close()
-    stream.shutdown()
-
-
-async def test_any_other_error_of_shutdown_is_one() -> None:
-    class Broken(socket.socket):
-        def shutdown(self, how: int) -> None:
-            raise OSError(22, "Invalid argument")
-
-    with Broken() as broken, pytest.raises(OSError, match="Invalid argument"):
-        Stream(broken, 0).shutdown()
-
-
-async def test_abort_is_a_reset_and_close_is_not() -> None:
-    for end, expected in (("abort", ConnectionResetError), ("close", None)):
-        peer, ours = tcp_pair()
-        stream = Stream(ours, 0)
-        getattr(stream, end)()
-        getattr(stream, end)()
-        with peer:
-            if expected:
-                with pytest.raises(expected):
-                    peer.recv(1)
-            else:
-                assert peer.recv(1) == b""
-
-
-@pytest.mark.parametrize("method", ["receive", "receive_later"])
-async def test_who_waits_for_a_stream_that_is_severed_meets_a_reset(method: str, pair: Pair) -> None:
-    peer, stream = pair
-    met: list[OSError] = []
-
-    async def use(operation: Callable[[], Awaitable[object]]) -> None:
-        with pytest.raises(ConnectionResetError, match="cut by the operator") as caught:
-            await operation()
-        met.append(caught.value)
-
-    fill(stream)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(use, partial(getattr(stream, method), 100))
-        nursery.start_soon(use, partial(stream.send, MEGABYTE))
-        await wait_all_tasks_blocked()
-        stream.sever()
-    assert len(met) == 2
-    assert is_reset(peer)
-
-
-async def test_who_turns_to_a_severed_stream_meets_a_reset_though_all_had_come(pair: Pair) -> None:
-    peer, stream = pair
-    peer.send(b"all there is")
-    peer.shutdown(socket.SHUT_WR)
-    stream.sever()
-    for operation in (partial(stream.receive, 1), partial(stream.receive_later, 1), partial(stream.send, b"x")):
-        with pytest.raises(ConnectionResetError):
-            await operation()
-    with pytest.raises(ConnectionResetError):
-        stream.sock.fileno()
-    stream.shutdown()
-    stream.abort()
-    stream.close()
-    stream.sever()
-    assert stream.is_closed
-
-
-async def test_severing_what_is_closed_does_nothing(pair: Pair) -> None:
-    _, stream = pair
-    stream.close()
-    stream.sever()
-    assert stream.is_closed
-
-
-def fill(stream: Stream) -> None:
-    """Send until no more fits."""
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            stream.sock.send(MEGABYTE)
-
-
-def is_reset(peer: socket.socket) -> bool:
-    try:
-        while peer.recv(1 << 20):
-            pass
-    except ConnectionResetError:
-        return True
-    return False
-
-
-async def test_left_it_lives_on_where_it_has_gone() -> None:
-    ours, theirs = socket.socketpair()
-    next_one, peer = socket.socketpair()
-    ours.setblocking(False)
-    stream = Stream(ours, 0)
-    number = ours.fileno()
-    with ours.dup() as elsewhere, next_one, peer:
-        with trio.move_on_after(0.01):
-            await stream.wait_readable()
-        stream.leave()
-        assert stream.is_closed
-        os.dup2(next_one.fileno(), number)
-        theirs.close()
-        with trio.move_on_after(0.01) as waiting:
-            await trio.lowlevel.wait_readable(number)
-        assert waiting.cancelled_caught, "whoever got its number is woken for what happens to it"
-        trio.lowlevel.notify_closing(number)
-        os.close(number)
-        assert elsewhere.recv(1) == b""

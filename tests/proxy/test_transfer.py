@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from sozu_trio.config.limits import HeadLimits
+from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
 from sozu_trio.errors import BadResponse
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.proxy.stream import Stream
+from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.proxy.transfer import frame, transfer, whole
 from sozu_trio.testing import BackendConnection, Client
+from sozu_trio.wire.chunked import ChunkedDecoder
 from sozu_trio.wire.heads import Framing
 from tests.proxy.parts import Feed, Net, request
 
@@ -37,15 +40,16 @@ async def moved(body: Body, framing: Framing) -> list[bytes]:
 
 
 def test_frame() -> None:
-    assert frame([], Framing.CHUNKED) == frame([], Framing.LENGTH) == b""
-    assert frame([b"ab", memoryview(b"c")], Framing.CHUNKED) == b"3\r\nabc\r\n"
-    assert frame([b"ab", memoryview(b"c")], Framing.LENGTH) == b"abc"
+    pieces: list[Piece] = [b"ab", memoryview(b"c")]
+    assert frame([], Framing.CHUNKED) == frame([], Framing.LENGTH) == []
+    assert frame(pieces, Framing.CHUNKED) == [b"3\r\n", *pieces, b"\r\n"]
+    assert frame(pieces, Framing.LENGTH) == pieces
 
 
 def test_whole() -> None:
     body = body_of(Framing.CHUNKED, Feed(), rest=b"1\r\na\r\n0\r\nA: b\r\n\r\n")
-    assert whole(body, body.early, Framing.CHUNKED) == b"1\r\na\r\n0\r\nA: b\r\n\r\n"
-    assert whole(body, body.early, Framing.CLOSE) == b"a"
+    assert whole(body, body.early, Framing.CHUNKED) == [b"1\r\n", b"a", b"\r\n", b"0\r\nA: b\r\n\r\n"]
+    assert whole(body, body.early, Framing.CLOSE) == [b"a"]
 
 
 async def test_what_is_there_leaves_in_one_write() -> None:
@@ -71,6 +75,21 @@ async def test_the_rest_follows_as_it_comes() -> None:
         b"0\r\n\r\n",
     ]
     assert await moved(body_of(Framing.CLOSE, Feed([b"a", b"b"])), Framing.CLOSE) == [HEAD, b"a", b"b", b""]
+
+
+@given(st.lists(st.sampled_from([1, 9_000]) | st.integers(1, 40_000), max_size=12), st.integers(1000, RELAY_SIZE))
+@settings(max_examples=100, deadline=None)
+async def test_chunks_of_any_size_however_they_come(lengths: list[int], read: int) -> None:
+    """One write of one chunk for each read, put together or not."""
+    chunks = [bytes([at]) * length for at, length in enumerate(lengths)]
+    data = b"".join(b"%X;a=b\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nA: b\r\n\r\n"
+    parts = [data[start : start + read] for start in range(0, len(data), read)]
+    written = await moved(body_of(Framing.CHUNKED, Feed(parts)), Framing.CHUNKED)
+    assert written[0] == HEAD
+    assert len(written) <= 1 + len(parts)
+    decoder = ChunkedDecoder(HeadLimits(), BadResponse)
+    assert b"".join(piece for write in written[1:] for piece in decoder.feed(write)) == b"".join(chunks)
+    assert (decoder.done, decoder.trailers, decoder.unused) == (True, [(b"A", b"b")], b"")
 
 
 @pytest.mark.parametrize("feed", [Feed([b"b"]), Feed([ConnectionResetError(104, "reset")])])

@@ -1,11 +1,12 @@
-"""When memory is given back: once, when most of a crowd has gone."""
+"""When memory is given back: when most of a crowd has gone, and a few times more."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from sozu_trio.nursery.memory import trim
-from sozu_trio.proxy.trimming import CROWD, Trimming
+from sozu_trio.nursery.memory import give_back, trim
+from sozu_trio.proxy.trimming import AGAIN, CROWD, FEW, TIMES, Trimming
 
 MEBIBYTE = 1 << 20
 
@@ -20,14 +21,27 @@ MEBIBYTE = 1 << 20
         ([CROWD, CROWD // 2, CROWD], 0),
         ([CROWD, 0, CROWD, 0], 2),
         ([1000, 499, 400, 300, 250, 249, 248], 2),
+        ([CROWD, 31] + [31] * (AGAIN - 1), 1),
+        ([CROWD, 31] + [31] * AGAIN, 2),
+        ([CROWD, 31, 0] + [0] * AGAIN * TIMES * 2, 1 + TIMES),
+        ([CROWD] + [CROWD - 1] * AGAIN * TIMES * 2, 0),
+        ([1000, 499, 0] + [0] * AGAIN * TIMES * 2, 2 + TIMES),
     ],
 )
-def test_once_when_most_of_a_crowd_has_gone(seen: list[int], times: int) -> None:
+def test_when_most_of_a_crowd_has_gone_and_a_few_times_more(seen: list[int], times: int) -> None:
     released: list[None] = []
-    trimming = Trimming(lambda: released.append(None))
+    trimming = Trimming(lambda: released.append(None), lambda: released.append(None))
     for sessions in seen:
         trimming.look(sessions)
     assert len(released) == times
+
+
+def test_while_many_are_left_nothing_looks_at_them() -> None:
+    done: list[str] = []
+    trimming = Trimming(lambda: done.append("all"), lambda: done.append("part"))
+    for sessions in (4 * FEW, FEW + 1, *[FEW + 1] * AGAIN, *[FEW] * AGAIN):
+        trimming.look(sessions)
+    assert done == ["part", "part", "all"]
 
 
 def resident() -> int:
@@ -41,4 +55,16 @@ def test_what_was_freed_among_what_lives_is_given_back() -> None:
     for number in range(0, len(pieces), 2):
         pieces[number] = bytearray()
     trim()
+    assert before - resident() > 40 * MEBIBYTE
+
+
+def test_what_is_stored_for_reuse_keeps_nothing() -> None:
+    """Python stores freed tuples; here they are of all the arenas that hold nothing else."""
+    gc.collect()
+    crowd: list[tuple[int, int] | None] = [(number, number) for number in range(600_000)]
+    before = resident()
+    for number in range(0, len(crowd), 320):
+        crowd[number] = None
+    crowd.clear()
+    give_back()
     assert before - resident() > 40 * MEBIBYTE

@@ -19,6 +19,8 @@ from tests.nursery.parts import tcp_pair
 from tests.tls.parts import Issued, issue
 from tests.tls.peers import client_context
 
+MEGABYTE = bytes(range(256)) * 4096
+
 
 @functools.cache
 def issued() -> Issued:
@@ -145,3 +147,8 @@ async def clogged_pair() -> tuple[TrioStream, TrioStream]:
         while True:
             server.stream._tls.send(b"x")
     return server, client
+
+
+async def receive_all(stream: TlsStream, into: bytearray) -> None:
+    while data := await stream.receive(65536):
+        into += data

@@ -62,6 +62,12 @@ def test_what_does_not_go_with_what_it_has() -> None:
     assert str(refused[0]).startswith("changes[0].tls-cipher-list: no suite for TLS 1.2 is left")
 
 
+def test_a_fault_within_an_array_is_told_where_it_is() -> None:
+    refused = attempt(STATE, read(("listener https update", {**AT, "tls-cipher-list": ["AES"]})))
+    assert isinstance(refused, list)
+    assert str(refused[0]).startswith("changes[0].tls-cipher-list[0]: unknown cipher suite 'AES'")
+
+
 def test_certificates_of_clients_are_asked_for_and_no_more() -> None:
     asking = {"client-auth": "required", "client-ca": "one"}
     state = apply_all(STATE, read(("listener https update", {**AT, **asking, "client-san-header": ""})))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sozu_trio.config.directives import parse_directives
 from sozu_trio.telemetry.access_log import AccessLog, AccessRecord, TlsFacts, duration, format_ascii, format_json
-from sozu_trio.telemetry.directives import parse_directives
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, log_to
 from sozu_trio.telemetry.stamp import Stamp

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sozu_trio.telemetry.directives import parse_directives
+from sozu_trio.config.directives import parse_directives
 from sozu_trio.telemetry.lines import LineBuffer
 from sozu_trio.telemetry.log import apply_directives, get_logger, log_to
 

@@ -27,6 +27,8 @@ class Paper:
         self.batches: list[list[str]] = []
         self.failing: OSError | None = None
         self.reopened = 0
+        self.meanwhile: Callable[[], None] | None = None
+        """Happens once, in the loop, while something is written."""
         self.written = threading.Semaphore(0)
 
     def write(self, lines: list[str]) -> None:
@@ -34,6 +36,9 @@ class Paper:
             if self.failing:
                 raise self.failing
             self.batches.append(lines)
+            if self.meanwhile is not None:
+                happens, self.meanwhile = self.meanwhile, None
+                trio.from_thread.run_sync(happens)
         finally:
             self.written.release()
 
@@ -107,6 +112,17 @@ async def test_reopening_needs_no_line() -> None:
         await paper.batch()
         nursery.cancel_scope.cancel(reason="the end")
     assert (paper.reopened, paper.batches) == (1, [[]])
+
+
+async def test_reopening_while_a_batch_is_written_needs_no_other_line() -> None:
+    buffer, paper = LineBuffer(2), Paper()
+    async with trio.open_nursery() as nursery:
+        paper.meanwhile = await start(nursery, buffer, paper)
+        buffer.append("line")
+        await paper.batch()
+        await paper.batch()
+        nursery.cancel_scope.cancel(reason="the end")
+    assert (paper.reopened, paper.batches) == (1, [["line"], []])
 
 
 async def test_a_failing_target_costs_its_lines_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:

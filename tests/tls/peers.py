@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 from sozu_trio.tls.contexts import ServerContexts, ServerSocket
+from sozu_trio.tls.fresh_context import VERSIONS, fresh_context
 from tests.nursery.parts import tcp_pair
 from tests.tls.parts import Issued
 
@@ -18,7 +19,7 @@ BOUND = 20
 
 def client_context() -> ssl.SSLContext:
     """One that takes any certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = fresh_context(ssl.PROTOCOL_TLS_CLIENT, VERSIONS)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

@@ -18,7 +18,7 @@ from sozu_trio.routing.resolver import NO_CERTIFICATES, Resolver
 from sozu_trio.tls.authorities import read_authorities
 from sozu_trio.tls.contexts import ServerContexts, ServerSocket
 from sozu_trio.tls.failures import handshake_failed
-from sozu_trio.tls.identity import identity_of
+from sozu_trio.tls.identity import client_identity
 from tests.tls.parts import Issued, issue
 from tests.tls.peers import client_context, client_with, connect
 
@@ -84,7 +84,7 @@ def served(
 def subject_served(made: ServerContexts, context: ssl.SSLContext, name: str | None = "a.example") -> str | None:
     required = made.settings.client_auth == "required"
     with served(made, context, name) as (_, server):
-        identity = identity_of(server, required=required, now=time.time())
+        identity = client_identity(server, required=required, now=time.time())
         return None if identity is None else identity.subject
 
 
@@ -152,7 +152,7 @@ def test_who_resumes_a_session_is_still_known(version: ssl.TLSVersion) -> None:
     session = session_of(made, context)
     for name in ("a.example", "b.wild.example", "unknown.test"):
         with served(made, context, name, session) as (_, server):
-            identity = identity_of(server, required=True, now=time.time())
+            identity = client_identity(server, required=True, now=time.time())
             assert identity is not None
             assert identity.subject == "CN=good"
             resumed = server.session_reused
@@ -166,7 +166,7 @@ def test_a_session_is_not_resumed_once_its_certificate_has_expired(version: ssl.
     with served(made, context, session=session_of(made, context)) as (_, server):
         assert server.session_reused
         with pytest.raises(HandshakeFailed, match="it has expired since its session began"):
-            identity_of(server, required=False, now=time.time() + 2 * DAY)
+            client_identity(server, required=False, now=time.time() + 2 * DAY)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -15,6 +15,7 @@ from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.proxy.stream import RESET_ON_CLOSE
 from sozu_trio.routing.resolver import NO_CERTIFICATES, Resolver
 from sozu_trio.tls.contexts import ServerContexts, ServerSocket, certificate_context
+from tests.descriptors import open_descriptors
 from tests.nursery.parts import tcp_pair
 from tests.tls.parts import authorities, issue, key_of_kind, rsa_key
 from tests.tls.peers import ask_openssl, client_context, connect, fingerprint_shown
@@ -289,10 +290,10 @@ def test_a_key_with_a_passphrase_is_refused_and_not_asked_for() -> None:
 
 
 def test_no_descriptor_is_left() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(5):
         certificate_context(TlsSettings(), [ECDSA, RSA])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_connection_that_is_gone_before_the_handshake() -> None:

@@ -18,7 +18,7 @@ from sozu_trio.errors import HandshakeFailed
 from sozu_trio.routing.resolver import NO_CERTIFICATES
 from sozu_trio.tls.authorities import read_authorities
 from sozu_trio.tls.contexts import ServerContexts
-from sozu_trio.tls.identity import LONGEST, ClientIdentity, identity_of, read_identity, rfc4514
+from sozu_trio.tls.identity import LONGEST, ClientIdentity, client_identity, read_identity, rfc4514
 from tests.tls.parts import issue
 from tests.tls.peers import client_with, connect
 
@@ -44,7 +44,7 @@ class FakeSocket:
 
 
 def identity(sock: FakeSocket, *, required: bool = False) -> ClientIdentity | None:
-    return identity_of(cast(ssl.SSLSocket, sock), required=required, now=NOW)
+    return client_identity(cast(ssl.SSLSocket, sock), required=required, now=NOW)
 
 
 def read(**said: Any) -> ClientIdentity:
@@ -81,7 +81,7 @@ def test_of_a_certificate_with_everything() -> None:
     made = ServerContexts(settings, NO_CERTIFICATES.with_default(issue("a.example").read()))
     client, server = connect(made, context=client_with(shown))
     with client, server:
-        found = identity_of(server, required=True, now=time.time())
+        found = client_identity(server, required=True, now=time.time())
     der = shown.certificate.public_bytes(Encoding.DER)
     assert found == ClientIdentity(
         subject=r"emailAddress=anna@example.com,CN=anna,O=Müller\, Söhne \+ Co,C=DE",

@@ -47,6 +47,7 @@ GOOD = {
     b"3\r\nabc\r\n00002\r\nde\r\n0000\r\n\r\n": Body(b"abcde", True, [], b""),
     b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n": Body(b"0123456789" * 2, True, [], b""),
     b"1;name=value\r\na\r\n1 ; q='\xe4;'\t\r\nb\r\n0;last\r\n\r\n": Body(b"ab", True, [], b""),
+    b"2;x\r\nab\r\n2;x\r\ncd\r\n2;x\r\nef\r\n2\r\ngh\r\n2\r\ni": Body(b"abcdefghi", False, [], b""),
     b"2\r\n\r\n\r\n0\r\n\r\n": Body(b"\r\n", True, [], b""),
     b"0\r\nServer-Timing: a\r\nX:  b \r\n\r\nrest": Body(b"", True, [(b"Server-Timing", b"a"), (b"X", b"b")], b"rest"),
     b"0\r\nHost: a\r\nContent-Length: 5\r\nX-Forwarded-For: a\r\nX: 1\r\n\r\n": Body(b"", True, [(b"X", b"1")], b""),
@@ -81,6 +82,8 @@ BAD = {
     b"ffffffffffffffff\r\n": TOO_LARGE,
     b"3\r\nabcd\r\n": NO_CRLF,
     b"3\r\nabc\n": NO_CRLF,
+    b"3\r\nabc\r\n3\r\nabc\r\n3\r\nabcd": NO_CRLF,
+    b"3\r\nabc\r\n3\nabc\r\n": MALFORMED,
     b"3\r\nabc\r\r\n": NO_CRLF,
     b"3\r\nabc0\r\n\r\n": NO_CRLF,
     b"1;" + b"x" * (CHUNK_LINE - 1) + b"\r\n": TOO_LONG,
@@ -134,9 +137,10 @@ def test_what_comes_after_the_end_is_kept() -> None:
 
 
 def test_encoding() -> None:
-    assert encode_chunk([memoryview(b"hello "), memoryview(b"world!!!!!")]) == b"10\r\nhello world!!!!!\r\n"
-    assert encode_chunk([]) == encode_chunk([memoryview(b"")]) == b""
-    assert encode_chunk([memoryview(b"x" * 255)]) == b"ff\r\n" + b"x" * 255 + b"\r\n"
+    hello, world = memoryview(b"hello "), memoryview(b"world!!!!!")
+    assert encode_chunk([hello, world]) == [b"10\r\n", hello, world, b"\r\n"]
+    assert encode_chunk([]) == encode_chunk([memoryview(b"")]) == []
+    assert encode_chunk([b"x" * 255]) == [b"ff\r\n", b"x" * 255, b"\r\n"]
     assert last_chunk([]) == b"0\r\n\r\n"
     assert last_chunk([(b"X", b"1"), (b"Y", b"")]) == b"0\r\nX: 1\r\nY: \r\n\r\n"
 
@@ -153,7 +157,7 @@ def test_encoded_bodies_come_back_whatever_the_cuts(
     rest: bytes,
     data: st.DataObject,
 ) -> None:
-    chunks = [encode_chunk([memoryview(piece) for piece in pieces]) for pieces in payload]
+    chunks = itertools.chain.from_iterable(map(encode_chunk, payload))
     wire = b"".join([*chunks, last_chunk(trailers), rest])
     cuts = sorted(data.draw(st.sets(st.integers(0, len(wire)), max_size=6)) | {0, len(wire)})
     pieces = [wire[start:end] for start, end in itertools.pairwise(cuts)]

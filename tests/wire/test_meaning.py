@@ -210,7 +210,7 @@ def test_a_response_s_fields() -> None:
         (b"Set-Cookie", b"b"),
     )
     kept = [(b"Server", b"x"), (b"X-Request-Id", b"7"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
-    assert head == ResponseHead(200, b"OK", 1, kept, Framing.LENGTH, 3, True, b"", 0)
+    assert head == ResponseHead(200, b"OK", 1, kept, Framing.LENGTH, 3, True, b"", 0, unusual=True)
 
 
 def test_a_response_that_ends_with_its_connection_cannot_keep_it() -> None:

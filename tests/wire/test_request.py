@@ -193,6 +193,7 @@ def test_a_browser_s_request() -> None:
         user_agent=b"Firefox",
         max_forwards=-1,
         size=158,
+        unusual=False,
     )
 
 

@@ -123,6 +123,7 @@ def test_an_ordinary_response() -> None:
         keep_alive=False,
         upgrade=b"",
         size=75,
+        unusual=False,
     )
 
 

@@ -70,7 +70,7 @@ def test_a_response() -> None:
 
 
 def test_framings_of_responses() -> None:
-    head = ResponseHead(200, b"OK", 1, [], Framing.LENGTH, 3, True, b"", 0)
+    head = ResponseHead(200, b"OK", 1, [], Framing.LENGTH, 3, True, b"", 0, unusual=False)
     start = b"HTTP/1.1 200 OK\r\n"
     assert write_response(head, framing=Framing.LENGTH) == start + b"Content-Length: 3\r\n\r\n"
     assert write_response(head, framing=Framing.NONE) == start + b"Content-Length: 3\r\n\r\n"
@@ -80,7 +80,7 @@ def test_framings_of_responses() -> None:
 
 
 def test_no_length_where_there_can_be_no_body() -> None:
-    head = ResponseHead(204, b"", 1, [], Framing.NONE, 0, True, b"", 0)
+    head = ResponseHead(204, b"", 1, [], Framing.NONE, 0, True, b"", 0, unusual=False)
     assert write_response(head, framing=Framing.NONE) == b"HTTP/1.1 204 \r\n\r\n"
     assert write_response(replace(head, status=103), framing=Framing.NONE) == b"HTTP/1.1 103 \r\n\r\n"
     assert write_response(replace(head, status=304), framing=Framing.NONE).endswith(b"Content-Length: 0\r\n\r\n")

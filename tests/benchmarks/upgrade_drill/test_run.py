@@ -2,8 +2,7 @@
 
 import pytest
 
-from benchmarks.processes import ProcessTrouble
-from benchmarks.upgrade_drill.run import command_line, told
+from benchmarks.upgrade_drill.run import command_line
 
 
 @pytest.mark.parametrize(
@@ -30,14 +29,3 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         command_line(["--help"])
     assert ended.value.code == 0
     assert "scripts/upgrade-drill --paired" in capsys.readouterr().out
-
-
-def test_failures_of_a_group() -> None:
-    group = BaseExceptionGroup("", [ProcessTrouble("one"), BaseExceptionGroup("", [ProcessTrouble("two")])])
-    assert told(group) == ["one", "two"]
-
-
-def test_faults_of_ours_come_out() -> None:
-    group = BaseExceptionGroup("", [ProcessTrouble("one"), ZeroDivisionError()])
-    with pytest.raises(BaseExceptionGroup):
-        told(group)

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sozu_trio.config.nearest import nearest
 from sozu_trio.errors import OperatorError
-from sozu_trio.telemetry.nearest import nearest
 
 TRACE = 5
 """Below logging.DEBUG: what happens on each connection, step by step."""

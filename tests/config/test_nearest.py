@@ -1,6 +1,6 @@
 """The nearest known word for a typo."""
 
-from sozu_trio.telemetry.nearest import nearest
+from sozu_trio.config.nearest import nearest
 
 
 def test_a_near_miss_gets_a_hint_and_anything_else_none() -> None:

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
+from sozu_trio.config.directives import OFF, TRACE, Directives, directives_from, effective_level, parse_directives
 from sozu_trio.errors import OperatorError
-from sozu_trio.telemetry.directives import OFF, TRACE, Directives, directives_from, effective_level, parse_directives
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 import pytest
 
-from sozu_trio.config.descriptors import descriptors_of_worker, most_of_worker
+from sozu_trio.config.descriptors import descriptors_of_worker, limit_descriptors, most_of_worker
 from sozu_trio.control.channel import MOST_DESCRIPTORS
-from sozu_trio.nursery.descriptors import limit_descriptors
 from tests.nursery.sealed import run
 
 

@@ -1,0 +1,214 @@
+"""Waits for the next message on sockets that are waited for again and again, and tells when a peer has gone.
+
+`trio.lowlevel.wait_readable` asks the kernel anew for each wait, which is most of its cost. Here a socket is put into
+an epoll set of our own at its first wait, level-triggered, and stays: a wait is then an attribute that is set, and one
+system call tells of all sockets that have become readable. A bare relay of small requests on 64 connections takes 16 µs
+of CPU for each instead of 24; with a single connection there is nothing to share, and it takes 8 µs more. A relay of
+bodies, which waits for one side while the other one is readable, is better off with Trio's.
+
+    readable, and somebody waits     the task is rescheduled
+    readable, and nobody waits       whoever reads it is busy with something else: it is only watched for a hang-up, or
+                                     taken out of the set, until its next wait
+    hung up, and nobody waits        who watches is told, once; whoever waits reads first, and may find a last request
+
+While a session waits for its backend nobody reads from the client, so nobody would notice that it has left. A second
+task per request would cost a third of the request; reading ahead would break backpressure. EPOLLRDHUP is a FIN. A
+client may in principle shut its sending side and wait for the answer; it looks the same as one that closed, and as
+nginx does we take it for gone. TCP relays, where half-close is ordinary, do not watch.
+
+The set is looked at in each pass of Trio's loop, by an instrument, so that whoever is woken runs in that same pass. A
+system task waits for the set itself: that ends Trio's own wait when something happens in it. Both begin with the first
+wait of a run.
+"""
+
+import contextlib
+import select
+import socket
+from collections.abc import Callable
+from typing import Final, Self
+
+import outcome
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+
+READING: Final = select.EPOLLIN | select.EPOLLRDHUP
+HANGING_UP: Final = select.EPOLLRDHUP
+"""The kernel adds EPOLLHUP and EPOLLERR to whatever is asked for."""
+HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+BUSY: Final = "another task is already waiting for this socket"
+
+
+class Readable:
+    """The waits of one task for one socket. Call `forget` before the socket is closed: its number may go to another,
+    and of a socket that lives on in another process one would be told for ever.
+    """
+
+    __slots__ = ("_number", "_set", "_sock", "asked", "on_hangup", "task")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._number = -1
+        self._set: _Set | None = None
+        """Where it is, while it is."""
+        self.asked = 0
+        """Which events the set asks for."""
+        self.task: Task | None = None
+        """Who waits."""
+        self.on_hangup: Callable[[], None] | None = None
+        """Called once, in no task, when the peer has gone: it must not fail. None: nobody cares, or it was."""
+
+    async def wait(self) -> None:
+        """Until the socket is readable or has failed.
+
+        Raises trio.ClosedResourceError where it is forgotten meanwhile, trio.BusyResourceError where somebody waits.
+        """
+        if self.task is not None:
+            raise trio.BusyResourceError(BUSY)
+        if self.asked != READING:
+            self._ask_for(READING)
+        self.task = current_task()
+        await wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: RaiseCancelT) -> Abort:
+        self.task = None
+        return Abort.SUCCEEDED
+
+    def watch(self, on_hangup: Callable[[], None]) -> None:
+        """Have `on_hangup` called when the peer has gone, or has already."""
+        self.on_hangup = on_hangup
+        if not self.asked:
+            self._ask_for(READING)  # It is about to be waited for.
+
+    def _ask_for(self, events: int) -> None:
+        if self._set is None:
+            number, known = self._sock.fileno(), _set_of_run()
+            known.put(number, self, events)
+            self._number, self._set = number, known
+        else:
+            self._set.change(self._number, events)
+        self.asked = events
+
+    def rest(self) -> None:
+        """Nobody reads: ask for hang-ups only, or for nothing, until the next wait."""
+        if self.on_hangup is not None:
+            self._ask_for(HANGING_UP)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._set is not None:
+            self._set.take_out(self._number, self)
+            self._set, self.asked = None, 0
+
+    def yield_to(self, other: Self) -> None:
+        """`other` waits for the same socket from now on. Raises trio.BusyResourceError while somebody waits here."""
+        if self.task is not None:
+            raise trio.BusyResourceError(BUSY)
+        if other is not self:
+            assert self.on_hangup is None, "it would never be told"
+            self._set, self.asked = None, 0
+
+    def forget(self) -> None:
+        """Leave the set, and wake whoever waits, as Trio's `notify_closing` does."""
+        self._leave()
+        if self.task is not None:
+            task, self.task = self.task, None
+            reschedule(task, outcome.Error(trio.ClosedResourceError("another task closed this socket")))
+
+
+def notify_closing(sock: socket.socket) -> None:
+    """`sock` is about to be closed by somebody who does not know whether it was waited for, and by whom."""
+    known = _current.get()
+    if known is not None and (readable := known.readable.get(sock.fileno())) is not None:
+        readable.forget()
+
+
+class _Set(trio.abc.Instrument):
+    """All that is waited for in one run of Trio."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
+        self.readable: dict[int, Readable] = {}
+        """By the numbers of their sockets."""
+
+    def put(self, number: int, readable: Readable, events: int) -> None:
+        """Raises OSError, ValueError where `number` is that of no open socket."""
+        if (before := self.readable.get(number)) is not None:
+            before.yield_to(readable)
+        try:
+            self._epoll.register(number, events)
+        except FileExistsError:
+            self._epoll.modify(number, events)
+        self.readable[number] = readable
+
+    def change(self, number: int, events: int) -> None:
+        self._epoll.modify(number, events)
+
+    def take_out(self, number: int, readable: Readable) -> None:
+        if self.readable.get(number) is not readable:
+            return
+        del self.readable[number]
+        with contextlib.suppress(OSError, ValueError):  # It was closed first, or the set was.
+            self._epoll.unregister(number)
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Reschedule all whose time has come; they run in this pass. It must not raise: Trio would call it no more."""
+        strange = False
+        for number, events in self._epoll.poll(0):
+            readable = self.readable.get(number)
+            if readable is None:
+                strange = True
+                continue
+            if readable.task is not None:
+                task, readable.task = readable.task, None
+                reschedule(task)
+                continue
+            if events & HUNG_UP and readable.on_hangup is not None:
+                tell, readable.on_hangup = readable.on_hangup, None
+                tell()
+            try:
+                readable.rest()
+            except OSError:  # It was closed, and nobody said so.
+                readable.forget()
+        if strange:
+            self._renew()
+
+    def _renew(self) -> None:
+        """A socket that lives on in another process was closed here first: only with the set does it leave it."""
+        try:
+            new = select.epoll(flags=select.EPOLL_CLOEXEC)
+        except OSError:
+            return  # There is no descriptor for it now; the next look tries again.
+        before, self._epoll = self._epoll, new
+        for number, readable in list(self.readable.items()):
+            try:
+                self._epoll.register(number, readable.asked)
+            except OSError:
+                readable.forget()
+        trio.lowlevel.notify_closing(before)
+        before.close()
+
+    async def run(self) -> None:
+        """Have Trio's loop wake up for the set, until the run ends."""
+        try:
+            while True:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await trio.lowlevel.wait_readable(self._epoll)
+        finally:
+            with contextlib.suppress(KeyError):
+                trio.lowlevel.remove_instrument(self)
+            trio.lowlevel.notify_closing(self._epoll)
+            self._epoll.close()
+
+
+_current: Final[trio.lowlevel.RunVar[_Set | None]] = trio.lowlevel.RunVar("sockets that are waited for", None)
+
+
+def _set_of_run() -> _Set:
+    known = _current.get()
+    if known is None:
+        known = _Set()
+        _current.set(known)
+        trio.lowlevel.add_instrument(known)
+        trio.lowlevel.spawn_system_task(known.run, name="readiness")
+    return known

@@ -1,0 +1,18 @@
+"""What tests of waits and of hang-ups share."""
+
+import trio
+
+from sozu_trio.nursery.readiness import Readable
+
+
+async def waits(readable: Readable) -> bool:
+    """Whether a wait lasts."""
+    with trio.move_on_after(1) as scope:
+        await readable.wait()
+    return scope.cancelled_caught
+
+
+async def pass_by(passes: int) -> None:
+    """Let Trio's loop go round so often."""
+    for _ in range(passes):
+        await trio.lowlevel.checkpoint()
