@@ -290,10 +290,13 @@ async def test_a_session_in_full_flow_ends_by_reset(
     """So much moves both ways that it is spliced."""
     ended: list[str] = []
     stocks: list[PipeStock] = []
+    in_full_flow = trio.Event()
     borrow = PipeStock.borrow
 
     def borrow_from(stock: PipeStock) -> Pipe | None:
         stocks.append(stock)
+        if len(stocks) == 20:
+            in_full_flow.set()
         return borrow(stock)
 
     monkeypatch.setattr(PipeStock, "borrow", borrow_from)
@@ -317,8 +320,7 @@ async def test_a_session_in_full_flow_ends_by_reset(
     proxy, client = await open_session(net, lambda connection: flow(connection.stream, "backend"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(flow, client.stream, "client")
-        while len(stocks) < 20:
-            await trio.lowlevel.checkpoint()
+        await in_full_flow.wait()
         await remove(proxy)
     await trio.sleep(0.1)
     assert sorted(ended) == ["backend", "client"]
