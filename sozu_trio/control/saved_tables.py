@@ -315,12 +315,12 @@ def read_http_frontend(table: SavedHttpFrontendTable, where: str, report: Report
 
 
 def read_tcp_frontend(table: SavedTcpFrontendTable, _where: str, _report: Report) -> TcpFrontend:
-    """Nothing can be wrong with it any more."""
+    """One that fits its table is right: nothing is told."""
     return TcpFrontend(**_given(table))
 
 
 def read_backend(table: SavedBackendTable, _where: str, _report: Report) -> Backend:
-    """Nothing can be wrong with it any more."""
+    """One that fits its table is right: nothing is told."""
     return Backend(**_given(table))
 
 

@@ -34,7 +34,7 @@ BATCH: Final = 16
 """Connections taken per wake-up: enough to empty a burst, few enough that established sessions are not kept waiting."""
 BATCH_OF_OVERLOADED: Final = 1
 """The same while there is too much to do: few are served at once, and soon done. Where these wait for their backends
-passes are short, and let in more. With 4 half of all answers took 3.8 ms, with 1 it is 1.0, and as many are given.
+passes are short, and let in more. At twice the load half of all answers took 3.8 ms with 4, and 1.0 with 1.
 """
 AT_ONCE: Final = 256
 """Connections turned away per wake-up: 10 ms at most."""

@@ -8,7 +8,7 @@ scope lasts as long as the connection; what a cancellation means depends on what
 import logging
 import time
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Final
 
 import trio
 
@@ -209,7 +209,10 @@ class HttpConnection:
                 why = exchange.ran_out()
                 exchange.patience = self.patience
                 await exchange.fail(why)
-                return self._goes_on(exchange) or await self._part(exchange)
+                if self._goes_on(exchange):
+                    return True
+                await self._part(exchange)
+                return False
             if expired and self._buffer:
                 late = RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long", limit="head_time")
                 await self._refuse(late)
@@ -268,7 +271,8 @@ class HttpConnection:
                     return True
             await exchange.run()
             if not self._goes_on(exchange):
-                return await self._part(exchange)
+                await self._part(exchange)
+                return False
             # Nobody asks for them again, and the next wait may be a long one.
             exchange = self._exchange = head = None
 
@@ -285,12 +289,11 @@ class HttpConnection:
         self._buffer = exchange.body.unused
         return True
 
-    async def _part(self, exchange: Exchange) -> Literal[False]:
+    async def _part(self, exchange: Exchange) -> None:
         """End the connection so that the client gets the answer of `exchange`."""
         # A client that did not ask for the end may have sent its next request already.
         if (exchange.linger or exchange.body.unused or exchange.head.keep_alive) and not self.stream.is_closed:
             await linger(self.stream)
-        return False
 
     async def _read_head(self) -> RequestHead | None:
         """The next request's head; None when the client has gone or the connection has moved. Raises RequestRefused."""

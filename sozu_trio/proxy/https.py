@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import math
 import time
-from typing import Literal
 
 import trio
 
@@ -201,7 +200,7 @@ class HttpsConnection(HttpConnection):
     def _idle_timeout(self) -> float:
         return LAST_CALL if self.node.listener.departure is not None else super()._idle_timeout()
 
-    async def _part(self, exchange: Exchange) -> Literal[False]:
+    async def _part(self, exchange: Exchange) -> None:
         if not self.stream.is_closed:
             # Any client may have sent its close_notify, and closing with that unread would reset the connection.
             with contextlib.suppress(ConnectionError):
@@ -209,4 +208,3 @@ class HttpsConnection(HttpConnection):
         if not self.stream.is_finished:
             with trio.move_on_after(GOODBYE):
                 await self.stream.finish()
-        return False

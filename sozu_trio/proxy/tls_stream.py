@@ -159,7 +159,7 @@ class TlsStream(Stream):
     async def send(self, data: Piece, patience: Patience | None = None) -> None:
         """All of `data`. Raises OSError when the connection is broken, or was by a send that did not end."""
         if self._cut or self._notified:
-            self._check_open()
+            raise _ended()
         self._cut = True
         sent = 0
         while sent < len(data):
@@ -191,7 +191,7 @@ class TlsStream(Stream):
 
     def send_now(self, data: memoryview) -> int:
         if self._notified:
-            self._check_open()
+            raise _ended()
         self._cut = True
         sent, size = 0, len(data)
         try:
@@ -206,10 +206,6 @@ class TlsStream(Stream):
             raise self._broken(error) from error
         self._cut = False
         return sent
-
-    def _check_open(self) -> None:
-        if self._cut or self._notified:
-            raise ConnectionResetError(errno.ECONNRESET, "nothing more can be sent")
 
     async def wait_readable(self, patience: Patience | None = None) -> None:
         """Until `receive` is worth a try; it may have to wait again."""
@@ -361,3 +357,7 @@ class TlsStream(Stream):
         await self.wait_writable()
         self._push()
         scope.cancel(reason="pushed")
+
+
+def _ended() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "nothing more can be sent")

@@ -55,8 +55,7 @@ class Resolver:
     def _named(self, name: str) -> Shown | None:
         if (exact := self._found.get(name)) is not None:
             return Shown(certificates=_one_of_each_kind(exact), why="exact")
-        _, dot, parent = name.partition(".")
-        if dot and (wild := self._found.get(f"*.{parent}")) is not None:
+        if (wild := self._found.get(wildcard_for(name))) is not None:
             return Shown(certificates=_one_of_each_kind(wild), why="wildcard")
         return None
 
@@ -81,14 +80,18 @@ class Resolver:
 NO_CERTIFICATES = Resolver()
 
 
+def wildcard_for(name: str) -> str:
+    """The wildcard that stands for `name` as well: `*` takes the place of the first label, and of no whole name."""
+    _, dot, parent = name.partition(".")
+    return f"*.{parent}" if dot else name
+
+
 def covers(certificate: Certificate, host: str) -> bool:
     """Whether a certificate is for a host: what a request on its connection may ask for under `strict_sni_binding`."""
     name = canonical_name(host)
     if name is None:
         return False
-    _, dot, parent = name.partition(".")
-    wild = f"*.{parent}" if dot else name
-    return name in certificate.names or wild in certificate.names or name in certificate.addresses
+    return name in certificate.names or wildcard_for(name) in certificate.names or name in certificate.addresses
 
 
 def is_for(shown: Shown | None, named: str | None, host: bytes) -> bool:

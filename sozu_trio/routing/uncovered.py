@@ -2,6 +2,7 @@
 of another is for others.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from sozu_trio.config.addresses import Address
@@ -9,11 +10,19 @@ from sozu_trio.config.certificates import Certificate
 from sozu_trio.config.report import Notice, place
 from sozu_trio.routing.change_certificates import CertificateReplacement
 from sozu_trio.routing.changes import Change
+from sozu_trio.routing.resolver import wildcard_for
 from sozu_trio.routing.state import State
 
 
 def uncovered(before: State, after: State, changes: Sequence[Change]) -> Iterator[Notice]:
     """A notice for each of `changes`, which made `after` of `before`, that has lost names."""
+
+    @functools.cache
+    def names_at(address: Address) -> set[str]:
+        """Names with a certificate now: there may be thousands, and as many changes."""
+        at = (record.certificate for key, record in after.certificates.items() if key[0] == address)
+        return {name for certificate in at for name in _names(certificate)}
+
     for change in changes:
         body = change.body
         if not isinstance(body, CertificateReplacement):
@@ -23,7 +32,8 @@ def uncovered(before: State, after: State, changes: Sequence[Change]) -> Iterato
             continue  # an earlier one of these changes has added it
         lost = _names(old.certificate) - _names(body.certificate)
         if lost:
-            lost = _not_in(lost, _names_at(after, body.address))
+            known = names_at(body.address)
+            lost = {name for name in lost if name not in known and wildcard_for(name) not in known}
         if lost:
             yield Notice(
                 "warning", place(change.where, "new-certificate"), f"no longer covered: {', '.join(sorted(lost))}"
@@ -32,13 +42,3 @@ def uncovered(before: State, after: State, changes: Sequence[Change]) -> Iterato
 
 def _names(certificate: Certificate) -> set[str]:
     return {*certificate.names, *certificate.addresses}
-
-
-def _names_at(state: State, address: Address) -> set[str]:
-    at = (record.certificate for key, record in state.certificates.items() if key[0] == address)
-    return {name for certificate in at for name in _names(certificate)}
-
-
-def _not_in(names: set[str], known: set[str]) -> set[str]:
-    """A wildcard stands for the first label of a name, and nothing for a wildcard."""
-    return {name for name in names if name not in known and f"*.{name.partition('.')[2]}" not in known}

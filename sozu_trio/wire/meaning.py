@@ -20,8 +20,6 @@ READ_OF_REQUESTS = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 READ_OF_RESPONSES = HOP_BY_HOP | {b"content-length"}
 ONLY_ABOUT_US = HOP_BY_HOP | {b"close"}
 """Connection options that name no field which could still be there."""
-JUST_KEEP_ALIVE = [b"keep-alive"]
-"""All that most have to say about a connection."""
 ONE_OPTION = {
     spelling: frozenset((spelling.lower(),))
     for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close", b"upgrade", b"Upgrade")
@@ -41,9 +39,7 @@ def understand_request(parts: Request) -> RequestHead:
     if special:
         if b"content-length" in special or b"transfer-encoding" in special:
             framing, length = request_framing(special.get(b"content-length"), special.get(b"transfer-encoding"), minor)
-        if (values := special.get(b"connection")) == JUST_KEEP_ALIVE:
-            keep_alive = True
-        elif values is not None:
+        if (values := special.get(b"connection")) is not None:
             options = read_list(values)
             kept = kept if options <= ONLY_ABOUT_US else _without(kept, options)
             keep_alive = persists(options, minor)
@@ -86,9 +82,7 @@ def understand_response(parts: Response, method: bytes) -> ResponseHead:
     bodiless = never_a_body or status == 304 or method == b"HEAD"
     framing, length = response_framing(special.get(b"content-length"), codings, minor, bodiless=bodiless)
     keep_alive, upgrade = minor == 1, b""
-    if (values := special.get(b"connection")) == JUST_KEEP_ALIVE:
-        keep_alive = True
-    elif values is not None:
+    if (values := special.get(b"connection")) is not None:
         options = read_list(values)
         kept = kept if options <= ONLY_ABOUT_US else _without(kept, options)
         keep_alive = persists(options, minor)

@@ -5,7 +5,6 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -17,19 +16,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sozu_trio.nursery.readiness import Readable, notify_closing
 from tests.descriptors import open_descriptors
 from tests.nursery.parts import tcp_pair
-from tests.nursery.waiting import pass_by, waits
+from tests.nursery.waiting import Pair, pass_by, waits
 
 pytestmark = pytest.mark.virtual_time
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    peer, ours = tcp_pair()
-    ours.setblocking(False)
-    with peer, ours:
-        yield peer, ours
 
 
 async def test_a_wait_ends_when_there_is_something_to_read(pair: Pair) -> None:

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 import trio
@@ -10,19 +9,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.nursery.readiness import HANGING_UP, READING, Readable
 from tests.nursery.parts import tcp_pair
-from tests.nursery.waiting import pass_by, waits
+from tests.nursery.waiting import Pair, pass_by, waits
 
 pytestmark = pytest.mark.virtual_time
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    peer, ours = tcp_pair()
-    ours.setblocking(False)
-    with peer, ours:
-        yield peer, ours
 
 
 @pytest.mark.parametrize("how", ["close", "shutdown", "reset"])

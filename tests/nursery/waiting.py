@@ -1,8 +1,13 @@
 """What tests of waits and of hang-ups share."""
 
+import socket
+
 import trio
 
 from sozu_trio.nursery.readiness import Readable
+
+Pair = tuple[socket.socket, socket.socket]
+"""A peer, and our side."""
 
 
 async def waits(readable: Readable) -> bool:

@@ -1,16 +1,18 @@
 """Fixtures for tests of the proxy: `net` for proxies, backends and clients, `serve` and `connect` for tcp sessions,
-`clock` for virtual time.
+`clock` for virtual time, `pair` for a stream alone.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from sozu_trio.proxy.stream import Stream
 from sozu_trio.testing import Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
-from tests.proxy.parts import LONG, LONG_IN_REAL_TIME, Net
+from tests.nursery.parts import tcp_pair
+from tests.proxy.parts import LONG, LONG_IN_REAL_TIME, Net, Pair
 from tests.proxy.tcp_sessions import CONFIG, Start
 
 
@@ -18,6 +20,15 @@ from tests.proxy.tcp_sessions import CONFIG, Start
 def clock() -> MockClock:
     """Virtual time, for tests that name it: it jumps to the next deadline when nothing else is left to do."""
     return MockClock(autojump_threshold=0)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A peer, and the stream to it."""
+    peer, ours = tcp_pair()
+    peer.setblocking(False)
+    with peer, ours:
+        yield peer, Stream(ours, 5)
 
 
 @pytest.fixture

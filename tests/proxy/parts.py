@@ -26,6 +26,9 @@ from tests.nursery.counting import alone
 HOST = b"Host: example.com\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+MEGABYTE = bytes(range(256)) * 4096
+Pair = tuple[socket.socket, Stream]
+"""A peer, and the stream to it."""
 LONG = 2000.0
 """Virtual seconds after which a test hangs."""
 LONG_IN_REAL_TIME = 20.0

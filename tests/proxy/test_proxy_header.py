@@ -1,7 +1,6 @@
 """A PROXY header is taken to the byte, however it is cut; what follows is left where it lies."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 import trio
@@ -14,6 +13,7 @@ from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.wire.proxy_protocol import ProxyHeader, encode_proxy_v2
 from tests.nursery.parts import tcp_pair
+from tests.proxy.parts import Pair
 from tests.proxy.tls_parts import server_contexts
 from tests.tls.peers import client_context
 
@@ -21,17 +21,6 @@ pytestmark = pytest.mark.virtual_time
 
 CLIENT, TARGET = Address("192.0.2.1", 1234), Address("192.0.2.2", 443)
 HEADERS = {"v1": b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n", "v2": encode_proxy_v2(CLIENT, TARGET)}
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, Stream]]:
-    peer, ours = tcp_pair()
-    peer.setblocking(False)
-    with peer, ours:
-        yield peer, Stream(ours, 5)
-
-
-Pair = tuple[socket.socket, Stream]
 
 
 @pytest.fixture(params=HEADERS)

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 import trio
@@ -13,23 +12,9 @@ from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATH
 from sozu_trio.nursery.readiness import Readable
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.stream import Piece, Stream
-from tests.nursery.parts import tcp_pair
+from tests.proxy.parts import MEGABYTE, Pair
 
 pytestmark = pytest.mark.virtual_time
-
-MEGABYTE = bytes(range(256)) * 4096
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, Stream]]:
-    """A peer, and the stream to it."""
-    peer, ours = tcp_pair()
-    peer.setblocking(False)
-    with peer, ours:
-        yield peer, Stream(ours, 5)
-
-
-Pair = tuple[socket.socket, Stream]
 
 
 async def test_what_is_there_is_received_at_once(pair: Pair) -> None:

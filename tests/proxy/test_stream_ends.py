@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -14,22 +14,9 @@ from sozu_trio.config.limits import GATHER_FROM
 from sozu_trio.nursery.readiness import Readable
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
+from tests.proxy.parts import MEGABYTE, Pair
 
 pytestmark = pytest.mark.virtual_time
-
-MEGABYTE = bytes(range(256)) * 4096
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, Stream]]:
-    """A peer, and the stream to it."""
-    peer, ours = tcp_pair()
-    peer.setblocking(False)
-    with peer, ours:
-        yield peer, Stream(ours, 5)
-
-
-Pair = tuple[socket.socket, Stream]
 
 
 async def test_shutdown_leaves_reading_open(pair: Pair) -> None:

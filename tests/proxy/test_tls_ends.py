@@ -14,7 +14,8 @@ from sozu_trio.proxy import close_notify
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.tls_stream import TlsStream, Truncated
 from sozu_trio.tls.contexts import ServerContexts
-from tests.proxy.tls_parts import MEGABYTE, connected, receive_all, server_contexts
+from tests.proxy.parts import MEGABYTE
+from tests.proxy.tls_parts import connected, receive_all, server_contexts
 
 pytestmark = pytest.mark.virtual_time
 

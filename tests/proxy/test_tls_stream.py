@@ -14,7 +14,8 @@ from sozu_trio.proxy.stream import SEVERED, Piece, Stream
 from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.tls.contexts import ServerContexts
-from tests.proxy.tls_parts import MEGABYTE, clogged_pair, connected, receive_all, server_contexts, trio_pair
+from tests.proxy.parts import MEGABYTE
+from tests.proxy.tls_parts import clogged_pair, connected, receive_all, server_contexts, trio_pair
 from tests.tls.peers import client_context
 
 pytestmark = pytest.mark.virtual_time

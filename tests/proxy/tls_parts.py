@@ -19,8 +19,6 @@ from tests.nursery.parts import tcp_pair
 from tests.tls.parts import Issued, issue
 from tests.tls.peers import client_context
 
-MEGABYTE = bytes(range(256)) * 4096
-
 
 @functools.cache
 def issued() -> Issued:
