@@ -11,6 +11,7 @@ from collections.abc import Container, Sequence
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import HttpListener, protocol_of
 from sozu_trio.config.plain_names import PLAIN
+from sozu_trio.wire.field_lines import line_of
 from sozu_trio.wire.heads import Field, RequestHead
 
 
@@ -96,7 +97,7 @@ class Forwarding:
 
 def field_lines(fields: list[Field]) -> bytes:
     """Fields as they stand in a head, without the last line end."""
-    return b"\r\n".join(map(b": ".join, fields))
+    return b"\r\n".join(map(line_of, fields))
 
 
 def via_line(minor: int, pseudonym: bytes) -> bytes:
@@ -107,8 +108,3 @@ def via_line(minor: int, pseudonym: bytes) -> bytes:
 def without_alike(fields: Sequence[Field], names: Container[bytes]) -> list[Field]:
     """`fields` less those that are called by any of `names`, as PLAIN spells them."""
     return [field for field in fields if field[0].translate(PLAIN) not in names]
-
-
-def without(fields: list[Field], name: bytes) -> list[Field]:
-    """`fields` less those called `name` (lower case)."""
-    return [field for field in fields if field[0].lower() != name]

@@ -106,7 +106,7 @@ def _head(exchange: "Exchange", head: ResponseHead, buffer: bytes, framing: Fram
     if head.unusual or terms.id_is_usual:
         terms.drop_id(head, buffer)
     if connection.secured is not None:
-        head.fields = connection.secured.fields(head.fields)
+        head.lines = connection.secured.lines(head.lines)
     if connection.draining:
         exchange.close = True
     option = b"close" if exchange.close else b"" if exchange.head.minor else b"keep-alive"

@@ -10,12 +10,12 @@ from typing import Final, Protocol
 from sozu_trio.config.hsts import Hsts
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.server_names import canonical_name
-from sozu_trio.proxy.forwarding import without
 from sozu_trio.routing.decisions import MISDIRECTED, Decision
 from sozu_trio.routing.http_routes import NO_ROUTES
 from sozu_trio.routing.resolver import Shown, is_for
 from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
-from sozu_trio.wire.heads import Field
+from sozu_trio.wire.field_lines import name_of, without
+from sozu_trio.wire.heads import Field, Line
 
 FIELD: Final = b"strict-transport-security"
 
@@ -77,17 +77,13 @@ class Secured:
         """Of the field; empty for none."""
         return "" if self._hsts is None else self._hsts.value
 
-    def fields(self, fields: list[Field]) -> list[Field]:
-        """A backend's, with Strict-Transport-Security where it is wanted."""
+    def lines(self, lines: list[Line]) -> list[Line]:
+        """Those of a backend's fields, with Strict-Transport-Security where it is wanted."""
         value = self.hsts_value
         if not value or self._hsts is None:
-            return fields
-        if _has(fields):
+            return lines
+        if FIELD in map(name_of, lines):
             if not self._hsts.force_replace_backend:
-                return fields
-            fields = without(fields, FIELD)
-        return [*fields, (b"Strict-Transport-Security", value.encode())]
-
-
-def _has(fields: Sequence[Field]) -> bool:
-    return any(name.lower() == FIELD for name, _ in fields)
+                return lines
+            lines = without(lines, FIELD)
+        return [*lines, b"Strict-Transport-Security: " + value.encode()]

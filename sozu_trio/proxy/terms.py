@@ -3,7 +3,8 @@
 from sozu_trio.config.listeners import HttpListener
 from sozu_trio.config.plain_names import PLAIN, plain_name
 from sozu_trio.proxy.connect import BackendTimeouts
-from sozu_trio.proxy.forwarding import via_line, without_alike
+from sozu_trio.proxy.forwarding import via_line
+from sozu_trio.wire.field_lines import lines_unlike
 from sozu_trio.wire.field_names import USUAL
 from sozu_trio.wire.heads import RequestHead, ResponseHead
 
@@ -31,7 +32,7 @@ class Terms:
         To be spared where neither the head is unusual nor the name of the id is a usual one.
         """
         if self.id_field in buffer[: head.size].translate(PLAIN):
-            head.fields = without_alike(head.fields, (self.id_field,))
+            head.lines = lines_unlike(head.lines, (self.id_field,))
 
 
 def _response_lines(name: bytes, via: bytes) -> tuple[bytes, bytes]:

@@ -21,6 +21,8 @@ from sozu_trio.wire.heads import RequestHead
 LOGGER = "sozu_trio.access"
 _TENTHS = tuple(f"{number / 10:.1f}ms" for number in range(1000))
 """Formatting a float costs three times as much, and there are three in a line."""
+_BAR: Final = ord("|")
+"""As a number it is found faster than as bytes."""
 _PLAIN: Final = dict.fromkeys(
     (
         *("tls_version", "tls_cipher", "tls_sni", "tls_alpn", "tls_resumed"),
@@ -201,7 +203,7 @@ def duration(seconds: float | None) -> str:
 
 def _target(host: bytes, method: bytes, path: bytes) -> str:
     words = b" ".join((host, method, path))
-    if words.isascii() and words.count(b" ") == 2 and b"|" not in words:
+    if words.isascii() and words.count(b" ") == 2 and _BAR not in words:
         return words.decode("ascii")
     return f"{ascii_text(host)} {ascii_text(method)} {ascii_text(path)}"
 

@@ -6,6 +6,7 @@ sends it, and what stands before an `@` has fooled many parsers.
 
 import ipaddress
 import re
+from typing import Final
 
 from sozu_trio.errors import RequestRefused
 
@@ -14,6 +15,8 @@ AUTHORITY = re.compile(
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*+)([^#]*+)")
 
+FRAGMENT: Final = ord("#")
+"""What begins one. As a number: to seek bytes takes Python ten times as long, since it first takes them for one."""
 LONGEST_KNOWN = 261
 """Bytes of a name at its longest (RFC 1035 §2.3.4) and a port: what is longer is not worth memory."""
 MOST_KNOWN = 1024
@@ -67,7 +70,7 @@ def read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """
     if method == b"CONNECT":
         raise RequestRefused(405, "CONNECT is not supported")
-    if b"#" in target:
+    if FRAGMENT in target:
         raise RequestRefused(400, "a fragment in the target")
     if target[:1] == b"/":
         return target, b""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 Field = tuple[bytes, bytes]
 """Name as it was sent, value without surrounding SP and HTAB."""
+Line = bytes
+"""A field as it is written, `name: value`, without the line end."""
 
 
 class Framing(enum.Enum):
@@ -40,7 +42,7 @@ class RequestHead:
     """`target` up to the question mark."""
     minor: int
     """0 or 1; HTTP/1.2 and above count as 1.1."""
-    fields: list[Field]
+    lines: list[Line]
     """End-to-end fields in order: no Host, framing, Expect, hop-by-hop, Connection-named or forwarding field."""
     forwarding: list[Field]
     """X-Forwarded-*, Forwarded, X-Real-IP, X-Request-Id, names in lower case: whether to believe them is policy."""
@@ -55,11 +57,11 @@ class RequestHead:
     te_trailers: bool
     user_agent: bytes
     max_forwards: int
-    """Max-Forwards of TRACE and OPTIONS, which is then not in `fields`; else -1."""
+    """Max-Forwards of TRACE and OPTIONS, which is then not in `lines`; else -1."""
     size: int
     """Bytes of the buffer that the head took, a leading empty line included."""
     unusual: bool
-    """`fields` may have a name that is not in `field_names.USUAL`."""
+    """`lines` may have a name that is not in `field_names.USUAL`."""
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ class ResponseHead:
     status: int
     reason: bytes
     minor: int
-    fields: list[Field]
+    lines: list[Line]
     """End-to-end fields in order, without framing, hop-by-hop and Connection-named fields."""
     framing: Framing
     length: int
@@ -80,4 +82,4 @@ class ResponseHead:
     size: int
     """Bytes of the buffer that the head took."""
     unusual: bool
-    """`fields` may have a name that is not in `field_names.USUAL`."""
+    """`lines` may have a name that is not in `field_names.USUAL`."""

@@ -10,21 +10,19 @@ import re
 from typing import NamedTuple
 
 from sozu_trio.config.limits import HeadLimits
-from sozu_trio.wire.heads import Field
+from sozu_trio.wire.heads import Line
 
 TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
 VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
-# A value that ends in white space is left to the judge, so that trimming it costs the others nothing.
-FIELDS = rb"((?:" + TOKEN + rb":" + VALUE + rb"(?<![ \t])\r\n)*)\r\n"
+# A value with other white space around it than one space before it is left to the judge, so that to trim it costs the
+# others nothing.
+LINES = rb"((?:" + TOKEN + rb": (?![ \t])" + VALUE + rb"(?<![ \t])\r\n)*)\r\n"
 
-REQUEST = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + FIELDS)
-RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) (" + VALUE + rb")\r\n" + FIELDS)
-# Only ever run over what FIELDS matched, so it need not look at characters again.
-FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
+REQUEST = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + LINES)
+RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) (" + VALUE + rb")\r\n" + LINES)
 
-
-Request = tuple[bytes, bytes, int, list[Field], int]
-Response = tuple[int, int, bytes, list[Field], int]
+Request = tuple[bytes, bytes, int, list[Line], int]
+Response = tuple[int, int, bytes, list[Line], int]
 """RequestParts and ResponseParts without the names: made and taken apart in a quarter of the time."""
 
 
@@ -34,7 +32,7 @@ class RequestParts(NamedTuple):
     method: bytes
     target: bytes
     minor: int
-    fields: list[Field]
+    lines: list[Line]
     size: int
 
 
@@ -44,7 +42,7 @@ class ResponseParts(NamedTuple):
     minor: int
     status: int
     reason: bytes
-    fields: list[Field]
+    lines: list[Line]
     size: int
 
 
@@ -54,13 +52,14 @@ def recognise_request(buffer: bytes, limits: HeadLimits) -> Request | None:
     if found is None:
         return None
     method, target, minor, block = found.groups()
-    fields: list[Field] = FIELD.findall(block)
+    lines: list[Line] = block.split(b"\r\n")
+    lines.pop()
     size = found.end()
-    if size > limits.head or len(fields) > limits.fields:
+    if size > limits.head or len(lines) > limits.fields:
         return None
     if size > limits.request_line and found.end(3) > limits.request_line:
         return None
-    return method, target, 1 if minor == b"1" else 0, fields, size
+    return method, target, 1 if minor == b"1" else 0, lines, size
 
 
 def recognise_response(buffer: bytes, limits: HeadLimits) -> Response | None:
@@ -69,8 +68,9 @@ def recognise_response(buffer: bytes, limits: HeadLimits) -> Response | None:
     if found is None:
         return None
     minor, status, reason, block = found.groups()
-    fields: list[Field] = FIELD.findall(block)
+    lines: list[Line] = block.split(b"\r\n")
+    lines.pop()
     size = found.end()
-    if size > limits.head or len(fields) > limits.fields:
+    if size > limits.head or len(lines) > limits.fields:
         return None
-    return 1 if minor == b"1" else 0, int(status), reason, fields, size
+    return 1 if minor == b"1" else 0, int(status), reason, lines, size

@@ -9,6 +9,7 @@ import re
 
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.errors import RequestRefused
+from sozu_trio.wire.field_lines import line_of
 from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.lines import TOKEN_BYTES, LineJudge, split_field
 from sozu_trio.wire.meaning import understand_request
@@ -86,4 +87,4 @@ def read_request_lines(lines: list[bytes], size: int) -> RequestParts:
     """The parts of a head that the judge let pass; HTTP/1.2 and above are read as 1.1 (RFC 9110 §2.5)."""
     method, target, version = lines[0].split(b" ")
     minor = 0 if version == b"HTTP/1.0" else 1
-    return RequestParts(method, target, minor, [split_field(line) for line in lines[1:]], size)
+    return RequestParts(method, target, minor, [line_of(split_field(line)) for line in lines[1:]], size)

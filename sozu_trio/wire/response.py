@@ -8,6 +8,7 @@ import re
 
 from sozu_trio.config.limits import HeadLimits
 from sozu_trio.errors import BadResponse
+from sozu_trio.wire.field_lines import line_of
 from sozu_trio.wire.heads import ResponseHead
 from sozu_trio.wire.lines import LineJudge, split_field
 from sozu_trio.wire.meaning import understand_response
@@ -87,10 +88,10 @@ def read_response_lines(lines: list[bytes], size: int) -> ResponseParts:
     """The parts of a head that the judge let pass; HTTP/1.2 and above are read as 1.1 (RFC 9110 §2.5)."""
     version, status, *reason = lines[0].split(b" ", 2)
     minor = 0 if version == b"HTTP/1.0" else 1
-    fields = [split_field(line) for line in lines[1:]]
-    return ResponseParts(minor, int(status), reason[0] if reason else b"", fields, size)
+    judged = [line_of(split_field(line)) for line in lines[1:]]
+    return ResponseParts(minor, int(status), reason[0] if reason else b"", judged, size)
 
 
 def mended(status_line: bytes, parts: ResponseParts) -> bytes:
     """The head as it should have been written, without white space before colons."""
-    return b"\r\n".join([status_line, *(b"%b: %b" % field for field in parts.fields), b"", b""])
+    return b"\r\n".join([status_line, *parts.lines, b"", b""])

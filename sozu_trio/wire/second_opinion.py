@@ -6,9 +6,12 @@ two ways. Content-Length is compared by neither name nor value: h11 merges equal
 already.
 """
 
+from collections.abc import Iterable
+
 import h11
 
 from sozu_trio.errors import BadResponse, RequestRefused
+from sozu_trio.wire.field_lines import field_of
 from sozu_trio.wire.heads import Field
 from sozu_trio.wire.recognise import RequestParts, ResponseParts
 
@@ -23,7 +26,11 @@ def confirm_request(head: bytes, parts: RequestParts) -> None:
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
         raise RequestRefused(error.error_status_hint, str(error)) from error
-    if not isinstance(event, h11.Request) or _read(event) != (parts.method, parts.target, _comparable(parts.fields)):
+    if not isinstance(event, h11.Request) or _read(event) != (
+        parts.method,
+        parts.target,
+        _comparable(map(field_of, parts.lines)),
+    ):
         raise RequestRefused(400, "h11 reads this head in another way")
 
 
@@ -40,7 +47,11 @@ def confirm_response(head: bytes, parts: ResponseParts, method: bytes) -> None:
         raise BadResponse(str(error)) from error
     if not isinstance(event, h11.Response | h11.InformationalResponse):
         raise BadResponse("h11 reads this head in another way")
-    if (event.status_code, event.reason, _named(event)) != (parts.status, parts.reason, _comparable(parts.fields)):
+    if (event.status_code, event.reason, _named(event)) != (
+        parts.status,
+        parts.reason,
+        _comparable(map(field_of, parts.lines)),
+    ):
         raise BadResponse("h11 reads this head in another way")
 
 
@@ -52,7 +63,7 @@ def _named(event: h11.Request | h11.Response | h11.InformationalResponse) -> lis
     return _comparable([(bytes(name), bytes(value)) for name, value in event.headers.raw_items()])
 
 
-def _comparable(fields: list[Field]) -> list[Field]:
+def _comparable(fields: Iterable[Field]) -> list[Field]:
     """h11 lower-cases the value of Transfer-Encoding and merges Content-Length."""
     return [
         (name, value.lower() if name.lower() == b"transfer-encoding" else value)

@@ -6,9 +6,8 @@ it.
 
 from sozu_trio.wire.heads import CHUNKED, CLOSE, LENGTH, Framing, RequestHead, ResponseHead
 
-_line = b": ".join
-"""A field as it is written. The methods of a constant are looked up once, not for every head."""
 _head = b"\r\n".join
+"""The methods of a constant are looked up once, not for every head."""
 
 
 def write_request(head: RequestHead, extra: bytes = b"", *, upgrade: bytes = b"") -> bytes:
@@ -18,7 +17,7 @@ def write_request(head: RequestHead, extra: bytes = b"", *, upgrade: bytes = b""
     `head.forwarding` is not written; what of it is to be believed belongs in `extra`. `upgrade` is what to ask the
     backend for, empty to leave the client's Upgrade out. Max-Forwards is written one less than it came.
     """
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, head.authority), *map(_line, head.fields)]
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, head.authority), *head.lines]
     if extra:
         lines.append(extra)
     framing = head.framing
@@ -60,7 +59,7 @@ def write_response(
     101 names what `head.upgrade` switches to; for others `connection` is written where it is not empty.
     """
     status, length = head.status, head.length
-    lines = [b"HTTP/1.1 %d %b" % (status, head.reason), *map(_line, head.fields)]
+    lines = [b"HTTP/1.1 %d %b" % (status, head.reason), *head.lines]
     if extra:
         lines.append(extra)
     if framing is CHUNKED:
