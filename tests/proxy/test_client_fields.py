@@ -99,6 +99,6 @@ def test_what_clients_send_is_dropped_however_it_is_spelled() -> None:
     body = body_of(b"0\r\nX-Client-Subject: CN=admin\r\nX_Client_Subject: CN=admin\r\nX-Sum: 1\r\n\r\n")
     drop_fields(head, body, NAMES)
     body.begin()
-    assert head.fields == [(b"Accept", b"x"), (b"X-Client-Subjects", b"stays")]
+    assert head.lines == [b"Accept: x", b"X-Client-Subjects: stays"]
     assert head.forwarding == [(b"x-forwarded-for", b"192.0.2.1")]
     assert body.wanted_trailers() == [(b"X-Sum", b"1")]

@@ -10,14 +10,14 @@ from sozu_trio.proxy.secured import Secured
 from sozu_trio.routing.decisions import MISDIRECTED, NOT_FOUND, Decision, Outcome
 from sozu_trio.routing.resolver import Shown
 from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
-from sozu_trio.wire.heads import Field
+from sozu_trio.wire.heads import Line
 from tests.tls.parts import issue, rsa_key
 
 HERE = Address("127.0.0.1", 443)
 ONE = issue("a.example", "b.example", "*.wild.example", "192.0.2.1", "2001:db8::1").read()
 OTHER = issue("a.example", key=rsa_key()).read()
-DATE = (b"Date", b"today")
-THEIRS = (b"strict-transport-security", b"max-age=1")
+DATE = b"Date: today"
+THEIRS = b"strict-transport-security: max-age=1"
 
 
 class Everywhere:
@@ -94,13 +94,13 @@ def test_under_the_default_the_name_asked_for_fits() -> None:
     [
         (None, [THEIRS], [THEIRS]),
         (Hsts(enabled=False, force_replace_backend=True), [THEIRS], [THEIRS]),
-        (Hsts(max_age=7), [], [(b"Strict-Transport-Security", b"max-age=7")]),
+        (Hsts(max_age=7), [], [b"Strict-Transport-Security: max-age=7"]),
         (Hsts(max_age=7), [THEIRS], [THEIRS]),
-        (Hsts(max_age=7, force_replace_backend=True), [THEIRS], [(b"Strict-Transport-Security", b"max-age=7")]),
+        (Hsts(max_age=7, force_replace_backend=True), [THEIRS], [b"Strict-Transport-Security: max-age=7"]),
     ],
 )
-def test_what_becomes_of_the_field_of_a_backend(hsts: Hsts | None, theirs: list[Field], expected: list[Field]) -> None:
-    assert secured(hsts=hsts).fields([DATE, *theirs]) == [DATE, *expected]
+def test_what_becomes_of_the_field_of_a_backend(hsts: Hsts | None, theirs: list[Line], expected: list[Line]) -> None:
+    assert secured(hsts=hsts).lines([DATE, *theirs]) == [DATE, *expected]
 
 
 @pytest.mark.parametrize(

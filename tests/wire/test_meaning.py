@@ -3,6 +3,7 @@
 import pytest
 
 from sozu_trio.errors import RequestRefused
+from sozu_trio.wire.field_lines import line_of
 from sozu_trio.wire.field_names import FORWARDING, HOP_BY_HOP, LOWERED, NOT_AN_OPTION, ORDINARY, is_forwarding
 from sozu_trio.wire.heads import Field, Framing, RequestHead, ResponseHead
 from sozu_trio.wire.meaning import understand_request, understand_response
@@ -12,11 +13,11 @@ HOST = (b"Host", b"a.example")
 
 
 def request(*fields: Field, method: bytes = b"GET", target: bytes = b"/", minor: int = 1) -> RequestHead:
-    return understand_request(RequestParts(method, target, minor, list(fields), 0))
+    return understand_request(RequestParts(method, target, minor, list(map(line_of, fields)), 0))
 
 
 def response(*fields: Field, status: int = 200, minor: int = 1, method: bytes = b"GET") -> ResponseHead:
-    return understand_response(ResponseParts(minor, status, b"OK", list(fields), 0), method)
+    return understand_response(ResponseParts(minor, status, b"OK", list(map(line_of, fields)), 0), method)
 
 
 # Whom it is for
@@ -65,11 +66,11 @@ def test_hop_by_hop_fields_stay_here() -> None:
         (b"Trailer", b"Server-Timing"),
         (b"Proxy-Authorization", b"Basic x"),
     )
-    assert head.fields == [(b"X-Yours", b"2"), (b"Trailer", b"Server-Timing"), (b"Proxy-Authorization", b"Basic x")]
+    assert head.lines == [b"X-Yours: 2", b"Trailer: Server-Timing", b"Proxy-Authorization: Basic x"]
 
 
 def test_connection_removes_what_it_names_in_any_spelling() -> None:
-    assert request(HOST, (b"Connection", b"COOKIE,x"), (b"Cookie", b"a"), (b"X", b"1")).fields == []
+    assert request(HOST, (b"Connection", b"COOKIE,x"), (b"Cookie", b"a"), (b"X", b"1")).lines == []
 
 
 def test_connection_cannot_remove_what_backends_rely_on() -> None:
@@ -82,7 +83,7 @@ def test_connection_cannot_remove_what_backends_rely_on() -> None:
         (b"Via", b"1.1 a"),
     )
     assert (head.host, head.framing, head.length) == (b"a.example", Framing.LENGTH, 5)
-    assert head.fields == [(b"Via", b"1.1 a")]
+    assert head.lines == [b"Via: 1.1 a"]
     assert head.forwarding == [(b"x-forwarded-for", b"1.2.3.4"), (b"x-real-ip", b"1.2.3.4")]
 
 
@@ -90,7 +91,7 @@ def test_forwarding_fields_are_set_apart() -> None:
     names = [b"X-Forwarded-For", b"X-Forwarded-Anything", b"Forwarded", b"X-Real-Ip", b"x-request-id"]
     head = request(HOST, *[(name, b"1") for name in names])
     assert head.forwarding == [(name.lower(), b"1") for name in names]
-    assert head.fields == []
+    assert head.lines == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_forwarding_fields_are_set_apart() -> None:
     [b"X_Forwarded_For", b"x-real_ip", b"Content_Length", b"TRANSFER_ENCODING", b"proxy_connection", b"X.Real.IP"],
 )
 def test_lookalikes_are_dropped(name: bytes) -> None:
-    assert request(HOST, (name, b"1"), (b"my_field", b"2")).fields == [(b"my_field", b"2")]
+    assert request(HOST, (name, b"1"), (b"my_field", b"2")).lines == [b"my_field: 2"]
 
 
 def test_ordinary_names_have_no_meaning_of_their_own() -> None:
@@ -114,7 +115,7 @@ def test_ready_made_names_are_the_names_in_lower_case() -> None:
 
 def test_user_agent_is_noted_and_kept() -> None:
     head = request(HOST, (b"user-AGENT", b"curl/8"))
-    assert (head.user_agent, head.fields) == (b"curl/8", [(b"user-AGENT", b"curl/8")])
+    assert (head.user_agent, head.lines) == (b"curl/8", [b"user-AGENT: curl/8"])
 
 
 # Persistence
@@ -171,7 +172,7 @@ def test_expect_needs_a_body_to_wait_for() -> None:
 
 def test_expect_is_ignored_on_1_0() -> None:
     head = request((b"Expect", b"anything"), (b"Content-Length", b"1"), minor=0)
-    assert (head.expects_continue, head.fields) == (False, [])
+    assert (head.expects_continue, head.lines) == (False, [])
 
 
 def test_an_unknown_expectation_is_refused() -> None:
@@ -183,16 +184,16 @@ def test_an_unknown_expectation_is_refused() -> None:
 def test_max_forwards_counts_for_trace_and_options_only() -> None:
     field = (b"Max-Forwards", b"7")
     head = request(HOST, field, method=b"TRACE")
-    assert (head.max_forwards, head.fields) == (7, [])
+    assert (head.max_forwards, head.lines) == (7, [])
     head = request(HOST, field)
-    assert (head.max_forwards, head.fields) == (-1, [field])
+    assert (head.max_forwards, head.lines) == (-1, [line_of(field)])
 
 
 @pytest.mark.parametrize("values", [[b"x"], [b"+1"], [b"1", b"1"], [b"1" * 10], [b""]])
 def test_a_max_forwards_that_is_no_number_is_left_alone(values: list[bytes]) -> None:
     fields = [(b"Max-Forwards", value) for value in values]
     head = request(HOST, *fields, method=b"OPTIONS")
-    assert (head.max_forwards, head.fields) == (-1, fields)
+    assert (head.max_forwards, head.lines) == (-1, list(map(line_of, fields)))
 
 
 # Responses
@@ -209,7 +210,7 @@ def test_a_response_s_fields() -> None:
         (b"Set-Cookie", b"a"),
         (b"Set-Cookie", b"b"),
     )
-    kept = [(b"Server", b"x"), (b"X-Request-Id", b"7"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
+    kept = [b"Server: x", b"X-Request-Id: 7", b"Set-Cookie: a", b"Set-Cookie: b"]
     assert head == ResponseHead(200, b"OK", 1, kept, Framing.LENGTH, 3, True, b"", 0, unusual=True)
 
 

@@ -182,7 +182,7 @@ def test_a_browser_s_request() -> None:
         host=b"shop.example",
         path=b"/shop/",
         minor=1,
-        fields=[(b"User-Agent", b"Firefox"), (b"Accept", b"*/*"), (b"Cookie", b"a=b; c=d")],
+        lines=[b"User-Agent: Firefox", b"Accept: */*", b"Cookie: a=b; c=d"],
         forwarding=[(b"x-forwarded-for", b"10.0.0.1")],
         framing=Framing.NONE,
         length=-1,
@@ -213,7 +213,7 @@ def test_size_counts_the_empty_line() -> None:
 
 
 def test_values_are_trimmed_of_space_and_tab_only() -> None:
-    assert read(get(b"X:  \t a b \t ", b"Y:\xa0")).fields == [(b"X", b"a b"), (b"Y", b"\xa0")]
+    assert read(get(b"X:  \t a b \t ", b"Y:\xa0")).lines == [b"X: a b", b"Y: \xa0"]
 
 
 def test_a_parser_that_was_cut_short_is_ready_for_the_next_head() -> None:

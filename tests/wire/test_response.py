@@ -117,7 +117,7 @@ def test_an_ordinary_response() -> None:
         status=404,
         reason=b"Not Found",
         minor=1,
-        fields=[(b"Server", b"x")],
+        lines=[b"Server: x"],
         framing=Framing.LENGTH,
         length=3,
         keep_alive=False,
@@ -129,7 +129,7 @@ def test_an_ordinary_response() -> None:
 
 def test_white_space_before_the_colon_is_removed() -> None:
     head = read(b"HTTP/1.1 200 OK\r\nX \t: 1\r\nContent-Length : 2\r\n\r\n")
-    assert (head.fields, head.framing, head.length) == ([(b"X", b"1")], Framing.LENGTH, 2)
+    assert (head.lines, head.framing, head.length) == ([b"X: 1"], Framing.LENGTH, 2)
 
 
 def test_a_missing_reason_is_empty() -> None:

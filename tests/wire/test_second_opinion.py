@@ -6,27 +6,27 @@ from sozu_trio.errors import BadResponse, RequestRefused
 from sozu_trio.wire.recognise import RequestParts, ResponseParts
 from sozu_trio.wire.second_opinion import confirm_request, confirm_response
 
-FIELDS = [(b"Host", b"a"), (b"X", b"1")]
+LINES = [b"Host: a", b"X: 1"]
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n"
 
 
 def test_both_read_the_same() -> None:
-    confirm_request(REQUEST, RequestParts(b"GET", b"/", 1, FIELDS, 0))
-    confirm_response(RESPONSE, ResponseParts(1, 200, b"OK", [(b"X", b"1")], 0), b"GET")
+    confirm_request(REQUEST, RequestParts(b"GET", b"/", 1, LINES, 0))
+    confirm_response(RESPONSE, ResponseParts(1, 200, b"OK", [b"X: 1"], 0), b"GET")
 
 
 def test_lengths_and_codings_are_settled_before() -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"
-    fields = [(b"Host", b"a"), (b"Content-Length", b"1"), (b"Content-Length", b"1")]
-    confirm_request(head, RequestParts(b"GET", b"/", 1, fields, 0))
+    lines = [b"Host: a", b"Content-Length: 1", b"Content-Length: 1"]
+    confirm_request(head, RequestParts(b"GET", b"/", 1, lines, 0))
     head = b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
-    confirm_request(head, RequestParts(b"GET", b"/", 1, [(b"Host", b"a"), (b"Transfer-Encoding", b"Chunked")], 0))
+    confirm_request(head, RequestParts(b"GET", b"/", 1, [b"Host: a", b"Transfer-Encoding: Chunked"], 0))
 
 
 def test_a_switch_of_protocols_is_a_response() -> None:
     head = b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
-    confirm_response(head, ResponseParts(1, 101, b"Go", [(b"Upgrade", b"x"), (b"Connection", b"upgrade")], 0), b"GET")
+    confirm_response(head, ResponseParts(1, 101, b"Go", [b"Upgrade: x", b"Connection: upgrade"], 0), b"GET")
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_what_h11_refuses_is_refused(head: bytes, status: int) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        RequestParts(b"PUT", b"/", 1, FIELDS, 0),
-        RequestParts(b"GET", b"/x", 1, FIELDS, 0),
-        RequestParts(b"GET", b"/", 1, FIELDS[:1], 0),
-        RequestParts(b"GET", b"/", 1, [(b"Host", b"a"), (b"X", b"2")], 0),
+        RequestParts(b"PUT", b"/", 1, LINES, 0),
+        RequestParts(b"GET", b"/x", 1, LINES, 0),
+        RequestParts(b"GET", b"/", 1, LINES[:1], 0),
+        RequestParts(b"GET", b"/", 1, [b"Host: a", b"X: 2"], 0),
     ],
 )
 def test_a_request_read_in_two_ways_is_refused(parts: RequestParts) -> None:
@@ -60,8 +60,8 @@ def test_a_request_read_in_two_ways_is_refused(parts: RequestParts) -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        ResponseParts(1, 201, b"OK", [(b"X", b"1")], 0),
-        ResponseParts(1, 200, b"", [(b"X", b"1")], 0),
+        ResponseParts(1, 201, b"OK", [b"X: 1"], 0),
+        ResponseParts(1, 200, b"", [b"X: 1"], 0),
         ResponseParts(1, 200, b"OK", [], 0),
     ],
 )
