@@ -12,7 +12,7 @@ from sozu_trio.proxy.forwarding import without_alike
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.wire.chunked import ChunkedDecoder
-from sozu_trio.wire.heads import Field, Framing
+from sozu_trio.wire.heads import CHUNKED, CLOSE, LENGTH, NO_BODY, Field, Framing
 
 Failure = Callable[[str], ExchangeError]
 
@@ -55,22 +55,22 @@ class Body:
     ) -> None:
         self.stream = stream
         self.framing = framing
-        self.ended = framing is Framing.NONE
+        self.ended = framing is NO_BODY
         """Everything has been read."""
         self._cut = cut
-        if framing is Framing.LENGTH:
+        if framing is LENGTH:
             self.left = length
-        elif framing is Framing.CHUNKED:
+        elif framing is CHUNKED:
             self._decoder = ChunkedDecoder(limits, malformed)
 
     def begin(self) -> None:
         """Look at what came with the head. Raises what `malformed` makes."""
         rest, self.rest = self.rest, b""
-        if self.framing is Framing.NONE:
+        if self.framing is NO_BODY:
             self.unused = rest
-        elif self.framing is Framing.LENGTH:
+        elif self.framing is LENGTH:
             self._begin_length(rest)
-        elif self.framing is Framing.CHUNKED:
+        elif self.framing is CHUNKED:
             self.early = self._decode(rest)
         elif rest:
             self.early = [rest]
@@ -112,18 +112,18 @@ class Body:
         """The next pieces, perhaps none although more will come: `ended` tells. Raises what `malformed`, `cut` make."""
         self.started = True
         try:
-            size = min(self.left, RELAY_SIZE) if self.framing is Framing.LENGTH else RELAY_SIZE
+            size = min(self.left, RELAY_SIZE) if self.framing is LENGTH else RELAY_SIZE
             data = await self.stream.receive(size, patience)
         except OSError as error:
             raise self.cut(str(error)) from error
         if not data:
-            if self.framing is not Framing.CLOSE:
+            if self.framing is not CLOSE:
                 raise self.cut("the connection was closed")
             self.ended = True
             return []
         if self._decoder is not None:
             return self._decode(data)
-        if self.framing is Framing.LENGTH:
+        if self.framing is LENGTH:
             self.left -= len(data)
             self.ended = not self.left
         return [data]

@@ -43,7 +43,7 @@ from sozu_trio.proxy.upgrades import wanted_upgrade
 from sozu_trio.proxy.upload import Upload, bad_body, client_gone, too_large
 from sozu_trio.routing.table import ClusterEntry, Decision, Outcome, Redirect
 from sozu_trio.telemetry.access_log import AccessRecord
-from sozu_trio.wire.heads import Framing, RequestHead
+from sozu_trio.wire.heads import NO_BODY, RequestHead
 from sozu_trio.wire.write import write_request
 
 if TYPE_CHECKING:
@@ -55,20 +55,10 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"
 class Exchange:
     """A request whose head has been read, until its response is out or its client gone."""
 
-    # Defaults stand in the class: a request is made ten thousand times a second, and most end without touching them.
-    upload: Upload | None = None
-    upgrade = b""
-    """Protocols the backend is asked to switch to."""
-    answered = False
-    """A final response has begun."""
-    linger = False
-    """More of the request may be on its way: read it for a while, so that the answer is not lost."""
-    moved = False
-    """It was upgraded, and the worker that comes next goes on with it; nothing but that is known of its end."""
-    over = False
-    """It is logged; nothing more happens to it."""
-    heard_at = 0.0
-    """When the backend began to answer, by Trio's clock."""
+    __slots__ = (
+        "_began", "_bytes_in", "_bytes_out", "answered", "body", "client", "close", "connection", "head", "heard_at",
+        "linger", "moved", "over", "patience", "proxy", "record", "ulid", "upgrade", "upload",
+    )  # fmt: skip
 
     def __init__(self, connection: "HttpConnection", head: RequestHead, buffer: bytes, began: float) -> None:
         proxy = self.proxy = connection.proxy
@@ -83,6 +73,19 @@ class Exchange:
         self.body = Body(client, head.framing, head.length, connection.listener.limits, bad_body, client_gone)
         self.body.rest = buffer[head.size :]
         self.record = AccessRecord(connection.name, connection.client_text, "HTTP", 0.0, ulid)
+        self.upload: Upload | None = None
+        self.upgrade = b""
+        """Protocols the backend is asked to switch to."""
+        self.answered = False
+        """A final response has begun."""
+        self.linger = False
+        """More of the request may be on its way: read it for a while, so that the answer is not lost."""
+        self.moved = False
+        """It was upgraded, and the worker that comes next goes on with it; nothing but that is known of its end."""
+        self.over = False
+        """It is logged; nothing more happens to it."""
+        self.heard_at = 0.0
+        """When the backend began to answer, by Trio's clock."""
         self._began = began
         self._bytes_in = client.bytes_in - len(buffer)
         self._bytes_out = client.bytes_out
@@ -109,7 +112,7 @@ class Exchange:
             if decision is None:
                 await self._answer_itself()
             elif decision.cluster is not None:
-                if self.body.framing is not Framing.NONE:
+                if self.body.framing is not NO_BODY:
                     self._bound(decision.frontend)
                 await self._forward(self._cluster(decision.cluster))
             elif decision.redirect is not None:
@@ -223,7 +226,7 @@ class Exchange:
     async def _converse(self, connection: Connection, request: bytes) -> bool:
         """Send the request and relay the response; returns whether the connection may be used again."""
         body = self.body
-        if body.framing is not Framing.NONE:
+        if body.framing is not NO_BODY:
             if not self._is_whole():
                 return await self._converse_both_ways(connection, request)
             request = b"".join((request, *whole(body, body.early, body.framing)))
