@@ -3,6 +3,9 @@
 import ast
 import os
 import re
+import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,23 @@ def test_modules_say_what_they_are(file: Path) -> None:
 @pytest.mark.parametrize("file", OURS, ids=name_of)
 def test_files_hold_one_idea(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= LONGEST
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Not only through another package, which may do without it one day."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [declared["dependencies"], *declared["optional-dependencies"].values()]
+    packages = {re.split(r"[<>=\[]", line)[0].replace("-", "_") for group in groups for line in group}
+    imported = {name.partition(".")[0] for file in OURS for name in imported_by(ast.parse(file.read_text()))}
+    assert imported - sys.stdlib_module_names - {"sozu_trio"} - packages == set()
+
+
+def imported_by(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "LICENSE"])

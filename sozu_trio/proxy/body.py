@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
 from sozu_trio.errors import ExchangeError
-from sozu_trio.proxy.forwarding import without_alike
+from sozu_trio.proxy.forwarding import fields_unlike
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.wire.chunked import ChunkedDecoder
@@ -106,7 +106,7 @@ class Body:
 
     def wanted_trailers(self) -> list[Field]:
         """Those that go on. Known when the body has ended."""
-        return without_alike(self.trailers, self.unwanted)
+        return fields_unlike(self.trailers, self.unwanted)
 
     async def read(self, patience: Patience | None = None) -> list[Piece]:
         """The next pieces, perhaps none although more will come: `ended` tells. Raises what `malformed`, `cut` make."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.proxy.body import Body
-from sozu_trio.proxy.forwarding import without_alike
+from sozu_trio.proxy.forwarding import fields_unlike
 from sozu_trio.tls.identity import ClientIdentity
 from sozu_trio.wire.field_lines import lines_unlike
 from sozu_trio.wire.heads import Field, RequestHead
@@ -34,5 +34,5 @@ def _alternative(kind: str, value: str) -> str:
 def drop_fields(head: RequestHead, body: Body, names: frozenset[bytes]) -> None:
     """Take out of a request the fields called `names`, as PLAIN spells them."""
     head.lines = lines_unlike(head.lines, names)
-    head.forwarding = without_alike(head.forwarding, names)
+    head.forwarding = fields_unlike(head.forwarding, names)
     body.unwanted = names

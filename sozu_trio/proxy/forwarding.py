@@ -50,7 +50,7 @@ class Forwarding:
         self._forwarded = f'proto={protocol_of(listener)};for="{client}";by={by}'.encode()
         self._id_field = listener.sozu_id_header.encode()
         self._via = listener.via.encode()
-        self._constant = field_lines(self._made_anew())
+        self._constant = _joined(self._made_anew())
         self.trusted = bool(listener.trusted_proxies) and is_trusted(listener, client)
 
     def _made_anew(self) -> list[Field]:
@@ -69,7 +69,7 @@ class Forwarding:
         request_id, first = ulid, self._constant
         if self.trusted and head.forwarding:
             request_id = next((value for name, value in head.forwarding if name == b"x-request-id" and value), ulid)
-            first = field_lines(self._believed(head))
+            first = _joined(self._believed(head))
         if self._via:
             first = b"%b\r\n%b" % (first, via_line(head.minor, self._via))
         return request_id, b"%b\r\nX-Request-Id: %b\r\n%b: %b" % (first, request_id, self._id_field, ulid)
@@ -95,7 +95,7 @@ class Forwarding:
         return [*fields, *((name, value) for name, values in sent.items() for value in values), *self._identity]
 
 
-def field_lines(fields: list[Field]) -> bytes:
+def _joined(fields: list[Field]) -> bytes:
     """Fields as they stand in a head, without the last line end."""
     return b"\r\n".join(map(line_of, fields))
 
@@ -105,6 +105,6 @@ def via_line(minor: int, pseudonym: bytes) -> bytes:
     return b"Via: 1.%d %b" % (minor, pseudonym)
 
 
-def without_alike(fields: Sequence[Field], names: Container[bytes]) -> list[Field]:
+def fields_unlike(fields: Sequence[Field], names: Container[bytes]) -> list[Field]:
     """`fields` less those that are called by any of `names`, as PLAIN spells them."""
     return [field for field in fields if field[0].translate(PLAIN) not in names]

@@ -14,7 +14,7 @@ from sozu_trio.routing.decisions import MISDIRECTED, Decision
 from sozu_trio.routing.http_routes import NO_ROUTES
 from sozu_trio.routing.resolver import Shown, is_for
 from sozu_trio.telemetry.access_log import AccessRecord, TlsFacts
-from sozu_trio.wire.field_lines import name_of, without
+from sozu_trio.wire.field_lines import lines_without, name_of
 from sozu_trio.wire.heads import Field, Line
 
 FIELD: Final = b"strict-transport-security"
@@ -85,5 +85,5 @@ class Secured:
         if FIELD in map(name_of, lines):
             if not self._hsts.force_replace_backend:
                 return lines
-            lines = without(lines, FIELD)
+            lines = lines_without(lines, FIELD)
         return [*lines, b"Strict-Transport-Security: " + value.encode()]

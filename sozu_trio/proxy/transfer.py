@@ -13,17 +13,17 @@ from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.relay import Relay
 from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.wire.chunked import encode_chunk, last_chunk
-from sozu_trio.wire.heads import Framing
+from sozu_trio.wire.heads import CHUNKED, LENGTH, Framing
 
 
 def frame(pieces: Sequence[Piece], framing: Framing) -> Sequence[Piece]:
     """`pieces` as the receiver must get them."""
-    return encode_chunk(pieces) if framing is Framing.CHUNKED else pieces
+    return encode_chunk(pieces) if framing is CHUNKED else pieces
 
 
 def whole(body: Body, pieces: Sequence[Piece], framing: Framing) -> list[Piece]:
     """The rest of a body that has ended, framed."""
-    end = [last_chunk(body.wanted_trailers())] if framing is Framing.CHUNKED else []
+    end = [last_chunk(body.wanted_trailers())] if framing is CHUNKED else []
     return [*frame(pieces, framing), *end]
 
 
@@ -36,7 +36,7 @@ async def transfer(
         await sink.send_pieces([head, *whole(body, early, framing)], patience)
         return
     await sink.send_pieces([head, *frame(early, framing)], patience)
-    if body.framing is Framing.LENGTH and framing is Framing.LENGTH:
+    if body.framing is LENGTH and framing is LENGTH:
         await _relay(body, sink, pipes, patience)
         return
     while True:

@@ -15,7 +15,7 @@ from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.transfer import transfer
-from sozu_trio.wire.heads import Framing
+from sozu_trio.wire.heads import CHUNKED, LENGTH
 
 
 class Upload:
@@ -82,7 +82,7 @@ class Upload:
         self._patience.expect(self._body.stream)
 
     async def _send(self, backend: Stream, head: bytes, patience: Patience) -> None:
-        framing = Framing.CHUNKED if self._body.framing is Framing.CHUNKED else Framing.LENGTH
+        framing = CHUNKED if self._body.framing is CHUNKED else LENGTH
         await transfer(self._body, backend, framing, head, self._pipes, patience)
         self.complete = True
 

@@ -1,7 +1,7 @@
 """Bytes to messages and back, without any input or output: no trio, socket, ssl, clock or logging in here.
 
     head        request or status line and fields, up to the empty line         heads.py, request.py, response.py
-    line        a field as it is written, and as name and value                 field_lines.py
+    line        a field as it is passed on, and as name and value               field_lines.py
     framing     where the body ends: no body, a length, chunks, or the close    framing.py
     meaning     what the fields say about this connection and this message      meaning.py
     recogniser  one regular expression for an ordinary head; it only accepts    recognise.py

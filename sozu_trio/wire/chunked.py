@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from sozu_trio.config.limits import CHUNK_LINE, HeadLimits
+from sozu_trio.wire.field_lines import line_of
 from sozu_trio.wire.field_names import belongs_in_trailers
 from sozu_trio.wire.heads import Field
 from sozu_trio.wire.lines import LineJudge, split_field
@@ -141,4 +142,4 @@ def encode_chunk(pieces: Sequence[bytes | memoryview]) -> list[bytes | memoryvie
 
 def last_chunk(trailers: list[Field]) -> bytes:
     """The end of a body, with its trailer fields."""
-    return b"".join((b"0\r\n", *(b"%b: %b\r\n" % field for field in trailers), b"\r\n"))
+    return b"".join((b"0\r\n", *(line_of(field) + b"\r\n" for field in trailers), b"\r\n"))

@@ -24,11 +24,11 @@ def name_of(line: Line) -> bytes:
     return line.partition(b":")[0].lower()
 
 
-def without(lines: list[Line], name: bytes) -> list[Line]:
+def lines_without(lines: list[Line], name: bytes) -> list[Line]:
     """`lines` less those of fields called `name` (lower case)."""
     return [line for line in lines if name_of(line) != name]
 
 
 def lines_unlike(lines: list[Line], names: Container[bytes]) -> list[Line]:
     """`lines` less those of fields called by any of `names`, as PLAIN spells them."""
-    return [line for line in lines if name_of(line).translate(PLAIN) not in names]
+    return [line for line in lines if line.partition(b":")[0].translate(PLAIN) not in names]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 Field = tuple[bytes, bytes]
 """Name as it was sent, value without surrounding SP and HTAB."""
 Line = bytes
-"""A field as it is written, `name: value`, without the line end."""
+"""A field as we write it: its name, a colon, one space, its value without white space around it; no line end."""
 
 
 class Framing(enum.Enum):

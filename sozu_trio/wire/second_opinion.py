@@ -15,8 +15,6 @@ from sozu_trio.wire.field_lines import field_of
 from sozu_trio.wire.heads import Field
 from sozu_trio.wire.recognise import RequestParts, ResponseParts
 
-Reading = tuple[bytes, bytes, list[Field]]
-
 
 def confirm_request(head: bytes, parts: RequestParts) -> None:
     """Return if h11 reads the complete `head` as `parts`. Raises RequestRefused with h11's status, else 400."""
@@ -26,11 +24,8 @@ def confirm_request(head: bytes, parts: RequestParts) -> None:
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
         raise RequestRefused(error.error_status_hint, str(error)) from error
-    if not isinstance(event, h11.Request) or _read(event) != (
-        parts.method,
-        parts.target,
-        _comparable(map(field_of, parts.lines)),
-    ):
+    read = parts.method, parts.target, _ours(parts)
+    if not isinstance(event, h11.Request) or (event.method, event.target, _named(event)) != read:
         raise RequestRefused(400, "h11 reads this head in another way")
 
 
@@ -47,16 +42,12 @@ def confirm_response(head: bytes, parts: ResponseParts, method: bytes) -> None:
         raise BadResponse(str(error)) from error
     if not isinstance(event, h11.Response | h11.InformationalResponse):
         raise BadResponse("h11 reads this head in another way")
-    if (event.status_code, event.reason, _named(event)) != (
-        parts.status,
-        parts.reason,
-        _comparable(map(field_of, parts.lines)),
-    ):
+    if (event.status_code, event.reason, _named(event)) != (parts.status, parts.reason, _ours(parts)):
         raise BadResponse("h11 reads this head in another way")
 
 
-def _read(event: h11.Request) -> Reading:
-    return event.method, event.target, _named(event)
+def _ours(parts: RequestParts | ResponseParts) -> list[Field]:
+    return _comparable(map(field_of, parts.lines))
 
 
 def _named(event: h11.Request | h11.Response | h11.InformationalResponse) -> list[Field]:

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Self
 
 import pytest
@@ -26,25 +27,58 @@ LEFT_OVER = 16 + 8
 QUIET = 'access_logs_target = "file:///dev/null"'
 
 
+@dataclass(frozen=True)
+class Look:
+    """What there is to see of a proxy at a moment."""
+
+    done: int
+    """What its clients have done so far."""
+    cpu: float
+    """Seconds it has taken for that."""
+    rss: int
+
+
+def look(proxy: Proxy, clients: "Clients") -> Look:
+    return Look(sum(clients.done.values()), proxy.process.cpu_seconds(), proxy.rss())
+
+
 @pytest.mark.drill
 def test_soak(nginx: Nginx, redis_server: Redis, start_proxy: StartProxy, *, full_drill: bool) -> None:
-    seconds, growth = (60, 8 * MEBIBYTE) if full_drill else (3, 16 * MEBIBYTE)
+    """Ten minutes: memory within 5 % and CPU within 10 % between the second and the last."""
+    periods, seconds = (10, 60) if full_drill else (3, 1)
     nginx.files.joinpath("page").write_bytes(bytes(20_000))
     with serving(serve_echo) as echo:
         http, tcp, redis = free_port(), free_port(), redis_server.port
         proxy = start_proxy(both_proxies(http, tcp, web=nginx.port, echo=echo, relay=redis, before=QUIET))
         resting = proxy.descriptors()
         with Clients(proxy) as clients:
-            time.sleep(seconds / 3)  # how long it runs is the drill
-            warm = proxy.rss()
-            time.sleep(seconds * 2 / 3)
-        grown = proxy.rss() - warm
-        print(f"\nsoak of {seconds} s: {dict(clients.done)}")
-        print(f"{warm >> 20} MiB after a third of it, {grown / MEBIBYTE:+.1f} since; {proxy.descriptors()} descriptors")
+            looks = [look(proxy, clients)]
+            for _ in range(periods):
+                time.sleep(seconds)  # how long it runs is the drill
+                looks.append(look(proxy, clients))
+                print(told(looks), flush=True)
+        print(f"soak of {periods * seconds} s: {dict(clients.done)}; {proxy.descriptors()} descriptors")
         assert clients.failures == []
         assert min(clients.done[name] for name in ("get", "upload", "websocket", "tcp")) > 0
-        assert grown < growth
+        if full_drill:
+            assert looks[-1].rss <= 1.05 * looks[2].rss
+            assert cost(*looks[-2:]) <= 1.1 * cost(*looks[1:3])
+        else:
+            assert looks[-1].rss - looks[1].rss < 16 * MEBIBYTE
         wait_until(lambda: proxy.descriptors() <= resting + LEFT_OVER)
+
+
+def cost(before: Look, after: Look) -> float:
+    """Seconds of CPU for each thing that was done in between."""
+    return (after.cpu - before.cpu) / (after.done - before.done)
+
+
+def told(looks: list[Look]) -> str:
+    before, after = looks[-2:]
+    return (
+        f"period {len(looks) - 1}: {after.done - before.done:,} things done for {cost(before, after) * 1e6:,.0f} µs of "
+        f"CPU each; {after.rss / MEBIBYTE:.1f} MiB"
+    )
 
 
 class Clients:

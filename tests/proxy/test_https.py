@@ -147,6 +147,23 @@ async def test_our_own_answers_carry_hsts(house: House, host: str) -> None:
     assert (response.status, response.fields[b"strict-transport-security"]) == (400, b"max-age=7")
 
 
+@pytest.mark.parametrize(
+    ("theirs", "replaces", "expected"),
+    [
+        ("", "false", [b"max-age=7"]),
+        ("STRICT-transport-security: max-age=1\r\n", "false", [b"max-age=1"]),
+        ("STRICT-transport-security: max-age=1\r\n", "true", [b"max-age=7"]),
+    ],
+)
+async def test_answers_of_backends_carry_hsts(house: House, theirs: str, replaces: str, expected: list[bytes]) -> None:
+    answer = f"HTTP/1.1 200 OK\r\n{theirs}Content-Length: 2\r\n\r\nok".encode()
+    await house.start(answer, listener=f"{HSTS}\nforce_replace_backend = {replaces}")
+    client = await house.client()
+    await client.send(GET)
+    head = await client.receive_until(b"\r\n\r\n")
+    assert values(head, b"strict-transport-security") == expected
+
+
 async def test_what_was_agreed_on_is_in_the_access_log_and_counted(house: House) -> None:
     await house.start(top='access_logs_format = "json"')
     context = client_context()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sozu_trio.wire.field_lines import field_of, line_of, lines_unlike, name_of, without
+from sozu_trio.wire.field_lines import field_of, line_of, lines_unlike, lines_without, name_of
 
 
 @pytest.mark.parametrize("field", [(b"X", b"1"), (b"X", b""), (b"X", b"a: b"), (b"x-Y", b":")])
@@ -12,7 +12,7 @@ def test_a_field_is_its_line(field: tuple[bytes, bytes]) -> None:
 
 
 def test_without_a_name_in_any_case() -> None:
-    assert without([b"Age: 1", b"AGE: ", b"Aged: 2", b"X: age: 3"], b"age") == [b"Aged: 2", b"X: age: 3"]
+    assert lines_without([b"Age: 1", b"AGE: ", b"Aged: 2", b"X: age: 3"], b"age") == [b"Aged: 2", b"X: age: 3"]
 
 
 def test_unlike_is_about_lookalikes_too() -> None:

@@ -113,6 +113,22 @@ def test_ready_made_names_are_the_names_in_lower_case() -> None:
     assert not LOWERED.keys() & ORDINARY
 
 
+def test_a_colon_and_a_space_in_a_value_end_no_name() -> None:
+    head = request(
+        HOST,
+        (b"X-Forwarded-For", b"1: 2"),
+        (b"Connection", b"a: b, close"),
+        (b"User-Agent", b"a: b"),
+        (b"Cookie", b"a: b"),
+        (b"X-Real-IP", b": 1"),
+    )
+    assert (head.user_agent, head.keep_alive) == (b"a: b", False)
+    assert head.lines == [b"User-Agent: a: b", b"Cookie: a: b"]
+    assert head.forwarding == [(b"x-forwarded-for", b"1: 2"), (b"x-real-ip", b": 1")]
+    answer = response((b"Server", b"a: b"), (b"Connection", b"a: b, close"), (b"Content-Length", b"0"))
+    assert (answer.lines, answer.keep_alive) == ([b"Server: a: b"], False)
+
+
 def test_user_agent_is_noted_and_kept() -> None:
     head = request(HOST, (b"user-AGENT", b"curl/8"))
     assert (head.user_agent, head.lines) == (b"curl/8", [b"user-AGENT: curl/8"])
