@@ -1,4 +1,4 @@
-"""When memory is given back: when most of a crowd has gone, and a few times more."""
+"""When memory is given back: when most of a crowd has gone, a few times more, and from time to time."""
 
 import gc
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sozu_trio.nursery.memory import give_back, trim
-from sozu_trio.proxy.trimming import AGAIN, CROWD, FEW, TIMES, Trimming
+from sozu_trio.proxy.trimming import AGAIN, CROWD, FEW, REGULARLY, TIMES, Trimming
 
 MEBIBYTE = 1 << 20
 
@@ -20,17 +20,17 @@ MEBIBYTE = 1 << 20
         ([CROWD, 0, 0, 0], 1),
         ([CROWD, CROWD // 2, CROWD], 0),
         ([CROWD, 0, CROWD, 0], 2),
-        ([1000, 499, 400, 300, 250, 249, 248], 2),
+        ([1000, 499, 400, 300, 250, 249, 248], 1),
         ([CROWD, 31] + [31] * (AGAIN - 1), 1),
         ([CROWD, 31] + [31] * AGAIN, 2),
         ([CROWD, 31, 0] + [0] * AGAIN * TIMES * 2, 1 + TIMES),
         ([CROWD] + [CROWD - 1] * AGAIN * TIMES * 2, 0),
-        ([1000, 499, 0] + [0] * AGAIN * TIMES * 2, 2 + TIMES),
+        ([1000, 499, 0] + [0] * AGAIN * TIMES * 2, 1 + TIMES),
     ],
 )
 def test_when_most_of_a_crowd_has_gone_and_a_few_times_more(seen: list[int], times: int) -> None:
     released: list[None] = []
-    trimming = Trimming(lambda: released.append(None), lambda: released.append(None))
+    trimming = Trimming(lambda: released.append(None), lambda: None)
     for sessions in seen:
         trimming.look(sessions)
     assert len(released) == times
@@ -42,6 +42,15 @@ def test_while_many_are_left_nothing_looks_at_them() -> None:
     for sessions in (4 * FEW, FEW + 1, *[FEW + 1] * AGAIN, *[FEW] * AGAIN):
         trimming.look(sessions)
     assert done == ["part", "part", "all"]
+
+
+@pytest.mark.parametrize("sessions", [0, 10, 4 * FEW])
+def test_where_no_crowd_has_left_what_is_free_is_given_back_regularly(sessions: int) -> None:
+    done: list[str] = []
+    trimming = Trimming(lambda: done.append("all"), lambda: done.append("part"))
+    for _ in range(3 * REGULARLY - 1):
+        trimming.look(sessions)
+    assert done == ["part", "part"]
 
 
 def resident() -> int:
