@@ -210,7 +210,7 @@ def test_clients_that_stop_in_the_handshake_delay_nobody_and_are_gone_in_time(
         sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
     assert curl(f"https://localhost:{proxy.port}/hello", *trusting(authority), "--max-time", "2").body == HELLO
     for sock in stuck:
-        with sock:
+        with sock, contextlib.suppress(ConnectionResetError):  # Where connecting took so long that it spoke too late.
             assert sock.recv(1) == b""
     assert "Traceback" not in proxy.output()
 
