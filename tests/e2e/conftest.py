@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.parts import Nginx, Proxy, Redis, StartProxy
+from tests.e2e.upgrading import Copy
 
 
 @pytest.fixture
@@ -56,3 +57,16 @@ def nginx(start_nginx: Callable[[str], Nginx]) -> Nginx:
 def redis_server(tmp_path: Path) -> Iterator[Redis]:
     with contextlib.closing(Redis(tmp_path / "redis")) as redis:
         yield redis
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    """Of the program's code, to be upgraded to."""
+    return Copy(tmp_path / "code")
+
+
+@pytest.fixture
+def page(nginx: Nginx) -> Nginx:
+    """nginx with a page."""
+    nginx.files.joinpath("page").write_text("page")
+    return nginx

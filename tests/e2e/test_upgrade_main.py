@@ -20,17 +20,6 @@ from tests.e2e.test_workers import serves, workers
 from tests.e2e.upgrading import Copy, fetch, fetching, links, pids, upgrade, who_serves
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path / "code")
-
-
-@pytest.fixture
-def page(nginx: Nginx) -> Nginx:
-    nginx.files.joinpath("page").write_text("page")
-    return nginx
-
-
 def states(proxy: Proxy) -> list[tuple[int, str, int]]:
     """Each worker without its process."""
     return [(worker_id, state, generation) for worker_id, _, state, generation in who_serves(proxy)]

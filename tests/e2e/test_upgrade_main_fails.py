@@ -14,18 +14,6 @@ from tests.e2e.control import Control, Refused, ctl, ctl_json, socket_of
 from tests.e2e.parts import Nginx, StartProxy, wait_until
 from tests.e2e.upgrading import Copy, fetch, fetching, links, pids, upgrade, who_serves
 
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path / "code")
-
-
-@pytest.fixture
-def page(nginx: Nginx) -> Nginx:
-    nginx.files.joinpath("page").write_text("page")
-    return nginx
-
-
 PYTHON = "#!/bin/sh\n"
 
 

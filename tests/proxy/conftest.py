@@ -1,8 +1,9 @@
 """Fixtures for tests of the proxy: `net` for proxies, backends and clients, `serve` and `connect` for tcp sessions,
-`clock` for virtual time, `pair` for a stream alone.
+`clock` for virtual time, `pair` for a stream alone, `house` for https.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ from sozu_trio.proxy.stream import Stream
 from sozu_trio.testing import Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.nursery.parts import tcp_pair
+from tests.proxy.https_house import House
 from tests.proxy.parts import LONG, LONG_IN_REAL_TIME, Net, Pair
 from tests.proxy.tcp_sessions import CONFIG, Start
 
@@ -80,3 +82,13 @@ async def connect() -> AsyncIterator[Callable[[RunningProxy], Awaitable[Client]]
     yield open_client
     for client in clients:
         await trio.aclose_forcefully(client.stream)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBackend) -> AsyncIterator[House]:
+    """An https listener before a backend."""
+    house = House(tmp_path, start_proxy, start_backend)
+    yield house
+    for client in house.clients:
+        await trio.aclose_forcefully(client.stream)
+    assert not [line for line in house.proxy.log if "Traceback" in line]

@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import json
 import ssl
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -14,7 +12,6 @@ from sozu_trio.config.limits import HANDSHAKE
 from sozu_trio.config.listeners import HttpsListener
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
-from sozu_trio.testing.plugin import StartBackend, StartProxy
 from sozu_trio.wire.proxy_protocol import V2_SIGNATURE
 from tests.proxy.https_house import House
 from tests.proxy.parts import GET, access_log, request, values
@@ -23,15 +20,6 @@ from tests.tls.peers import client_context
 
 pytestmark = pytest.mark.virtual_time
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n"
-
-
-@pytest.fixture
-async def house(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBackend) -> AsyncIterator[House]:
-    house = House(tmp_path, start_proxy, start_backend)
-    yield house
-    for client in house.clients:
-        await trio.aclose_forcefully(client.stream)
-    assert not [line for line in house.proxy.log if "Traceback" in line]
 
 
 async def test_the_backend_is_told_that_it_came_over_tls(house: House) -> None:

@@ -1,8 +1,6 @@
 """How the connection of a client of an https listener ends: a drain, a close_notify, a cut, a half-close."""
 
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -10,7 +8,6 @@ import trio
 from sozu_trio.config.limits import UNSENT
 from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.testing import BackendConnection
-from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.proxy.https_house import House
 from tests.proxy.parts import GET, access_log, request
 from tests.proxy.secure import connect_raw, tls_of, vanish
@@ -19,15 +16,6 @@ from tests.proxy.test_upgrade import ASK, echo
 pytestmark = pytest.mark.virtual_time
 BIG = bytes(range(256)) * 8192
 """2 MiB"""
-
-
-@pytest.fixture
-async def house(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBackend) -> AsyncIterator[House]:
-    house = House(tmp_path, start_proxy, start_backend)
-    yield house
-    for client in house.clients:
-        await trio.aclose_forcefully(client.stream)
-    assert not [line for line in house.proxy.log if "Traceback" in line]
 
 
 @pytest.mark.parametrize("begin", [b"", b"\x16\x03\x01"], ids=["silent", "in mid-handshake"])
