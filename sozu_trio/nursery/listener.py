@@ -51,6 +51,10 @@ class Fate:
     known: trio.Event = field(default_factory=trio.Event)
 
 
+def tell_nobody() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True, eq=False)
 class SessionNode:
     """One client connection in the tree."""
@@ -75,6 +79,8 @@ class SessionNode:
     """Of its last way to another worker, or from one."""
     held: Held = field(default_factory=dict)
     """Places that its address has because of it."""
+    at_end: Callable[[], None] = tell_nobody
+    """Called when it has ended, however it did; whoever serves it puts it here."""
 
     @property
     def client(self) -> Address:
@@ -245,8 +251,8 @@ class Door:
 
     async def _serve(self, node: SessionNode, serve: Serve) -> None:
         try:
-            with node.scope:
-                await guard(node.name, log, lambda: serve(node))
+            with node.scope, guard(node.name, log):
+                await serve(node)
         except BaseException:
             # Nothing but cancellation passes the guard, alone or in groups.
             self._node.cut += 1
@@ -257,6 +263,7 @@ class Door:
             notify_closing(node.sock)
             node.sock.close()
             del self._node.sessions[node.name]
+            node.at_end()
             self._doors.capacity.places.leave(node.held)
             self._doors.capacity.give()
             self._doors.shortage.given_back()
@@ -281,7 +288,8 @@ class Door:
 
     async def _see_off(self, sock: socket.socket, goodbye: Goodbye) -> None:
         try:
-            await guard("refusal", log, goodbye)
+            with guard("refusal", log):
+                await goodbye()
         finally:
             sock.close()
             self._refusing -= 1

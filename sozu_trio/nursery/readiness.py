@@ -74,12 +74,18 @@ class Readable:
 
         Raises trio.ClosedResourceError where it is forgotten meanwhile, trio.BusyResourceError where somebody waits.
         """
+        await wait_task_rescheduled(self.expect())
+
+    def expect(self) -> Callable[[RaiseCancelT], Abort]:
+        """What to give to `wait_task_rescheduled`, at once: as `wait`, for those who wait so often that they can spare
+        its coroutine.
+        """
         if self.task is not None:
             raise trio.BusyResourceError(BUSY)
         if self.asked != READING:
             self._ask_for(READING)
         self.task = current_task()
-        await wait_task_rescheduled(self._abort)
+        return self._abort
 
     def _abort(self, _: RaiseCancelT) -> Abort:
         self.task = None

@@ -136,26 +136,26 @@ class ProxyHandler:
             described += self.proxy.describe_backends(each)
         return described
 
-    async def _serve(self, node: SessionNode) -> None:
-        counters = self.proxy.counters
-        counters.sessions += 1
-        counters.sessions_total += 1
-        try:
-            await serve_session(self.proxy, node)
-        finally:
-            counters.sessions -= 1
+    def _serve(self, node: SessionNode) -> Awaitable[None]:
+        self._count(node)
+        self.proxy.counters.sessions_total += 1
+        return serve_session(self.proxy, node)
+
+    def _count(self, node: SessionNode) -> None:
+        self.proxy.counters.sessions += 1
+        node.at_end = self._uncount
+
+    def _uncount(self) -> None:
+        self.proxy.counters.sessions -= 1
 
     def _admit(self, parcel: Parcel) -> Resume | None:
         resume = resumption(self.proxy, parcel)
         return None if resume is None else partial(self._resume, resume)
 
-    async def _resume(self, resume: Resume, node: SessionNode, backend: socket.socket | None) -> None:
+    def _resume(self, resume: Resume, node: SessionNode, backend: socket.socket | None) -> Awaitable[None]:
         """As `_serve`, of a connection that was counted in the worker before."""
-        self.proxy.counters.sessions += 1
-        try:
-            await resume(node, backend)
-        finally:
-            self.proxy.counters.sessions -= 1
+        self._count(node)
+        return resume(node, backend)
 
     def _make_answers(self) -> dict[int, bytes]:
         """Made beforehand. Nothing is logged of those who get one, so it need not say which one they are."""

@@ -175,7 +175,10 @@ class Exchange:
 
     async def _forward(self, cluster: ClusterState) -> None:
         connector = self.proxy.connector(cluster, self.connection.terms.backend_timeouts)
+        is_whole = self.body.framing is NO_BODY or self._is_whole()
         request = self._request()
+        if is_whole and self.body.framing is not NO_BODY:
+            request = b"".join((request, *whole(self.body, self.body.early, self.body.framing)))
         lost: BackendClosed | None = None
         now = self._began
         while True:
@@ -191,7 +194,10 @@ class Exchange:
             self.record.backend_id = connection.state.backend.backend_id
             self.record.backend = connection.state.address
             try:
-                reusable = await self._converse(connection, request)
+                if is_whole:
+                    reusable = await respond(self, connection, request)
+                else:
+                    reusable = await self._converse(connection, request)
             except BackendClosed as error:
                 lost = error.with_traceback(None)
                 may_replay = error.retry and self._may_replay(connection)
@@ -218,29 +224,19 @@ class Exchange:
         self.record.x_request_id = request_id
         return write_request(self.head, lines, upgrade=self.upgrade)
 
+    def _is_whole(self) -> bool:
+        """Whether all of the request is in hand, and little enough to be kept until a response comes."""
+        return self.body.ended and sum(map(len, self.body.early)) <= HELD_BODY and not self.head.expects_continue
+
     def _may_replay(self, connection: Connection) -> bool:
         if self.answered or self.body.started:
             return False
         return not connection.written or (self.head.method in IDEMPOTENT and self.body.ended)
 
     async def _converse(self, connection: Connection, request: bytes) -> bool:
-        """Send the request and relay the response; returns whether the connection may be used again."""
-        body = self.body
-        if body.framing is not NO_BODY:
-            if not self._is_whole():
-                return await self._converse_both_ways(connection, request)
-            request = b"".join((request, *whole(body, body.early, body.framing)))
-        try:  # noqa: SIM105 - once per request: a context manager costs more
-            await connection.stream.send(request, self.patience)
-        except OSError:
-            pass  # It may have answered before it closed; reading tells.
-        return await respond(self, connection)
-
-    def _is_whole(self) -> bool:
-        """Whether all of the request is in hand, and little enough to be kept until a response comes."""
-        return self.body.ended and sum(map(len, self.body.early)) <= HELD_BODY and not self.head.expects_continue
-
-    async def _converse_both_ways(self, connection: Connection, request: bytes) -> bool:
+        """Send the request while its response may be coming already; returns whether the connection may be used
+        again.
+        """
         upload = self.upload = Upload(
             self.body,
             self.proxy.pipes,

@@ -39,19 +39,19 @@ from sozu_trio.tls.identity import ClientIdentity, client_identity
 from sozu_trio.wire.proxy_protocol import ProxyHeader
 
 
-async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> bool:
-    """Serve the connection of `node` to its end. True where it has not begun, because its listener speaks no TLS any
-    more. Raises HandshakeFailed, ProxyHeaderError, OSError.
+async def accept_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> "HttpsConnection | None":
+    """The connection of `node` after its handshake. None where it has not begun: its client has left, or its listener
+    speaks no TLS any more. Raises HandshakeFailed, ProxyHeaderError, OSError.
     """
     timeouts = (listener.timeouts.front, listener.timeouts.request)
     limit = min((seconds for seconds in timeouts if seconds), default=math.inf)
     plain = Stream(node.sock, listener.timeouts.front)
     if not await hears_first_word(plain, limit, node):
-        return False
+        return None
     # It may have changed while the client had nothing to say.
     now = proxy.table.listeners.get(node.listener.key) or listener
     if not isinstance(now, HttpsListener):
-        return True
+        return None
     listener = now
     node.is_bound = True
     deadline = min(node.started + limit, trio.current_time() + HANDSHAKE)
@@ -59,11 +59,11 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     if listener.expect_proxy:
         header = await _proxy_header(plain, deadline)
         if header is None or not await _goes_on(plain, deadline):
-            return False
+            return None
     client, destination = who_and_where(node, header)
     if header is not None and not proxy.places.arrive(node.held, client.host):
         proxy.counters.refused_sources += 1
-        return False
+        return None
     contexts = proxy.tls.contexts(listener, proxy.table)
     contexts.forget_expired(time.time())
     node.sock = sock = contexts.wrap(node.sock, destination.host)
@@ -82,7 +82,7 @@ async def serve_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) 
     facts = _with_client(stream.facts(), identity)
     _count(proxy.counters, facts, sock.shown)
     secured = Secured(listener, facts, sock.shown, fields_of(identity, listener) if identity else ())
-    return await HttpsConnection(proxy, node, stream, listener, client, destination, secured).run()
+    return HttpsConnection(proxy, node, stream, listener, client, destination, secured)
 
 
 async def _proxy_header(stream: Stream, deadline: float) -> ProxyHeader | None:

@@ -28,13 +28,21 @@ MOST_INTERIM = 64
 """Interim responses to one request; a backend that sends more sends nothing else."""
 
 
-async def respond(exchange: "Exchange", connection: Connection) -> bool:
-    """Relay the response of `connection`; returns whether the connection may be used again.
+async def respond(exchange: "Exchange", connection: Connection, request: bytes = b"") -> bool:
+    """Send `request`, where nobody else does, and relay the response of `connection`; returns whether the connection
+    may be used again.
 
     Raises BackendClosed where no byte of a response came, BadResponse for what is none, OSError when the client is
     gone.
     """
     backend = connection.stream
+    if request:
+        try:
+            sent = backend.send_at_once(request)
+            if sent < len(request):
+                await backend.send(request[sent:], exchange.patience)
+        except OSError:
+            pass  # It may have answered before it closed; reading tells.
     try:
         buffer = await backend.receive_later(READ_SIZE, exchange.patience)
     except OSError as error:
@@ -53,9 +61,11 @@ async def respond(exchange: "Exchange", connection: Connection) -> bool:
     exchange.record.status = head.status
     if head.framing is LENGTH and len(rest) == head.length and exchange.upload is None:
         # All of it came at once: it leaves at once.
-        data = _head(exchange, head, buffer, LENGTH)
+        data = _head(exchange, head, buffer, LENGTH) + rest
         exchange.answered = True
-        await exchange.client.send(data + rest, exchange.patience)
+        sent = exchange.client.send_at_once(data)
+        if sent < len(data):
+            await exchange.client.send(data[sent:], exchange.patience)
         exchange.record.message = "complete"
         return head.keep_alive
     return await _relay(exchange, backend, head, buffer)

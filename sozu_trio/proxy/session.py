@@ -1,4 +1,8 @@
-"""One client connection, from its first byte: the PROXY header where one is expected, then what its listener speaks."""
+"""One client connection, from its first byte: the PROXY header where one is expected, then what its listener speaks.
+
+A session is a chain of coroutines, one waiting for the next, and each wait of it goes through all of them twice: 250
+instructions each, and, with many sessions, memory that nobody has looked at for a while. So the chain is kept short.
+"""
 
 import math
 
@@ -10,7 +14,7 @@ from sozu_trio.errors import ProxyHeaderError
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.first_word import hears_first_word
 from sozu_trio.proxy.http1 import HttpConnection
-from sozu_trio.proxy.https import serve_https
+from sozu_trio.proxy.https import accept_https
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import who_and_where
 from sozu_trio.proxy.stream import Stream
@@ -21,35 +25,38 @@ from sozu_trio.wire.proxy_protocol import ProxyHeader, parse_proxy_header
 
 async def serve_session(proxy: Proxy, node: SessionNode) -> None:
     """Serve the connection of `node` to its end and close it."""
-    while await _serve(proxy, node):
-        pass
-
-
-async def _serve(proxy: Proxy, node: SessionNode) -> bool:
-    """By what its listener is now. True where that has become another one before the client has said anything."""
-    listener = proxy.table.listeners.get(node.listener.key)
-    if listener is None:
-        return False  # It was let in and its listener removed, in this order.
-    if isinstance(listener, HttpsListener):
-        return await serve_https(proxy, node, listener)
-    node.kind = "tcp" if isinstance(listener, TcpListener) else "http"
-    stream = Stream(node.sock, listener.timeouts.front)
-    header, early = None, b""
-    if listener.expect_proxy:
-        if not await hears_first_word(stream, listener.timeouts.request or math.inf, node):
-            return False
-        if (proxy.table.listeners.get(node.listener.key) or listener) is not listener:
-            return True
-        header, early = await _proxy_header(stream, listener)
-    client, destination = who_and_where(node, header)
-    if header is not None and not proxy.places.arrive(node.held, client.host):
-        proxy.counters.refused_sources += 1
-        turn_away(proxy, node.sock, listener)
-        return False
-    if isinstance(listener, HttpListener):
-        return await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
-    await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
-    return False
+    again = True
+    while again:
+        # By what its listener is now: that may become another one before the client has said anything.
+        listener = proxy.table.listeners.get(node.listener.key)
+        if listener is None:
+            return  # It was let in and its listener removed, in this order.
+        if isinstance(listener, HttpsListener):
+            connection = await accept_https(proxy, node, listener)
+            if connection is not None:
+                await connection.run()
+                return
+            again = not isinstance(proxy.table.listeners.get(node.listener.key) or listener, HttpsListener)
+            continue
+        node.kind = "tcp" if isinstance(listener, TcpListener) else "http"
+        stream = Stream(node.sock, listener.timeouts.front)
+        header, early = None, b""
+        if listener.expect_proxy:
+            if not await hears_first_word(stream, listener.timeouts.request or math.inf, node):
+                return
+            if (proxy.table.listeners.get(node.listener.key) or listener) is not listener:
+                continue
+            header, early = await _proxy_header(stream, listener)
+        client, destination = who_and_where(node, header)
+        if header is not None and not proxy.places.arrive(node.held, client.host):
+            proxy.counters.refused_sources += 1
+            turn_away(proxy, node.sock, listener)
+            return
+        if isinstance(listener, HttpListener):
+            again = await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
+        else:
+            await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
+            return
 
 
 async def _proxy_header(stream: Stream, listener: Listener) -> tuple[ProxyHeader, bytes]:

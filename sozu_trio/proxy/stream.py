@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 import trio
-from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_task_rescheduled, wait_writable
 
 from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
 from sozu_trio.nursery import readiness
@@ -105,7 +105,7 @@ class Stream:
         if patience is not None:
             patience.expect(self)
         try:  # noqa: SIM105 - once per request: a context manager costs more
-            await self._readable.wait()
+            await wait_task_rescheduled(self._readable.expect())
         except trio.ClosedResourceError:
             pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
@@ -136,6 +136,15 @@ class Stream:
                 if self._immediate >= IMMEDIATE_OPERATIONS:
                     await self.rest()
                 return
+
+    def send_at_once(self, data: bytes) -> int:
+        """How much of `data` was sent without a wait, uncounted; the rest is for `send`. Raises OSError."""
+        try:
+            done = self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        self.bytes_out += done
+        return done
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
         """As `send` of `pieces` put together; large ones the kernel takes from where they are."""

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 import trio
+from trio.lowlevel import wait_task_rescheduled
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
 from sozu_trio.errors import HandshakeFailed
@@ -143,7 +144,7 @@ class TlsStream(Stream):
         if patience is not None:
             patience.expect(self)
         try:  # noqa: SIM105 - a context manager costs more
-            await self._readable.wait()
+            await wait_task_rescheduled(self._readable.expect())
         except trio.ClosedResourceError:
             pass  # It was severed: whatever is done with it now says so.
         if patience is not None:
@@ -178,6 +179,21 @@ class TlsStream(Stream):
         self._cut = False
         if self._immediate >= IMMEDIATE_OPERATIONS:
             await self.rest()
+
+    def send_at_once(self, data: bytes) -> int:
+        """As that of a plain stream, for what fits into one record; nothing of what is larger."""
+        if self._cut or self._notified:
+            raise _ended()
+        if len(data) > LARGEST_RECORD:
+            return 0
+        try:
+            done = self._tls.send(data)
+        except ssl.SSLWantWriteError:
+            return 0
+        except ssl.SSLError as error:
+            raise self._broken(error) from error
+        self.bytes_out += done
+        return done
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
         """As `send` of `pieces` put together: each by itself would be a record."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sozu_trio.nursery.garbage import FULL_AFTER, LARGE, begin_to_serve, keep
+from sozu_trio.nursery.garbage import LARGE, THRESHOLDS, begin_to_serve, keep
 
 
 class Something:
@@ -42,10 +42,9 @@ def test_who_begins_to_serve_is_rid_of_garbage_and_meets_full_collections_rarely
     cycle = Something()
     cycle.itself = cycle  # type: ignore[attr-defined]
     garbage = weakref.ref(cycle)
-    young, middle, _ = gc.get_threshold()
     frozen = gc.get_freeze_count()
     del cycle
     begin_to_serve()
     assert garbage() is None
-    assert gc.get_threshold() == (young, middle, FULL_AFTER)
+    assert gc.get_threshold() == THRESHOLDS
     assert gc.get_freeze_count() > frozen

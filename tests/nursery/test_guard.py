@@ -1,7 +1,6 @@
 """The guard: nothing but cancellation passes, and the log tells whose failure it was."""
 
 import logging
-from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -14,55 +13,53 @@ log = logging.getLogger("tests.guard")
 pytestmark = pytest.mark.virtual_time
 
 
-def raising(*errors: BaseException) -> Callable[[], Awaitable[None]]:
-    async def serve() -> None:
-        if len(errors) == 1:
-            raise errors[0]
-        raise BaseExceptionGroup("several", errors)
-
-    return serve
+def raise_(*errors: BaseException) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    raise BaseExceptionGroup("several", errors)
 
 
-async def test_who_ends_well_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_who_ends_well_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-
-    async def serve() -> None:
-        return
-
-    await guard("01J", log, serve)
+    with guard("01J", log):
+        pass
     assert not caplog.records
 
 
-async def test_a_lost_connection_is_a_debug_line_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_connection_is_a_debug_line_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await guard("01J", log, raising(ConnectionResetError(104, "Connection reset by peer")))
+    with guard("01J", log):
+        raise_(ConnectionResetError(104, "Connection reset by peer"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.DEBUG, None)
     assert record.getMessage() == "session 01J: connection lost: [Errno 104] Connection reset by peer"
 
 
-async def test_anything_else_is_an_error_with_its_traceback_and_the_sessions_name(
+def test_anything_else_is_an_error_with_its_traceback_and_the_sessions_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    await guard("01J", log, raising(ZeroDivisionError("ours")))
+    with guard("01J", log):
+        raise_(ZeroDivisionError("ours"))
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "session 01J failed")
     assert record.exc_info
     assert "ZeroDivisionError: ours" in caplog.text
 
 
-async def test_a_clients_mistake_is_an_info_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clients_mistake_is_an_info_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await guard("01J", log, raising(ProxyHeaderError("no PROXY protocol header")))
+    with guard("01J", log):
+        raise_(ProxyHeaderError("no PROXY protocol header"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.INFO, None)
     assert record.getMessage() == "session 01J: closed: no PROXY protocol header"
 
 
-async def test_of_several_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_several_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    await guard("01J", log, raising(BrokenPipeError(32, "Broken pipe"), ValueError("ours")))
+    with guard("01J", log):
+        raise_(BrokenPipeError(32, "Broken pipe"), ValueError("ours"))
     assert [record.levelno for record in caplog.records] == [logging.DEBUG, logging.ERROR]
 
 
@@ -73,13 +70,14 @@ async def test_cancellation_passes(inside_a_nursery: bool, caplog: pytest.LogCap
             nursery.start_soon(trio.sleep_forever)
 
     with trio.move_on_after(1) as scope:
-        await guard("01J", log, wait if inside_a_nursery else trio.sleep_forever)
+        with guard("01J", log):
+            await (wait if inside_a_nursery else trio.sleep_forever)()
         pytest.fail("the guard has swallowed a cancellation")
     assert scope.cancelled_caught
     assert not caplog.records
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
-async def test_what_ends_the_program_passes(error: BaseException) -> None:
-    with pytest.raises(type(error)):
-        await guard("01J", log, raising(error))
+def test_what_ends_the_program_passes(error: BaseException) -> None:
+    with pytest.raises(type(error)), guard("01J", log):
+        raise error

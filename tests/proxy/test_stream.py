@@ -3,13 +3,14 @@
 import contextlib
 import socket
 import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
-from sozu_trio.nursery.readiness import Readable
 from sozu_trio.proxy.patience import Wheel
 from sozu_trio.proxy.stream import Piece, Stream
 from tests.proxy.parts import MEGABYTE, Pair
@@ -61,12 +62,13 @@ async def test_a_spurious_wake_up_is_waited_over(pair: Pair, monkeypatch: pytest
 
     times = 0
 
-    async def wake_up(readable: Readable) -> None:
+    async def wake_up(abort: Callable[[Any], trio.lowlevel.Abort]) -> None:
         nonlocal times
         times += 1
+        abort(None)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Readable, "wait", wake_up)
+        patched.setattr("sozu_trio.proxy.stream.wait_task_rescheduled", wake_up)
         with trio.move_on_after(1) as scope:
             await stream.receive_later(100)
     assert (scope.cancelled_caught, times) == (True, 1), "it is waited for once more, by other means"
