@@ -16,9 +16,9 @@ task per request would cost a third of the request; reading ahead would break ba
 client may in principle shut its sending side and wait for the answer; it looks the same as one that closed, and as
 nginx does we take it for gone. TCP relays, where half-close is ordinary, do not watch.
 
-The set is looked at in each pass of Trio's loop, by an instrument, so that whoever is woken runs in that same pass. A
-system task waits for the set itself: that ends Trio's own wait when something happens in it. Both begin with the first
-wait of a run.
+The set is looked at in each pass of Trio's loop, by an instrument, so that whoever is woken runs in that same pass, and
+what they have to say leaves at its end (`volley.py`). A system task waits for the set itself: that ends Trio's own wait
+when something happens in it. Both begin with the first wait of a run.
 """
 
 import contextlib
@@ -31,7 +31,10 @@ import outcome
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
+from sozu_trio.nursery.volley import Volley
+
 READING: Final = select.EPOLLIN | select.EPOLLRDHUP
+READING_AND_WRITING: Final = READING | select.EPOLLOUT
 HANGING_UP: Final = select.EPOLLRDHUP
 """The kernel adds EPOLLHUP and EPOLLERR to whatever is asked for."""
 HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -55,7 +58,7 @@ class Readable:
     and of a socket that lives on in another process one would be told for ever.
     """
 
-    __slots__ = ("_number", "_set", "_sock", "asked", "on_hangup", "task")
+    __slots__ = ("_number", "_set", "_sock", "asked", "on_hangup", "task", "volley")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -68,6 +71,8 @@ class Readable:
         """Who waits."""
         self.on_hangup: Callable[[], None] | None = None
         """Called once, in no task, when the peer has gone: it must not fail. None: nobody cares, or it was."""
+        self.volley: Volley | None = None
+        """Of the run in which it was waited for."""
 
     async def wait(self) -> None:
         """Until the socket is readable or has failed.
@@ -102,9 +107,15 @@ class Readable:
             number, known = self._sock.fileno(), _set_of_run()
             known.put(number, self, events)
             self._number, self._set = number, known
+            self.volley = known.volley
         else:
             self._set.change(self._number, events)
         self.asked = events
+
+    def end_with_room(self) -> None:
+        """The wait now going on is to end, too, as soon as the socket takes more."""
+        if self.task is not None:
+            self._ask_for(READING_AND_WRITING)
 
     def rest(self) -> None:
         """Nobody reads: ask for hang-ups only, or for nothing, until the next wait."""
@@ -148,6 +159,7 @@ class _Set(trio.abc.Instrument):
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
         self.readable: dict[int, Readable] = {}
         """By the numbers of their sockets."""
+        self.volley = Volley()
 
     def put(self, number: int, readable: Readable, events: int) -> None:
         """Raises OSError, ValueError where `number` is that of no open socket."""
@@ -169,10 +181,16 @@ class _Set(trio.abc.Instrument):
         with contextlib.suppress(OSError, ValueError):  # It was closed first, or the set was.
             self._epoll.unregister(number)
 
+    def before_io_wait(self, timeout: float) -> None:
+        """The pass is over. It must not raise."""
+        self.volley.leave()
+
     def after_io_wait(self, timeout: float) -> None:
         """Reschedule all whose time has come; they run in this pass. It must not raise: Trio would call it no more."""
         strange = False
-        for number, events in self._epoll.poll(0):
+        found = self._epoll.poll(0)
+        self.volley.sessions = len(found)
+        for number, events in found:
             readable = self.readable.get(number)
             if readable is None:
                 strange = True

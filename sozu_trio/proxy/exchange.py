@@ -263,6 +263,11 @@ class Exchange:
         raise upload.failure or failure or ClientGone("in its request body")
 
     @property
+    def waits_next(self) -> bool:
+        """Whether all that follows the response is a wait for the next request."""
+        return not (self.close or self.body.unused or self.connection.node.listener.departure)
+
+    @property
     def uploading(self) -> bool:
         return self.upload is not None and not self.upload.complete
 

@@ -332,6 +332,7 @@ class HttpConnection:
 
     async def _moves(self) -> bool:
         """Move to the worker that comes next, if that is possible; whether it has."""
+        await self.stream.settle(self.patience)
         self.patience.relax()
         if not await depart(self.node, self._kept_alive):
             return False

@@ -22,6 +22,8 @@ from sozu_trio.wire.write import write_response
 if TYPE_CHECKING:
     from sozu_trio.proxy.exchange import Exchange
 
+SMALL = 4096
+"""Bytes of a message that the kernel takes whole, unless the one before it is still on its way."""
 CONTINUE = 100
 SWITCHING_PROTOCOLS = 101
 MOST_INTERIM = 64
@@ -38,9 +40,10 @@ async def respond(exchange: "Exchange", connection: Connection, request: bytes =
     backend = connection.stream
     if request:
         try:
-            sent = backend.send_at_once(request)
-            if sent < len(request):
-                await backend.send(request[sent:], exchange.patience)
+            if len(request) <= SMALL:
+                backend.send_soon(request)
+            else:
+                await backend.send(request, exchange.patience)
         except OSError:
             pass  # It may have answered before it closed; reading tells.
     try:
@@ -63,9 +66,10 @@ async def respond(exchange: "Exchange", connection: Connection, request: bytes =
         # All of it came at once: it leaves at once.
         data = _head(exchange, head, buffer, LENGTH) + rest
         exchange.answered = True
-        sent = exchange.client.send_at_once(data)
-        if sent < len(data):
-            await exchange.client.send(data[sent:], exchange.patience)
+        if len(data) <= SMALL and exchange.waits_next:
+            exchange.client.send_soon(data)
+        else:
+            await exchange.client.send(data, exchange.patience)
         exchange.record.message = "complete"
         return head.keep_alive
     return await _relay(exchange, backend, head, buffer)

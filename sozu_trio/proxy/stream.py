@@ -8,6 +8,7 @@ what it moves.
 A deadline is set only where a wait begins; who is waited for, and how long, is kept by a `Patience`.
 """
 
+import contextlib
 import errno
 import select
 import socket
@@ -21,6 +22,7 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_task_r
 from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
 from sozu_trio.nursery import readiness
 from sozu_trio.nursery.readiness import Readable
+from sozu_trio.nursery.volley import FEW
 from sozu_trio.proxy.patience import Patience
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -71,7 +73,7 @@ SEVERED: Final = _Severed()
 class Stream:
     """A connected, non-blocking socket. One task reads it and one writes it."""
 
-    __slots__ = ("_immediate", "_poll", "_readable", "bytes_in", "bytes_out", "sock", "timeout")
+    __slots__ = ("_immediate", "_late", "_poll", "_readable", "bytes_in", "bytes_out", "sock", "timeout")
 
     splices = True
     """What goes over its socket is what was said: the kernel may move it."""
@@ -83,6 +85,8 @@ class Stream:
         self.bytes_in = 0
         self.bytes_out = 0
         self._immediate = 0
+        self._late = b""
+        """What `send_soon` could not send, until `receive_later` does."""
         self._poll: select.poll | None = None
         self._readable = Readable(sock)
 
@@ -102,6 +106,8 @@ class Stream:
 
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
+        if self._late:
+            await self.settle(patience)
         if patience is not None:
             patience.expect(self)
         try:  # noqa: SIM105 - once per request: a context manager costs more
@@ -111,6 +117,8 @@ class Stream:
         if patience is not None:
             patience.relax()
         self._immediate = 0
+        if self._late:
+            await self.settle(patience)
         try:
             data = self.sock.recv(size)
         except BlockingIOError:  # Somebody else's event, or a checksum that was wrong: see BUGS in select(2).
@@ -137,14 +145,50 @@ class Stream:
                     await self.rest()
                 return
 
-    def send_at_once(self, data: bytes) -> int:
-        """How much of `data` was sent without a wait, uncounted; the rest is for `send`. Raises OSError."""
+    def send_soon(self, data: bytes) -> None:
+        """Send `data`, which is small, now or at the end of this pass of the loop, together with what others send
+        (`nursery/volley.py`). `receive_later` must come next, or the end: it sees to what the kernel had no room for.
+        Raises OSError where the connection is known to be broken; where that turns out later, reading tells.
+        """
+        volley = self._readable.volley
+        if volley is not None and volley.sessions >= FEW:
+            self.bytes_out += len(data)
+            volley.add(self, data)
+            return
+        sent = self._put(data)
+        self.bytes_out += sent
+        self._late = data[sent:]
+
+    def send_late(self, data: bytes) -> None:
+        """The volley leaves."""
         try:
-            done = self.sock.send(data)
+            sent = self._put(data)
+        except OSError:
+            sent = 0  # Who goes on with it will meet that, too.
+        if sent < len(data):
+            self.bytes_out -= len(data) - sent
+            if not self.is_closed:
+                self._late = data[sent:]
+                self._readable.end_with_room()
+
+    def _put(self, data: bytes) -> int:
+        """How much of `data` the kernel has taken. Raises OSError."""
+        try:
+            return self.sock.send(data)
         except BlockingIOError:
             return 0
-        self.bytes_out += done
-        return done
+
+    async def settle(self, patience: Patience | None = None) -> None:
+        """Send what is left of the last small message. That the peer has gone is for reading to tell."""
+        if self._late:
+            late, self._late = self._late, b""
+            with contextlib.suppress(ConnectionError):
+                await self.send(late, patience)
+
+    def _let_leave(self) -> None:
+        """Send now what was to be sent soon: nothing else may come before it."""
+        if self._readable.volley is not None:
+            self._readable.volley.leave()
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
         """As `send` of `pieces` put together; large ones the kernel takes from where they are."""
@@ -223,6 +267,7 @@ class Stream:
 
     def shutdown(self) -> None:
         """Send FIN; the peer may still be read from."""
+        self._let_leave()
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -234,6 +279,7 @@ class Stream:
         return self.sock is SEVERED or self.sock.fileno() < 0
 
     def close(self) -> None:
+        self._let_leave()
         self._readable.forget()
         self.sock.close()
 
@@ -243,6 +289,7 @@ class Stream:
         Trio may still have it registered, and closing would not end that: whoever got its number next would be woken
         for what happens to it (measured: reference/feasibility.md, d).
         """
+        self._let_leave()
         readiness.notify_closing(self.sock)  # By its number: another Stream may have waited for it before.
         notify_closing(self.sock)
         self.sock.close()

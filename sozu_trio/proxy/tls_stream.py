@@ -138,7 +138,9 @@ class TlsStream(Stream):
 
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
-        if self._unsent or self._has_something():
+        if self._unsent or self._late or self._has_something():
+            self._let_leave()
+            await self.settle(patience)
             return await self.receive(size, patience)
         # Once per request: what `wait_readable` and `receive` would do, in one.
         if patience is not None:
@@ -150,6 +152,8 @@ class TlsStream(Stream):
         if patience is not None:
             patience.relax()
         self._immediate = 0
+        if self._late:
+            await self.settle(patience)
         try:
             data = self._read(size)
         except ssl.SSLWantReadError:
@@ -180,20 +184,24 @@ class TlsStream(Stream):
         if self._immediate >= IMMEDIATE_OPERATIONS:
             await self.rest()
 
-    def send_at_once(self, data: bytes) -> int:
-        """As that of a plain stream, for what fits into one record; nothing of what is larger."""
+    def _put(self, data: bytes) -> int:
+        """All of `data`, which fits into one record, or nothing."""
         if self._cut or self._notified:
             raise _ended()
-        if len(data) > LARGEST_RECORD:
-            return 0
+        self._cut = True
         try:
-            done = self._tls.send(data)
+            sent = self._tls.send(data)
         except ssl.SSLWantWriteError:
             return 0
         except ssl.SSLError as error:
             raise self._broken(error) from error
-        self.bytes_out += done
-        return done
+        self._cut = False
+        return sent
+
+    async def settle(self, patience: Patience | None = None) -> None:
+        if self._late:
+            self._cut = False  # It is gone on with.
+            await super().settle(patience)
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
         """As `send` of `pieces` put together: each by itself would be a record."""
@@ -250,6 +258,7 @@ class TlsStream(Stream):
         """
         if self._notified or self.is_closed:
             return
+        self._let_leave()
         self._notified = True
         if not self._cut:
             self._keep_pending()
@@ -270,6 +279,7 @@ class TlsStream(Stream):
 
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""
+        self._let_leave()
         if self._unsent:
             self._push()
         if not (self._notified or self._cut or self.is_closed):

@@ -1,5 +1,5 @@
 """Fixtures for tests of the proxy: `net` for proxies, backends and clients, `serve` and `connect` for tcp sessions,
-`clock` for virtual time, `pair` for a stream alone, `house` for https.
+`clock` for virtual time, `pair` for a stream alone, `house` for https, `leaving` for what is sent in two ways.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -31,6 +31,13 @@ def pair() -> Iterator[Pair]:
     peer.setblocking(False)
     with peer, ours:
         yield peer, Stream(ours, 5)
+
+
+@pytest.fixture(params=["at once", "in a volley"])
+def leaving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How small messages leave: as where there are few sessions, and as where there are many."""
+    if request.param == "in a volley":
+        monkeypatch.setattr("sozu_trio.proxy.stream.FEW", 0)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from tests.proxy.parts import GET, OK, Net, access_log, is_reset, request
 from tests.proxy.removing import SWITCH, UPGRADE, remove
 
+pytestmark = pytest.mark.usefixtures("leaving")
+
 TCP = """
 access_logs_format = "json"
 [[listeners]]

@@ -13,6 +13,8 @@ from sozu_trio.nursery.readiness import Readable
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from tests.proxy.parts import GET, OK, Net, access_log, at_end, open_alone, request, values
 
+pytestmark = pytest.mark.usefixtures("leaving")
+
 
 async def never(connection: BackendConnection) -> None:
     """Takes a request and says nothing."""

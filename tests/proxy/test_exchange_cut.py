@@ -2,11 +2,14 @@
 
 from contextlib import suppress
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from sozu_trio.testing import BackendConnection, Client
 from tests.proxy.parts import GET, Net, request
+
+pytestmark = pytest.mark.usefixtures("leaving")
 
 
 class CutAt(trio.abc.Instrument):

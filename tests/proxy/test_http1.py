@@ -9,6 +9,8 @@ from sozu_trio.nursery.drain import Drain
 from sozu_trio.testing import BackendConnection, Client
 from tests.proxy.parts import GET, OK, Net, access_log, at_end, open_alone, request, values
 
+pytestmark = pytest.mark.usefixtures("leaving")
+
 
 async def name_the_path(connection: BackendConnection) -> None:
     """Answers each request with its path."""

@@ -18,7 +18,7 @@ from tests.proxy.parts import GET, access_log, request, values
 from tests.proxy.secure import NAME, connect_raw, open_client, tls_of
 from tests.tls.peers import client_context
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("leaving")]
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n"
 
 

@@ -13,7 +13,7 @@ from tests.proxy.parts import GET, access_log, request
 from tests.proxy.secure import connect_raw, tls_of, vanish
 from tests.proxy.test_upgrade import ASK, echo
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("leaving")]
 BIG = bytes(range(256)) * 8192
 """2 MiB"""
 

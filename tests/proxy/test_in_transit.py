@@ -20,7 +20,7 @@ from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.succeeding import one_of_each, serve, served
 from tests.proxy.test_tunnels import open_tunnel
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("leaving")]
 
 
 @pytest.mark.parametrize("answer", ["taken", "died"])

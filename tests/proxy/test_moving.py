@@ -9,7 +9,7 @@ from sozu_trio.testing.plugin import StartBackend
 from tests.proxy.moving import open_succession
 from tests.proxy.parts import GET, OK, values
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("leaving")]
 
 
 async def test_idle_connections_move_and_go_on(start_backend: StartBackend) -> None:

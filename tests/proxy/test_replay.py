@@ -8,6 +8,8 @@ from sozu_trio.proxy.stream import Stream
 from sozu_trio.testing import BackendConnection
 from tests.proxy.parts import OK, Net, at_end, request
 
+pytestmark = pytest.mark.usefixtures("leaving")
+
 
 async def test_body_with_the_head_is_held_for_another_try(net: Net) -> None:
     seen: list[bytes] = []

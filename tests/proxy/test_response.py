@@ -9,6 +9,8 @@ from trio.testing import MockClock
 from sozu_trio.testing import BackendConnection, Client
 from tests.proxy.parts import GET, OK, Net, access_log, at_end, fields_of, is_reset, request, values
 
+pytestmark = pytest.mark.usefixtures("leaving")
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 
