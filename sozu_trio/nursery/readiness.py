@@ -6,7 +6,7 @@ system call tells of all sockets that have become readable. A bare relay of smal
 of CPU for each instead of 24; with a single connection there is nothing to share, and it takes 8 µs more. A relay of
 bodies, which waits for one side while the other one is readable, is better off with Trio's.
 
-    readable, and somebody waits     the task is rescheduled
+    readable, and somebody waits     it is read, and the task rescheduled with what came
     readable, and nobody waits       whoever reads it is busy with something else: it is only watched for a hang-up, or
                                      taken out of the set, until its next wait
     hung up, and nobody waits        who watches is told, once; whoever waits reads first, and may find a last request
@@ -17,15 +17,16 @@ client may in principle shut its sending side and wait for the answer; it looks 
 nginx does we take it for gone. TCP relays, where half-close is ordinary, do not watch.
 
 The set is looked at in each pass of Trio's loop, by an instrument, so that whoever is woken runs in that same pass, and
-what they have to say leaves at its end (`volley.py`). A system task waits for the set itself: that ends Trio's own wait
-when something happens in it. Both begin with the first wait of a run.
+what they have to say leaves at its end (`volley.py`). All reads come before the first of them runs, so that the code
+of the kernel is in the cache for all but one: 5 % less CPU for a small request on 64 connections. A system task waits
+for the set itself: that ends Trio's own wait when something happens in it. Both begin with the first wait of a run.
 """
 
 import contextlib
 import select
 import socket
 from collections.abc import Callable
-from typing import Final, Self, cast
+from typing import Final, Self
 
 import outcome
 import trio
@@ -41,27 +42,17 @@ HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 BUSY: Final = "another task is already waiting for this socket"
 
 
-class _Nothing:
-    """What a wait comes to. One for all: `outcome.Value` is made and used up by each wait, 4 % of a request."""
-
-    __slots__ = ()
-
-    def unwrap(self) -> None:
-        """All that Trio does with the outcome of `wait_task_rescheduled`."""
-
-
-_NOTHING: Final = cast("outcome.Outcome[None]", _Nothing())
-
-
 class Readable:
     """The waits of one task for one socket. Call `forget` before the socket is closed: its number may go to another,
     and of a socket that lives on in another process one would be told for ever.
+
+    It is the outcome of its own waits: to make an `outcome.Value` for each, and use it up, is 4 % of a request.
     """
 
-    __slots__ = ("_number", "_set", "_sock", "asked", "on_hangup", "task", "volley")
+    __slots__ = (*("_number", "_set", "asked", "data", "failure", "on_hangup", "size", "sock", "task", "volley"),)
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self.sock = sock
         self._number = -1
         self._set: _Set | None = None
         """Where it is, while it is."""
@@ -69,6 +60,11 @@ class Readable:
         """Which events the set asks for."""
         self.task: Task | None = None
         """Who waits."""
+        self.size = 0
+        """Bytes that are to be read at the end of the wait; 0 = nothing."""
+        self.data: bytes | None = None
+        self.failure: Exception | None = None
+        """What the reading came to; None and None where there was nothing to read after all."""
         self.on_hangup: Callable[[], None] | None = None
         """Called once, in no task, when the peer has gone: it must not fail. None: nobody cares, or it was."""
         self.volley: Volley | None = None
@@ -81,16 +77,28 @@ class Readable:
         """
         await wait_task_rescheduled(self.expect())
 
-    def expect(self) -> Callable[[RaiseCancelT], Abort]:
+    def expect(self, size: int = 0) -> Callable[[RaiseCancelT], Abort]:
         """What to give to `wait_task_rescheduled`, at once: as `wait`, for those who wait so often that they can spare
-        its coroutine.
+        its coroutine. It returns what was read, at most `size` bytes, None for nothing; and raises what reading does.
         """
         if self.task is not None:
             raise trio.BusyResourceError(BUSY)
         if self.asked != READING:
             self._ask_for(READING)
         self.task = current_task()
+        self.size = size
         return self._abort
+
+    def unwrap(self) -> bytes | None:
+        """All that Trio does with the outcome of `wait_task_rescheduled`."""
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # Else it would refer to this frame, and this frame to it.
+        data, self.data = self.data, None
+        return data
 
     def _abort(self, _: RaiseCancelT) -> Abort:
         self.task = None
@@ -104,7 +112,7 @@ class Readable:
 
     def _ask_for(self, events: int) -> None:
         if self._set is None:
-            number, known = self._sock.fileno(), _set_of_run()
+            number, known = self.sock.fileno(), _set_of_run()
             known.put(number, self, events)
             self._number, self._set = number, known
             self.volley = known.volley
@@ -113,8 +121,9 @@ class Readable:
         self.asked = events
 
     def end_with_room(self) -> None:
-        """The wait now going on is to end, too, as soon as the socket takes more."""
+        """The wait now going on is to end, too, as soon as the socket takes more, and nothing is read."""
         if self.task is not None:
+            self.size = 0
             self._ask_for(READING_AND_WRITING)
 
     def rest(self) -> None:
@@ -197,7 +206,14 @@ class _Set(trio.abc.Instrument):
                 continue
             if readable.task is not None:
                 task, readable.task = readable.task, None
-                reschedule(task, _NOTHING)
+                if readable.size:
+                    try:
+                        readable.data = readable.sock.recv(readable.size)
+                    except BlockingIOError:
+                        pass  # Somebody else's event, or a checksum that was wrong: see BUGS in select(2).
+                    except Exception as error:
+                        readable.failure = error
+                reschedule(task, readable)  # type: ignore[arg-type]
                 continue
             if events & HUNG_UP and readable.on_hangup is not None:
                 tell, readable.on_hangup = readable.on_hangup, None

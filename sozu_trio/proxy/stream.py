@@ -110,18 +110,15 @@ class Stream:
             await self.settle(patience)
         if patience is not None:
             patience.expect(self)
-        try:  # noqa: SIM105 - once per request: a context manager costs more
-            await wait_task_rescheduled(self._readable.expect())
+        try:
+            data: bytes | None = await wait_task_rescheduled(self._readable.expect(size))
         except trio.ClosedResourceError:
-            pass  # It was severed: whatever is done with it now says so.
+            data = None  # It was severed: whatever is done with it now says so.
         if patience is not None:
             patience.relax()
         self._immediate = 0
-        if self._late:
+        if data is None:
             await self.settle(patience)
-        try:
-            data = self.sock.recv(size)
-        except BlockingIOError:  # Somebody else's event, or a checksum that was wrong: see BUGS in select(2).
             return await self.receive(size, patience)
         self.bytes_in += len(data)
         return data

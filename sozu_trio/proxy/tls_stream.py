@@ -145,19 +145,20 @@ class TlsStream(Stream):
         # Once per request: what `wait_readable` and `receive` would do, in one.
         if patience is not None:
             patience.expect(self)
-        try:  # noqa: SIM105 - a context manager costs more
-            await wait_task_rescheduled(self._readable.expect())
-        except trio.ClosedResourceError:
-            pass  # It was severed: whatever is done with it now says so.
+        room = min(size, LARGEST_RECORD)
+        try:
+            data: bytes | None = await wait_task_rescheduled(self._readable.expect(room))
+        except (trio.ClosedResourceError, ssl.SSLWantReadError):
+            data = None  # It was severed, and whatever is done with it now says so; or no record is whole yet.
+        except ssl.SSLError as error:
+            data = self._end_for(error)
         if patience is not None:
             patience.relax()
         self._immediate = 0
-        if self._late:
+        if data is None:
             await self.settle(patience)
-        try:
-            data = self._read(size)
-        except ssl.SSLWantReadError:
             return await self.receive(size, patience)
+        self._note(data, room)
         self.bytes_in += len(data)
         return data
 
@@ -319,18 +320,25 @@ class TlsStream(Stream):
         room = min(size, LARGEST_RECORD)
         try:
             data = self._tls.recv(room)
-        except ssl.SSLZeroReturnError:
-            data = b""
         except ssl.SSLWantReadError:
             raise
         except ssl.SSLError as error:
-            if kind_of(error) == CLOSED:
-                why = "the connection ended without close_notify"
-                raise self._fail(Truncated(errno.ECONNRESET, why)) from error
-            raise self._fail(self._broken(error)) from error
+            data = self._end_for(error)
+        self._note(data, room)
+        return data
+
+    def _note(self, data: bytes, room: int) -> None:
+        """A read that had `room` has given `data`."""
         self._ended = not data
         self._is_filled = len(data) == room
-        return data
+
+    def _end_for(self, error: ssl.SSLError) -> bytes:
+        """What reading comes to that met `error`: b"", or an OSError that is raised, now and to all who read later."""
+        if isinstance(error, ssl.SSLZeroReturnError):
+            return b""
+        if kind_of(error) == CLOSED:
+            raise self._fail(Truncated(errno.ECONNRESET, "the connection ended without close_notify")) from error
+        raise self._fail(self._broken(error)) from error
 
     def _fail(self, failure: OSError) -> OSError:
         """OpenSSL would say something else the next time."""
