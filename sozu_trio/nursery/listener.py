@@ -51,8 +51,8 @@ class Fate:
     known: trio.Event = field(default_factory=trio.Event)
 
 
-def tell_nobody() -> None:
-    """Nobody wants to know."""
+def do_nothing() -> None:
+    """Nobody wants to know of the end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +79,7 @@ class SessionNode:
     """Of its last way to another worker, or from one."""
     held: Held = field(default_factory=dict)
     """Places that its address has because of it."""
-    at_end: Callable[[], None] = tell_nobody
+    at_end: Callable[[], None] = do_nothing
     """Called when it has ended, however it did; whoever serves it puts it here."""
 
     @property
@@ -260,10 +260,10 @@ class Door:
                 log.warning("session %s (%s of %s) was cut: it could not move", node.name, node.kind, node.client)
             raise
         finally:
+            node.at_end()
             notify_closing(node.sock)
             node.sock.close()
             del self._node.sessions[node.name]
-            node.at_end()
             self._doors.capacity.places.leave(node.held)
             self._doors.capacity.give()
             self._doors.shortage.given_back()

@@ -192,13 +192,13 @@ class _Set(trio.abc.Instrument):
 
     def before_io_wait(self, timeout: float) -> None:
         """The pass is over. It must not raise."""
-        self.volley.leave()
+        self.volley.fire()
 
     def after_io_wait(self, timeout: float) -> None:
         """Reschedule all whose time has come; they run in this pass. It must not raise: Trio would call it no more."""
         strange = False
         found = self._epoll.poll(0)
-        self.volley.sessions = len(found)
+        self.volley.begin(len(found))
         for number, events in found:
             readable = self.readable.get(number)
             if readable is None:

@@ -3,47 +3,55 @@
 To send wakes who receives, which is most of what it costs: where that runs on another core, that core is interrupted.
 A peer that gets a second message before it has turned to the first need not be woken for it, so the messages of many
 sessions to the same few peers cost less in one go than one after the other with work in between, and the code of the
-kernel is still in the cache. A small request takes 20 % less CPU on 64 connections, and 13 % less on 8 to 16.
+kernel is still in the cache. A small request on 64 connections takes 23 % less CPU, and 6 % less on 8.
 
 In a pass of few sessions nobody is kept waiting: there the peer works while the session does what is left.
 """
 
 import logging
-from typing import Final, Protocol
+from typing import Protocol
+
+import trio
+
+from sozu_trio.config.limits import VOLLEY_FROM, VOLLEY_MOST
 
 log = logging.getLogger(__name__)
-
-FEW: Final = 5
-"""Sessions of a pass below which each message leaves at once: a single one would come 0.1 ms later, a quarter of it."""
-MOST: Final = 64
-"""Messages that wait: what else the pass has to do must not keep them for longer than some milliseconds."""
 
 
 class Sender(Protocol):
     """Whose message it is."""
 
     def send_late(self, data: bytes) -> None:
-        """Send it now, without waiting; whatever fails is told to who goes on with the connection."""
+        """Send it now, without waiting; what is left, or has failed, is for who goes on with the connection."""
+
+    def sever(self) -> None:
+        """End the connection, whoever uses it."""
 
 
 class Volley:
     """That of one run of Trio. It is told of passes by `readiness.py`."""
 
-    __slots__ = ("_messages", "sessions")
+    __slots__ = ("_messages", "gathers")
 
     def __init__(self) -> None:
-        self.sessions = 0
-        """Those whose wait this pass has ended."""
+        self.gathers = False
+        """Whether messages of this pass wait for each other."""
         self._messages: list[tuple[Sender, bytes]] = []
+
+    def begin(self, sessions: int) -> None:
+        """A pass begins, in which so many go on."""
+        self.gathers = sessions >= VOLLEY_FROM
 
     def add(self, sender: Sender, data: bytes) -> None:
         """Have `data` sent at the end of this pass at the latest."""
         self._messages.append((sender, data))
-        if len(self._messages) >= MOST:
-            self.leave()
+        if len(self._messages) >= VOLLEY_MOST:
+            self.fire()
 
-    def leave(self) -> None:
-        """Send all there is, in the order in which it came. It does not raise, whatever a sender does."""
+    def fire(self) -> None:
+        """Send all there is, in the order in which it came. It does not raise, whatever a sender does: Trio would never
+        call it again.
+        """
         if not self._messages:
             return
         messages, self._messages = self._messages, []
@@ -51,4 +59,6 @@ class Volley:
             try:
                 sender.send_late(data)
             except Exception:
-                log.exception("a message was lost")
+                log.exception("a message was not sent, and its connection is cut")
+                # In a turn of its own: whom that wakes Trio would not see from here.
+                trio.lowlevel.current_trio_token().run_sync_soon(sender.sever)

@@ -19,7 +19,7 @@ from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.listener import Doorkeeping, Goodbye, Refusal, Resume, SessionNode
 from sozu_trio.nursery.tally import Tally
 from sozu_trio.proxy.answers import answer
-from sozu_trio.proxy.http1 import linger
+from sozu_trio.proxy.linger import linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.resuming import resumption
 from sozu_trio.proxy.session import serve_session

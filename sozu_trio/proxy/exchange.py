@@ -3,7 +3,7 @@
 The order of things, each a method below:
     decide      the Table names a cluster, a denial or nothing; the Table read here holds for the whole exchange
     forward     a backend connection; another one where this ended before a response and the request may be replayed
-    converse    the request goes out, its body beside the response where it is not in hand yet
+    converse    the request goes out, with its body or, where that is not in hand yet, while that comes; then `respond`
     fail        every error becomes an answer here, or a message cut short where one had begun: never a well-formed lie
     log         one line and the counters
 
@@ -177,8 +177,6 @@ class Exchange:
         connector = self.proxy.connector(cluster, self.connection.terms.backend_timeouts)
         is_whole = self.body.framing is NO_BODY or self._is_whole()
         request = self._request()
-        if is_whole and self.body.framing is not NO_BODY:
-            request = b"".join((request, *whole(self.body, self.body.early, self.body.framing)))
         lost: BackendClosed | None = None
         now = self._began
         while True:
@@ -194,8 +192,11 @@ class Exchange:
             self.record.backend_id = connection.state.backend.backend_id
             self.record.backend = connection.state.address
             try:
-                if is_whole:
+                if self.body.framing is NO_BODY:
                     reusable = await respond(self, connection, request)
+                elif is_whole:
+                    message = (request, *whole(self.body, self.body.early, self.body.framing))
+                    reusable = await respond(self, connection, b"".join(message))
                 else:
                     reusable = await self._converse(connection, request)
             except BackendClosed as error:

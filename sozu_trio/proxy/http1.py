@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from sozu_trio.config.addresses import Address
-from sozu_trio.config.limits import LAST_CALL, LINGER, LINGER_BYTES, READ_SIZE
+from sozu_trio.config.limits import LAST_CALL, READ_SIZE
 from sozu_trio.config.listeners import HttpListener
 from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
@@ -22,6 +22,7 @@ from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding
+from sozu_trio.proxy.linger import linger
 from sozu_trio.proxy.outdated import is_outdated
 from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
@@ -213,7 +214,11 @@ class HttpConnection:
                     return True
                 await self._part(exchange)
                 return False
-            if expired and self._buffer:
+            if not (expired or self._is_released):
+                await self.stream.settle(self.patience)
+            if self.stream.owes:
+                self._cut_unread()
+            elif expired and self._buffer:
                 late = RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long", limit="head_time")
                 await self._refuse(late)
             elif expired:
@@ -221,14 +226,23 @@ class HttpConnection:
         if exchange is not None and not exchange.over:
             exchange.cut("took too long to read the answer")
             return False
+        if self.stream.owes:
+            self._cut_unread()
         # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
-        if expired or self.gone:
+        if expired or self.gone or self.stream.is_closed:
             return False
         if self.outdated and not self._is_released:
             return not self._ends_unasked()
         if not self._is_released and (self.node.listener.departure is not None or not self._drain.started):
             return True
         return bool(self._buffer) or not self.stream.is_quiet() or (self.draining and self._is_new())
+
+    def _cut_unread(self) -> None:
+        """The client has left no room for the end of a response that was taken for sent."""
+        if not self.stream.is_closed:
+            log.info("session %s: cut: its client has not read all of a response that was logged", self.name)
+            self.proxy.counters.limited("response_time")
+            self.stream.abort()
 
     def _ends_unasked(self) -> bool:
         """Whether an outdated connection ends now: a request that has come to one in use is answered first."""
@@ -332,7 +346,6 @@ class HttpConnection:
 
     async def _moves(self) -> bool:
         """Move to the worker that comes next, if that is possible; whether it has."""
-        await self.stream.settle(self.patience)
         self.patience.relax()
         if not await depart(self.node, self._kept_alive):
             return False
@@ -381,15 +394,3 @@ class HttpConnection:
         self.proxy.access_log.write(record)
         await self.stream.send(data, self.patience)
         await linger(self.stream)
-
-
-async def linger(stream: Stream) -> None:
-    """Send FIN and read for a while: closing on unread input would reset the connection (RFC 9112 §9.6).
-
-    The client would then lose the answer.
-    """
-    with trio.move_on_after(LINGER):
-        stream.shutdown()
-        thrown_away = 0
-        while thrown_away < LINGER_BYTES and (data := await stream.receive(READ_SIZE)):
-            thrown_away += len(data)

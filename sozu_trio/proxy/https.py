@@ -23,7 +23,8 @@ from sozu_trio.proxy.client_fields import fields_of
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.first_word import hears_first_word, is_speaking
 from sozu_trio.proxy.forwarding import Forwarding
-from sozu_trio.proxy.http1 import HttpConnection, linger
+from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.linger import linger
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import take_proxy_header, who_and_where
 from sozu_trio.proxy.secured import Routes, Secured
@@ -39,19 +40,19 @@ from sozu_trio.tls.identity import ClientIdentity, client_identity
 from sozu_trio.wire.proxy_protocol import ProxyHeader
 
 
-async def accept_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> "HttpsConnection | None":
-    """The connection of `node` after its handshake. None where it has not begun: its client has left, or its listener
-    speaks no TLS any more. Raises HandshakeFailed, ProxyHeaderError, OSError.
+async def accept_https(proxy: Proxy, node: SessionNode, listener: HttpsListener) -> "HttpsConnection | bool":
+    """The connection of `node` after its handshake, to be run. False where it has ended before; True where it has not
+    begun, because its listener speaks no TLS any more. Raises HandshakeFailed, ProxyHeaderError, OSError.
     """
     timeouts = (listener.timeouts.front, listener.timeouts.request)
     limit = min((seconds for seconds in timeouts if seconds), default=math.inf)
     plain = Stream(node.sock, listener.timeouts.front)
     if not await hears_first_word(plain, limit, node):
-        return None
+        return False
     # It may have changed while the client had nothing to say.
     now = proxy.table.listeners.get(node.listener.key) or listener
     if not isinstance(now, HttpsListener):
-        return None
+        return True
     listener = now
     node.is_bound = True
     deadline = min(node.started + limit, trio.current_time() + HANDSHAKE)
@@ -59,11 +60,11 @@ async def accept_https(proxy: Proxy, node: SessionNode, listener: HttpsListener)
     if listener.expect_proxy:
         header = await _proxy_header(plain, deadline)
         if header is None or not await _goes_on(plain, deadline):
-            return None
+            return False
     client, destination = who_and_where(node, header)
     if header is not None and not proxy.places.arrive(node.held, client.host):
         proxy.counters.refused_sources += 1
-        return None
+        return False
     contexts = proxy.tls.contexts(listener, proxy.table)
     contexts.forget_expired(time.time())
     node.sock = sock = contexts.wrap(node.sock, destination.host)

@@ -6,7 +6,7 @@ client needs it: chunked or close-delimited becomes chunked for HTTP/1.1, close-
 
 from typing import TYPE_CHECKING
 
-from sozu_trio.config.limits import READ_SIZE
+from sozu_trio.config.limits import READ_SIZE, SMALL_MESSAGE
 from sozu_trio.errors import BackendClosed, BadResponse, ClientGone
 from sozu_trio.proxy.backends import Connection
 from sozu_trio.proxy.body import Body
@@ -22,8 +22,6 @@ from sozu_trio.wire.write import write_response
 if TYPE_CHECKING:
     from sozu_trio.proxy.exchange import Exchange
 
-SMALL = 4096
-"""Bytes of a message that the kernel takes whole, unless the one before it is still on its way."""
 CONTINUE = 100
 SWITCHING_PROTOCOLS = 101
 MOST_INTERIM = 64
@@ -40,10 +38,9 @@ async def respond(exchange: "Exchange", connection: Connection, request: bytes =
     backend = connection.stream
     if request:
         try:
-            if len(request) <= SMALL:
-                backend.send_soon(request)
-            else:
-                await backend.send(request, exchange.patience)
+            sent = backend.send_soon(request) if len(request) <= SMALL_MESSAGE else 0
+            if sent < len(request):
+                await backend.send(request[sent:], exchange.patience)
         except OSError:
             pass  # It may have answered before it closed; reading tells.
     try:
@@ -63,13 +60,12 @@ async def respond(exchange: "Exchange", connection: Connection, request: bytes =
     rest = buffer[head.size :]
     exchange.record.status = head.status
     if head.framing is LENGTH and len(rest) == head.length and exchange.upload is None:
-        # All of it came at once: it leaves at once.
+        # All of it came at once, and leaves so.
         data = _head(exchange, head, buffer, LENGTH) + rest
         exchange.answered = True
-        if len(data) <= SMALL and exchange.waits_next:
-            exchange.client.send_soon(data)
-        else:
-            await exchange.client.send(data, exchange.patience)
+        sent = exchange.client.send_soon(data) if len(data) <= SMALL_MESSAGE and exchange.waits_next else 0
+        if sent < len(data):
+            await exchange.client.send(data[sent:], exchange.patience)
         exchange.record.message = "complete"
         return head.keep_alive
     return await _relay(exchange, backend, head, buffer)

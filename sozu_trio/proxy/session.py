@@ -33,11 +33,11 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
             return  # It was let in and its listener removed, in this order.
         if isinstance(listener, HttpsListener):
             connection = await accept_https(proxy, node, listener)
-            if connection is not None:
-                await connection.run()
-                return
-            again = not isinstance(proxy.table.listeners.get(node.listener.key) or listener, HttpsListener)
-            continue
+            if isinstance(connection, bool):
+                again = connection
+                continue
+            await connection.run()
+            return
         node.kind = "tcp" if isinstance(listener, TcpListener) else "http"
         stream = Stream(node.sock, listener.timeouts.front)
         header, early = None, b""

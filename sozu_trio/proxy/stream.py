@@ -8,7 +8,6 @@ what it moves.
 A deadline is set only where a wait begins; who is waited for, and how long, is kept by a `Patience`.
 """
 
-import contextlib
 import errno
 import select
 import socket
@@ -22,7 +21,6 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_task_r
 from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
 from sozu_trio.nursery import readiness
 from sozu_trio.nursery.readiness import Readable
-from sozu_trio.nursery.volley import FEW
 from sozu_trio.proxy.patience import Patience
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -73,7 +71,7 @@ SEVERED: Final = _Severed()
 class Stream:
     """A connected, non-blocking socket. One task reads it and one writes it."""
 
-    __slots__ = ("_immediate", "_late", "_poll", "_readable", "bytes_in", "bytes_out", "sock", "timeout")
+    __slots__ = ("_immediate", "_is_due", "_late", "_poll", "_readable", "bytes_in", "bytes_out", "sock", "timeout")
 
     splices = True
     """What goes over its socket is what was said: the kernel may move it."""
@@ -85,8 +83,10 @@ class Stream:
         self.bytes_in = 0
         self.bytes_out = 0
         self._immediate = 0
+        self._is_due = False
+        """A message of ours waits for the end of this pass."""
         self._late = b""
-        """What `send_soon` could not send, until `receive_later` does."""
+        """What the kernel had no room for then, until `settle` has sent it."""
         self._poll: select.poll | None = None
         self._readable = Readable(sock)
 
@@ -142,31 +142,45 @@ class Stream:
                     await self.rest()
                 return
 
-    def send_soon(self, data: bytes) -> None:
-        """Send `data`, which is small, now or at the end of this pass of the loop, together with what others send
-        (`nursery/volley.py`). `receive_later` must come next, or the end: it sees to what the kernel had no room for.
-        Raises OSError where the connection is known to be broken; where that turns out later, reading tells.
+    def send_soon(self, data: bytes) -> int:
+        """Send `data`, of up to SMALL_MESSAGE bytes, now or at the end of this pass of the loop, together with what
+        others send (`nursery/volley.py`). Returns how much of it has left or will; the rest must be sent at once. Then
+        `receive_later` must come next, or the end. Raises OSError where the connection is known to be broken.
+
+        What waits counts as sent, in `bytes_out` too. Should the peer turn out to have gone, reading tells; should the
+        kernel have no room, which takes a peer that does not read what came before, `owes` does.
         """
         volley = self._readable.volley
-        if volley is not None and volley.sessions >= FEW:
+        if volley is not None and volley.gathers:
             self.bytes_out += len(data)
+            self._is_due = True
             volley.add(self, data)
-            return
+            return len(data)
         sent = self._put(data)
         self.bytes_out += sent
-        self._late = data[sent:]
+        return sent
 
     def send_late(self, data: bytes) -> None:
-        """The volley leaves."""
+        """The volley is fired."""
+        self._is_due = False
         try:
             sent = self._put(data)
+        except ConnectionError:
+            self.bytes_out -= len(data)
+            return
         except OSError:
-            sent = 0  # Who goes on with it will meet that, too.
+            if self.is_closed:
+                self.bytes_out -= len(data)
+                return
+            sent = 0
         if sent < len(data):
-            self.bytes_out -= len(data) - sent
-            if not self.is_closed:
-                self._late = data[sent:]
-                self._readable.end_with_room()
+            self._late = data[sent:]
+            self._readable.end_with_room()
+
+    @property
+    def owes(self) -> bool:
+        """Whether some of what counts as sent is still to be sent, by `settle`."""
+        return bool(self._late)
 
     def _put(self, data: bytes) -> int:
         """How much of `data` the kernel has taken. Raises OSError."""
@@ -176,16 +190,25 @@ class Stream:
             return 0
 
     async def settle(self, patience: Patience | None = None) -> None:
-        """Send what is left of the last small message. That the peer has gone is for reading to tell."""
-        if self._late:
-            late, self._late = self._late, b""
-            with contextlib.suppress(ConnectionError):
-                await self.send(late, patience)
+        """Send what it owes; one that was cancelled is to be gone on with. That the peer has gone is for reading to
+        tell.
+        """
+        while self._late:
+            try:
+                sent = self._put(self._late)
+            except ConnectionError:
+                self.bytes_out -= len(self._late)
+                self._late = b""
+                return
+            if sent:
+                self._late = self._late[sent:]
+            else:
+                await self.wait_writable(patience)
 
-    def _let_leave(self) -> None:
+    def _fire(self) -> None:
         """Send now what was to be sent soon: nothing else may come before it."""
-        if self._readable.volley is not None:
-            self._readable.volley.leave()
+        if self._is_due and self._readable.volley is not None:
+            self._readable.volley.fire()
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
         """As `send` of `pieces` put together; large ones the kernel takes from where they are."""
@@ -264,7 +287,7 @@ class Stream:
 
     def shutdown(self) -> None:
         """Send FIN; the peer may still be read from."""
-        self._let_leave()
+        self._fire()
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -276,7 +299,7 @@ class Stream:
         return self.sock is SEVERED or self.sock.fileno() < 0
 
     def close(self) -> None:
-        self._let_leave()
+        self._fire()
         self._readable.forget()
         self.sock.close()
 
@@ -286,7 +309,7 @@ class Stream:
         Trio may still have it registered, and closing would not end that: whoever got its number next would be woken
         for what happens to it (measured: reference/feasibility.md, d).
         """
-        self._let_leave()
+        self._fire()
         readiness.notify_closing(self.sock)  # By its number: another Stream may have waited for it before.
         notify_closing(self.sock)
         self.sock.close()

@@ -139,7 +139,7 @@ class TlsStream(Stream):
     async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
         if self._unsent or self._late or self._has_something():
-            self._let_leave()
+            self._fire()
             await self.settle(patience)
             return await self.receive(size, patience)
         # Once per request: what `wait_readable` and `receive` would do, in one.
@@ -186,8 +186,8 @@ class TlsStream(Stream):
             await self.rest()
 
     def _put(self, data: bytes) -> int:
-        """All of `data`, which fits into one record, or nothing."""
-        if self._cut or self._notified:
+        """All of `data`, as far as it fits into one record, or nothing: then it must be put again."""
+        if (self._cut and data is not self._late) or self._notified:
             raise _ended()
         self._cut = True
         try:
@@ -199,10 +199,13 @@ class TlsStream(Stream):
         self._cut = False
         return sent
 
-    async def settle(self, patience: Patience | None = None) -> None:
-        if self._late:
-            self._cut = False  # It is gone on with.
-            await super().settle(patience)
+    def send_soon(self, data: bytes) -> int:
+        if self._cut or self._notified:
+            raise _ended()
+        sent = super().send_soon(data)
+        if sent < len(data):
+            self._cut = False  # It is sent once more, at once.
+        return sent
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
         """As `send` of `pieces` put together: each by itself would be a record."""
@@ -259,7 +262,7 @@ class TlsStream(Stream):
         """
         if self._notified or self.is_closed:
             return
-        self._let_leave()
+        self._fire()
         self._notified = True
         if not self._cut:
             self._keep_pending()
@@ -280,7 +283,7 @@ class TlsStream(Stream):
 
     def close(self) -> None:
         """Where there was no `shutdown`, tell the peer, as far as that goes at once."""
-        self._let_leave()
+        self._fire()
         if self._unsent:
             self._push()
         if not (self._notified or self._cut or self.is_closed):

@@ -37,7 +37,7 @@ def pair() -> Iterator[Pair]:
 def leaving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How small messages leave: as where there are few sessions, and as where there are many."""
     if request.param == "in a volley":
-        monkeypatch.setattr("sozu_trio.proxy.stream.FEW", 0)
+        monkeypatch.setattr("sozu_trio.nursery.volley.VOLLEY_FROM", 0)
 
 
 @pytest.fixture

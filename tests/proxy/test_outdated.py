@@ -16,7 +16,7 @@ from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.proxy.outdated import is_outdated, turned
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
-from tests.proxy.parts import CONFIGURATION, GET, OK, is_reset, open_alone
+from tests.proxy.parts import CONFIGURATION, GET, OK, counters_of, is_reset, open_alone
 from tests.proxy.secure import connect_raw, issued_now, open_client, secure_text
 from tests.proxy.test_upgrade import ASK, echo
 from tests.tls.peers import client_context, client_with
@@ -106,8 +106,8 @@ async def start(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBac
         clients.append(client)
         return client
 
-    async def start(script: object = OK, listener: str = "") -> House:
-        text = secure_text(tmp_path, listener=listener)
+    async def start(script: object = OK, **lines: str) -> House:
+        text = secure_text(tmp_path, **lines)
         proxies.append(await start_proxy(text, api=await start_backend(script)))
         return House(proxies[-1], keep)
 
@@ -246,6 +246,20 @@ async def test_a_proxy_header_that_was_read_cannot_be_read_again(start: Start) -
     assert (await silent.response()).status == 200
     await house.become(house.secure)
     assert await client.receive_all() == b""
+
+
+async def test_who_is_refused_stays_refused_where_the_listener_has_become_another(start: Start) -> None:
+    house = await start(top="max_connections_per_source = 1", listener="expect_proxy = true")
+    first, second = await house.client(), await house.client()
+    for client in (first, second):
+        await client.send(V1[:10])
+    await trio.testing.wait_all_tasks_blocked()
+    await house.become(replace(house.plain, expect_proxy=False))
+    await first.send(V1[10:] + b"\x16\x03\x01")  # as a ClientHello begins
+    await trio.testing.wait_all_tasks_blocked()
+    await second.send(V1[10:] + GET)
+    assert await is_reset(second), "it has no place, whatever its listener speaks now"
+    assert (await counters_of(house.proxy))["listener.source_capped"] == 1
 
 
 async def test_who_has_shown_no_certificate_where_one_is_required_now(start: Start) -> None:

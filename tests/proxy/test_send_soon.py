@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.nursery.volley import FEW, Volley
+from sozu_trio.config.limits import VOLLEY_FROM
+from sozu_trio.nursery.volley import Volley
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
 from tests.proxy.parts import MEGABYTE, Net, Pair, request
@@ -29,7 +30,7 @@ async def among_many(peer: socket.socket, stream: Stream) -> None:
     """Have `stream` wait once, and be one of many sessions of the pass."""
     peer.send(b"x")
     assert await stream.receive_later(100) == b"x"
-    volley_of(stream).sessions = FEW
+    volley_of(stream).begin(VOLLEY_FROM)
 
 
 def has_come(peer: socket.socket) -> bytes:
@@ -54,7 +55,7 @@ async def test_in_a_pass_of_few_it_leaves_at_once(pair: Pair) -> None:
     stream.send_soon(b"never waited for")
     assert has_come(peer) == b"never waited for"
     await among_many(peer, stream)
-    volley_of(stream).sessions = FEW - 1
+    volley_of(stream).begin(VOLLEY_FROM - 1)
     stream.send_soon(b"alone")
     assert has_come(peer) == b"alone"
     assert stream.bytes_out == len(b"never waited foralone")
@@ -114,41 +115,55 @@ async def test_who_is_cut_says_no_more(end: Callable[[Stream], None], pair: Pair
     assert stream.bytes_out == 0
 
 
-@pytest.mark.parametrize("sessions", [0, FEW])
-async def test_what_the_kernel_has_no_room_for_is_sent_by_who_waits(sessions: int, pair: Pair) -> None:
+async def read_up_to(peer: socket.socket, end: bytes) -> bytes:
+    """All there is to read, up to `end`."""
+    received = bytearray()
+    while not received.endswith(end):
+        await trio.lowlevel.wait_readable(peer)
+        received.extend(peer.recv(1 << 20))
+    return bytes(received)
+
+
+async def test_in_a_pass_of_few_who_sends_is_told_how_much_has_left(pair: Pair) -> None:
+    peer, stream = pair
+    await among_many(peer, stream)
+    fill(stream)
+    volley_of(stream).begin(VOLLEY_FROM - 1)
+    assert (stream.send_soon(b"not now"), stream.bytes_out, stream.owes) == (0, 0, False)
+
+
+async def test_what_the_kernel_has_no_room_for_is_sent_by_who_waits(pair: Pair) -> None:
     peer, stream = pair
     await among_many(peer, stream)
     taken = fill(stream)
-    volley_of(stream).sessions = sessions
-    stream.send_soon(b"at last")
-    received = bytearray()
+    volley_of(stream).begin(VOLLEY_FROM)
+    assert stream.send_soon(b"at last") == len(b"at last")
 
     async def read() -> None:
-        while not received.endswith(b"at last"):
-            await trio.lowlevel.wait_readable(peer)
-            received.extend(peer.recv(1 << 20))
+        assert len(await read_up_to(peer, b"at last")) == taken + len(b"at last")
         peer.send(b"thanks")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         assert await stream.receive_later(100) == b"thanks"
-    assert (len(received), stream.bytes_out) == (taken + len(b"at last"), len(b"at last"))
+    assert (stream.bytes_out, stream.owes) == (len(b"at last"), False)
 
 
-async def test_what_is_left_is_settled_before_a_connection_moves(pair: Pair) -> None:
+async def test_to_settle_can_be_cancelled_and_gone_on_with(pair: Pair) -> None:
     peer, stream = pair
     await among_many(peer, stream)
-    fill(stream)
+    taken = fill(stream)
+    volley_of(stream).begin(VOLLEY_FROM)
     stream.send_soon(b"at last")
     await trio.lowlevel.checkpoint()
-    received = bytearray()
+    for _ in range(3):
+        with trio.move_on_after(1) as scope:
+            await stream.settle()
+        assert (scope.cancelled_caught, stream.owes) == (True, True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.settle)
-        while not received.endswith(b"at last"):
-            await trio.lowlevel.wait_readable(peer)
-            received.extend(peer.recv(1 << 20))
-    await stream.settle()
-    assert not has_come(peer)
+        assert len(await read_up_to(peer, b"at last")) == taken + len(b"at last")
+    assert (stream.bytes_out, stream.owes) == (len(b"at last"), False)
 
 
 async def test_a_peer_that_has_gone_is_found_out_by_reading(pair: Pair) -> None:
@@ -166,7 +181,7 @@ async def test_within_tls_nothing_overtakes() -> None:
     async with connected() as (client, server):
         await client.send(b"x" * 20_000)
         assert len(await server.receive_later(10_000)) == 10_000
-        volley_of(server).sessions = FEW
+        volley_of(server).begin(VOLLEY_FROM)
         server.send_soon(b"first ")
         while len(await server.receive_later(10_000)) == 10_000:
             pass
@@ -180,11 +195,16 @@ async def test_within_tls_what_the_kernel_has_no_room_for_is_sent_by_who_waits()
         await client.send(b"x")
         assert await server.receive_later(100) == b"x"
         record, records = bytes(16_384), 0
-        while not server._late:
-            volley_of(server).sessions = FEW
+        while not server.owes:
+            volley_of(server).begin(VOLLEY_FROM)
             server.send_soon(record)
-            volley_of(server).leave()
+            volley_of(server).fire()
             records += 1
+        with pytest.raises(ConnectionResetError):
+            server.send_soon(b"OpenSSL would send the old bytes, and count these")
+        with trio.move_on_after(1) as scope:
+            await server.settle()
+        assert (scope.cancelled_caught, server.owes) == (True, True)
         received = 0
 
         async def read() -> None:
