@@ -107,7 +107,7 @@ async def start(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBac
         return client
 
     async def start(script: object = OK, **lines: str) -> House:
-        text = secure_text(tmp_path, **lines)
+        text = secure_text(tmp_path, **lines)  # type: ignore[arg-type]
         proxies.append(await start_proxy(text, api=await start_backend(script)))
         return House(proxies[-1], keep)
 
