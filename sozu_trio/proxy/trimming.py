@@ -13,8 +13,8 @@ alone; now it is 16 to 21 after 13 s, and 12 to 16 after a minute.
 A full collection looks at all sessions: 10 ms for 500 of them, 75 ms for 2,000. Where more than FEW are left it waits
 for a better time. What came before the first session is frozen (`nursery/garbage.py`), and costs nothing.
 
-Buffers of all sizes leave holes among what lives even where as many come as go: ten minutes of ten clients with
-messages of up to 256 KiB have made 8 MiB in each worker, and went on.
+Buffers of all sizes leave holes among what lives even where as many come as go: with ten clients and messages of up to
+256 KiB a MiB in each worker, within a minute.
 """
 
 from collections.abc import Callable

@@ -208,6 +208,17 @@ async def test_no_pipe_is_held_while_waiting(ends: Ends) -> None:
         nursery.cancel_scope.cancel(reason="seen")
 
 
+async def test_what_has_been_passed_on_is_not_kept_until_more_comes(ends: Ends) -> None:
+    relay, got = ends.relay(None), bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay.run)
+        await send(ends.client, TEXT[:1000], end=False)
+        await receive(ends.backend, got, 1000)
+        await wait_all_tasks_blocked()
+        assert relay.held.obj == b"", "a slice of no length keeps all of its buffer"
+        nursery.cancel_scope.cancel(reason="seen")
+
+
 async def test_backpressure_is_not_reading(ends: Ends) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send, ends.client, TEXT * 8)
