@@ -70,6 +70,10 @@ SMALL_MESSAGE = 4096
 """Bytes of a message that may leave together with others: a socket has room for as many, whatever its buffer was set
 to (tcp(7)), unless the one before is still on its way.
 """
+READ_TOGETHER = 131072
+"""Bytes that are read of all sockets of a pass of the loop before the first session goes on; the others read for
+themselves. More would have left the cache by then: with 64 sockets of 64 KiB each, 5.7 ms of CPU against 2.5.
+"""
 VOLLEY_FROM = 5
 """Sessions of a pass of the loop from which their messages leave together: with fewer, each would come 0.1 ms later,
 a quarter of the time it takes, for nothing.

@@ -32,6 +32,7 @@ import outcome
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
+from sozu_trio.config.limits import READ_TOGETHER
 from sozu_trio.nursery.volley import Volley
 
 READING: Final = select.EPOLLIN | select.EPOLLRDHUP
@@ -79,7 +80,8 @@ class Readable:
 
     def expect(self, size: int = 0) -> Callable[[RaiseCancelT], Abort]:
         """What to give to `wait_task_rescheduled`, at once: as `wait`, for those who wait so often that they can spare
-        its coroutine. It returns what was read, at most `size` bytes, None for nothing; and raises what reading does.
+        its coroutine. It returns what was read, at most `size` bytes; None where there was nothing, or too much was
+        there for others (READ_TOGETHER), so that it is still to be read. It raises what reading does.
         """
         if self.task is not None:
             raise trio.BusyResourceError(BUSY)
@@ -196,7 +198,7 @@ class _Set(trio.abc.Instrument):
 
     def after_io_wait(self, timeout: float) -> None:
         """Reschedule all whose time has come; they run in this pass. It must not raise: Trio would call it no more."""
-        strange = False
+        strange, room = False, READ_TOGETHER
         found = self._epoll.poll(0)
         self.volley.begin(len(found))
         for number, events in found:
@@ -206,13 +208,15 @@ class _Set(trio.abc.Instrument):
                 continue
             if readable.task is not None:
                 task, readable.task = readable.task, None
-                if readable.size:
+                if readable.size and room > 0:
                     try:
-                        readable.data = readable.sock.recv(readable.size)
+                        data = readable.data = readable.sock.recv(readable.size)
+                        room -= len(data)
                     except BlockingIOError:
                         pass  # Somebody else's event, or a checksum that was wrong: see BUGS in select(2).
                     except Exception as error:
-                        readable.failure = error
+                        # Without this frame, which has to do with others as well.
+                        readable.failure = error.with_traceback(None)
                 reschedule(task, readable)  # type: ignore[arg-type]
                 continue
             if events & HUNG_UP and readable.on_hangup is not None:

@@ -164,6 +164,8 @@ class HttpConnection:
             if self._exchange is not None and not self._exchange.over:
                 # Cancellation is no Exception, alone or in a group.
                 self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by the operator")
+            elif self.stream.owes:
+                self._cut_unread(limit="")
             raise
         finally:
             self.stream.stop_watching()
@@ -214,7 +216,7 @@ class HttpConnection:
                     return True
                 await self._part(exchange)
                 return False
-            if not (expired or self._is_released):
+            if not (expired or self._is_released or self.gone):
                 await self.stream.settle(self.patience)
             if self.stream.owes:
                 self._cut_unread()
@@ -237,11 +239,11 @@ class HttpConnection:
             return True
         return bool(self._buffer) or not self.stream.is_quiet() or (self.draining and self._is_new())
 
-    def _cut_unread(self) -> None:
-        """The client has left no room for the end of a response that was taken for sent."""
+    def _cut_unread(self, limit: str = "response_time") -> None:
+        """The client has left no room for the end of a response that was taken for sent; `limit`: which it passed."""
         if not self.stream.is_closed:
             log.info("session %s: cut: its client has not read all of a response that was logged", self.name)
-            self.proxy.counters.limited("response_time")
+            self.proxy.counters.limited(limit)
             self.stream.abort()
 
     def _ends_unasked(self) -> bool:

@@ -114,6 +114,10 @@ class Stream:
             data: bytes | None = await wait_task_rescheduled(self._readable.expect(size))
         except trio.ClosedResourceError:
             data = None  # It was severed: whatever is done with it now says so.
+        except OSError:
+            if patience is not None:
+                patience.relax()
+            raise
         if patience is not None:
             patience.relax()
         self._immediate = 0

@@ -33,18 +33,11 @@ from sozu_trio.telemetry.access_log import TlsFacts
 from sozu_trio.tls.client_contexts import Session, session_of
 from sozu_trio.tls.client_failures import backend_failure, client_kind_of
 from sozu_trio.tls.contexts import ServerSocket
+from sozu_trio.tls.endings import CertificateWanted, Truncated
 from sozu_trio.tls.failures import CLOSED, handshake_failed, kind_of, reason_of
 
 LARGEST_RECORD: Final = 16384
 """Bytes that one read gives at most (RFC 8446 §5.1), whatever room is made for them."""
-
-
-class Truncated(ConnectionResetError):
-    """The peer's connection ended without a close_notify: what came may not be all it has said."""
-
-
-class CertificateWanted(ConnectionResetError):
-    """The server does not take our certificate, or wants one: in TLS 1.3 it says so when our handshake is over."""
 
 
 class TlsStream(Stream):
@@ -150,7 +143,11 @@ class TlsStream(Stream):
             data: bytes | None = await wait_task_rescheduled(self._readable.expect(room))
         except (trio.ClosedResourceError, ssl.SSLWantReadError):
             data = None  # It was severed, and whatever is done with it now says so; or no record is whole yet.
-        except ssl.SSLError as error:
+        except OSError as error:
+            if patience is not None:
+                patience.relax()
+            if not isinstance(error, ssl.SSLError):
+                raise
             data = self._end_for(error)
         if patience is not None:
             patience.relax()
@@ -290,11 +287,13 @@ class TlsStream(Stream):
             self._notified = True
             with contextlib.suppress(OSError, ValueError):
                 self._tls.unwrap()  # Its answer is not waited for, nor what else the peer might say.
+        self._failure = None  # Its frames refer to this stream.
         super().close()
 
     def abort(self) -> None:
         """Close with RST and without close_notify, so that the peer cannot take what it has for the whole."""
         self._notified = True
+        self._failure = None
         super().abort()
 
     def sever(self) -> None:

@@ -187,6 +187,8 @@ class Alone:
     proxy: Proxy
     drain: Drain
     client: Client
+    scope: trio.CancelScope
+    """Of the session alone."""
 
 
 @asynccontextmanager
@@ -206,11 +208,16 @@ async def open_alone(config: Config, *, begin: bytes = b"", draining: bool = Fal
     session = SessionNode("name", ours, None, node, trio.current_time())
     peer = Address("192.0.2.7", 5000)
     connection = HttpConnection(proxy, session, Stream(ours, 60), listener, peer, listener.address, b"")
+
+    async def run() -> None:
+        with session.scope:
+            await connection.run()
+
     async with trio.open_nursery() as services, trio.open_nursery() as sessions:
         services.start_soon(proxy.wheel.run)
-        sessions.start_soon(connection.run, name="session")
+        sessions.start_soon(run, name="session")
         try:
-            yield Alone(proxy, node.drain, client)
+            yield Alone(proxy, node.drain, client, session.scope)
         finally:
             await trio.aclose_forcefully(client.stream)
             services.cancel_scope.cancel(reason="the test is over")

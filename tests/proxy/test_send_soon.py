@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.config.limits import VOLLEY_FROM
+from sozu_trio.config.limits import READ_TOGETHER, VOLLEY_FROM
 from sozu_trio.nursery.volley import Volley
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
@@ -230,3 +230,28 @@ async def test_many_clients_at_once_get_their_own_answers(net: Net) -> None:
         for client in clients:
             response = await client.response()
             assert (response.status, response.body) == (200, b"ok")
+
+
+@pytest.mark.parametrize("sessions", [10, 40])
+async def test_no_more_is_read_for_others_than_fits_the_cache(sessions: int) -> None:
+    pairs = [tcp_pair() for _ in range(sessions)]
+    streams = [Stream(ours, 5) for _, ours in pairs]
+    size = READ_TOGETHER // 16
+    came: list[bytes] = []
+
+    async def read(stream: Stream) -> None:
+        came.append(await stream.receive_later(size))
+        read_for = sum(each._readable.data is not None for each in streams)
+        # Trio lets any of them be the first, also one that has to read for itself.
+        assert len(came) > 1 or read_for in {min(sessions, 16) - 1, min(sessions - 1, 16)}
+
+    async with trio.open_nursery() as nursery:
+        for stream in streams:
+            nursery.start_soon(read, stream)
+        await wait_all_tasks_blocked()
+        for peer, _ in pairs:
+            peer.send(bytes(size))
+    assert [len(each) for each in came] == [size] * sessions
+    for peer, ours in pairs:
+        peer.close()
+        ours.close()

@@ -1,7 +1,9 @@
 """A stream: every byte, in order; others run meanwhile; and nothing is waited for longer than it may be."""
 
 import contextlib
+import math
 import socket
+import struct
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -254,3 +256,13 @@ async def test_a_reset_connection_is_not_quiet(pair: Pair) -> None:
     peer, stream = pair
     Stream(peer, 0).abort()
     assert not stream.is_quiet()
+
+
+async def test_a_wait_that_fails_leaves_no_deadline(pair: Pair) -> None:
+    peer, stream = pair
+    patience = Wheel().patience()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    with pytest.raises(ConnectionResetError):
+        await stream.receive_later(100, patience)
+    assert (patience.waiting_for, patience.deadline) == (None, math.inf)

@@ -12,8 +12,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.proxy import close_notify
 from sozu_trio.proxy.patience import Wheel
-from sozu_trio.proxy.tls_stream import TlsStream, Truncated
+from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.tls.contexts import ServerContexts
+from sozu_trio.tls.endings import Truncated
 from tests.proxy.parts import MEGABYTE
 from tests.proxy.tls_parts import connected, receive_all, server_contexts
 

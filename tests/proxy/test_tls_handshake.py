@@ -12,9 +12,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.tls_settings import TlsSettings
 from sozu_trio.errors import HandshakeFailed
-from sozu_trio.proxy.tls_stream import TlsStream, Truncated
+from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.routing.resolver import NO_CERTIFICATES
 from sozu_trio.tls.contexts import ServerContexts
+from sozu_trio.tls.endings import Truncated
 from tests.nursery.parts import tcp_pair
 from tests.proxy.tls_parts import connected, server_contexts, unshaken
 from tests.tls.peers import client_context

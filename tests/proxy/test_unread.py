@@ -113,3 +113,9 @@ async def test_one_whose_descriptors_are_needed_is_cut_where_it_counts_as_idle(u
     else:
         await read_whole(unread)
     assert unread.proxy.counters.limited_response_time == len(waiters)
+
+
+async def test_one_that_is_cut_by_the_operator_ends_by_reset(unread: Alone, clock: MockClock) -> None:
+    unread.scope.cancel(reason="hard stop")
+    assert await is_reset(unread.client)
+    assert unread.proxy.counters.limited_response_time == 0
