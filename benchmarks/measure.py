@@ -92,11 +92,16 @@ class Figures:
     rss: int
 
 
-def measure(process: Process, port: int, work: Work, seconds: int, load: Callable[[int, Work, int], Load]) -> Figures:
-    """Load the relay at 127.0.0.1:`port` by `load`. Raises WrongAnswer."""
+def measure(
+    process: Process, port: int, work: Work, seconds: int, load: Callable[[int, Work, int], Load], *, quiet: bool = True
+) -> Figures:
+    """Load the relay at 127.0.0.1:`port` by `load`; `quiet`: it is to have come to rest before. Raises ProcessTrouble,
+    WrongAnswer.
+    """
     check(port, work)
     load(port, work, WARM_UP)
-    process.wait_until(rests(), what="come to rest")
+    if quiet:
+        process.wait_until(rests(), what="come to rest")
     before = process.cpu_seconds()
     seen = load(port, work, seconds)
     spent = process.cpu_seconds() - before

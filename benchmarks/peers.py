@@ -47,6 +47,11 @@ class Peer:
     ready_line: str = ""
     beside: Beside = nothing
 
+    @property
+    def rests(self) -> bool:
+        """Whether it has nothing to do while nobody asks it for anything."""
+        return self.beside is nothing
+
 
 def relay(program: str, *options: str) -> Peer:
     """One of the reference relays beside this file."""

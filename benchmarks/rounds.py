@@ -40,7 +40,7 @@ def measured(peers: Mapping[str, Peer], work: Work, big: bytes, options: argpars
         for number in range(1, options.rounds + 1):
             for name, peer in peers.items():
                 with serving(peer, Path(home, f"{number}-{name}".replace(" ", "-")), backend) as (process, port):
-                    figures = measure(process, port, work, options.seconds, load)
+                    figures = measure(process, port, work, options.seconds, load, quiet=peer.rests)
                 say(f"round {number} of {options.rounds}: {name}: {figures.cpu:,.1f} µs CPU per request")
                 rounds[name].append(figures)
     return rounds

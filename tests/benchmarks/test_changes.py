@@ -60,3 +60,9 @@ def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
 def test_what_fails_beside_the_changes_is_what_is_told(tmp_path: Path) -> None:
     with pytest.raises(WrongAnswer, match="status 503"), streaming(Stream(), tmp_path, 9000):
         raise WrongAnswer("status 503")
+
+
+def test_nobody_waits_until_a_proxy_rests_to_which_changes_come() -> None:
+    proxy = sozu_trio(many_hosts(3))
+    assert proxy.rests
+    assert not replace(proxy, beside=lambda folder, backend: streaming(Stream(), folder, backend)).rests

@@ -1,13 +1,15 @@
 """What counts as a right answer, and how wrk's figures are read."""
 
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import SLOWEST, Work, WrongAnswer, check, found, requests_in_turn, scaled
-from benchmarks.processes import free_port
+from benchmarks.measure import SLOWEST, Load, Work, WrongAnswer, check, found, measure, requests_in_turn, scaled
+from benchmarks.processes import Process, free_port
 
 ANSWERS = {"/right": (200, b"right"), "/other": (200, b"wrong"), "/short": (200, b"rig"), "/missing": (404, b"right")}
 
@@ -77,3 +79,11 @@ def test_each_script_says_the_slowest_of_a_thousand() -> None:
     report = "     99%    4.00ms\n  99.9%  8500.00us\n"
     assert scaled(found(r"\s99%\s+(\S+)", report)) == 4
     assert scaled(found(r"\s99\.9%\s+(\S+)", report)) == pytest.approx(8.5)
+
+
+def test_who_never_rests_is_measured_all_the_same(port: int, tmp_path: Path) -> None:
+    def load(port: int, work: Work, seconds: int) -> Load:
+        return Load(requests=1, rate=1, p50=1, p99=1, p999=1)
+
+    with Process([sys.executable, "-c", "while True: pass"], tmp_path) as busy:
+        assert measure(busy, port, asking("/right"), 1, load, quiet=False).requests == 1
