@@ -30,7 +30,7 @@ from typing import Final, Self
 
 import outcome
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule
 
 from sozu_trio.config.limits import READ_TOGETHER
 from sozu_trio.nursery.volley import Volley
@@ -50,7 +50,7 @@ class Readable:
     It is the outcome of its own waits: to make an `outcome.Value` for each, and use it up, is 4 % of a request.
     """
 
-    __slots__ = (*("_number", "_set", "asked", "data", "failure", "on_hangup", "size", "sock", "task", "volley"),)
+    __slots__ = ("_number", "_set", "asked", "data", "failure", "on_hangup", "size", "sock", "task", "volley")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -71,17 +71,12 @@ class Readable:
         self.volley: Volley | None = None
         """Of the run in which it was waited for."""
 
-    async def wait(self) -> None:
-        """Until the socket is readable or has failed.
-
-        Raises trio.ClosedResourceError where it is forgotten meanwhile, trio.BusyResourceError where somebody waits.
-        """
-        await wait_task_rescheduled(self.expect())
-
     def expect(self, size: int = 0) -> Callable[[RaiseCancelT], Abort]:
-        """What to give to `wait_task_rescheduled`, at once: as `wait`, for those who wait so often that they can spare
-        its coroutine. It returns what was read, at most `size` bytes; None where there was nothing, or too much was
-        there for others (READ_TOGETHER), so that it is still to be read. It raises what reading does.
+        """What to give to `wait_task_rescheduled`, at once: it lasts until the socket is readable or has failed.
+
+        That returns what was read, at most `size` bytes; None where there was nothing, or too much was there for others
+        (READ_TOGETHER), so that it is still to be read. It raises what reading does, and trio.ClosedResourceError where
+        the socket is forgotten meanwhile. This raises trio.BusyResourceError where somebody waits.
         """
         if self.task is not None:
             raise trio.BusyResourceError(BUSY)

@@ -175,7 +175,6 @@ class Exchange:
 
     async def _forward(self, cluster: ClusterState) -> None:
         connector = self.proxy.connector(cluster, self.connection.terms.backend_timeouts)
-        is_whole = self.body.framing is NO_BODY or self._is_whole()
         request = self._request()
         lost: BackendClosed | None = None
         now = self._began
@@ -194,7 +193,7 @@ class Exchange:
             try:
                 if self.body.framing is NO_BODY:
                     reusable = await respond(self, connection, request)
-                elif is_whole:
+                elif self._is_whole():
                     message = (request, *whole(self.body, self.body.early, self.body.framing))
                     reusable = await respond(self, connection, b"".join(message))
                 else:

@@ -218,20 +218,16 @@ class HttpConnection:
                 return False
             if not (expired or self._is_released or self.gone):
                 await self.stream.settle(self.patience)
-            if self.stream.owes:
-                self._cut_unread()
-            elif expired and self._buffer:
-                late = RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long", limit="head_time")
-                await self._refuse(late)
-            elif expired:
-                self.proxy.counters.limited("idle")
+            elif expired and not self.stream.owes:
+                await self._end_late()
         if exchange is not None and not exchange.over:
             exchange.cut("took too long to read the answer")
             return False
         if self.stream.owes:
             self._cut_unread()
+            return False
         # Those who were idle just leave, unless it is a drain and a request has come meanwhile, or may be on its way.
-        if expired or self.gone or self.stream.is_closed:
+        if expired or self.gone:
             return False
         if self.outdated and not self._is_released:
             return not self._ends_unasked()
@@ -241,10 +237,17 @@ class HttpConnection:
 
     def _cut_unread(self, limit: str = "response_time") -> None:
         """The client has left no room for the end of a response that was taken for sent; `limit`: which it passed."""
-        if not self.stream.is_closed:
-            log.info("session %s: cut: its client has not read all of a response that was logged", self.name)
-            self.proxy.counters.limited(limit)
-            self.stream.abort()
+        log.info("session %s: cut: its client has not read all of a response that was logged", self.name)
+        self.proxy.counters.limited(limit)
+        self.stream.abort()
+
+    async def _end_late(self) -> None:
+        """No request has come, or not all of its head."""
+        if self._buffer:
+            late = RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the request head took too long", limit="head_time")
+            await self._refuse(late)
+        else:
+            self.proxy.counters.limited("idle")
 
     def _ends_unasked(self) -> bool:
         """Whether an outdated connection ends now: a request that has come to one in use is answered first."""

@@ -169,11 +169,8 @@ class Stream:
         self._is_due = False
         try:
             sent = self._put(data)
-        except ConnectionError:
-            self.bytes_out -= len(data)
-            return
-        except OSError:
-            if self.is_closed:
+        except OSError as error:
+            if self.is_closed or isinstance(error, ConnectionError):
                 self.bytes_out -= len(data)
                 return
             sent = 0

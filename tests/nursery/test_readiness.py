@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sozu_trio.nursery.readiness import Readable, notify_closing
 from tests.descriptors import open_descriptors
 from tests.nursery.parts import tcp_pair
-from tests.nursery.waiting import Pair, pass_by, waits
+from tests.nursery.waiting import Pair, pass_by, wait_for, waits
 
 pytestmark = pytest.mark.virtual_time
 
@@ -26,7 +26,7 @@ async def test_a_wait_ends_when_there_is_something_to_read(pair: Pair) -> None:
     readable = Readable(ours)
     for _ in range(3):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(readable.wait)
+            nursery.start_soon(wait_for, readable)
             await wait_all_tasks_blocked()
             assert readable.task is not None
             peer.send(b"x")
@@ -38,7 +38,7 @@ async def test_all_whose_time_has_come_run_in_one_pass() -> None:
     pairs = [tcp_pair() for _ in range(20)]
     async with trio.open_nursery() as nursery:
         for _, ours in pairs:
-            nursery.start_soon(Readable(ours).wait)
+            nursery.start_soon(wait_for, Readable(ours))
         await wait_all_tasks_blocked()
         for peer, _ in pairs:
             peer.send(b"x")
@@ -83,11 +83,11 @@ async def test_a_cancelled_wait_leaves_nothing_behind(pair: Pair) -> None:
     readable = Readable(ours)
     with trio.CancelScope() as scope:
         scope.cancel(reason="before it begins")
-        await readable.wait()
+        await wait_for(readable)
     assert scope.cancelled_caught
     assert readable.task is None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(readable.wait)
+        nursery.start_soon(wait_for, readable)
         await wait_all_tasks_blocked()
         peer.send(b"x")
         nursery.cancel_scope.cancel(reason="as it comes")
@@ -98,11 +98,11 @@ async def test_only_one_waits(pair: Pair) -> None:
     peer, ours = pair
     readable = Readable(ours)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(readable.wait)
+        nursery.start_soon(wait_for, readable)
         await wait_all_tasks_blocked()
         for other in (readable, Readable(ours)):
             with pytest.raises(trio.BusyResourceError):
-                await other.wait()
+                await wait_for(other)
         peer.send(b"x")
 
 
@@ -124,7 +124,7 @@ async def test_who_waits_for_what_is_closed_is_told(pair: Pair, *, by_socket: bo
 
     async def wait() -> None:
         with pytest.raises(trio.ClosedResourceError):
-            await readable.wait()
+            await wait_for(readable)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
@@ -137,7 +137,7 @@ async def test_who_waits_for_what_is_closed_is_told(pair: Pair, *, by_socket: bo
     ours.close()
     notify_closing(ours)
     with pytest.raises(ValueError, match="negative"):
-        await readable.wait()
+        await wait_for(readable)
 
 
 async def test_nothing_to_notify_before_the_first_wait(pair: Pair) -> None:
@@ -255,7 +255,7 @@ async def test_one_that_could_not_be_watched_can_be_closed(pair: Pair) -> None:
     readable = Readable(ours)
     ours.close()
     with pytest.raises(ValueError, match="negative"):
-        await readable.wait()
+        await wait_for(readable)
     readable.forget()
 
 
@@ -263,10 +263,10 @@ async def test_who_came_too_late_takes_nothing_away(pair: Pair) -> None:
     peer, ours = pair
     first, second = Readable(ours), Readable(ours)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(first.wait)
+        nursery.start_soon(wait_for, first)
         await wait_all_tasks_blocked()
         with pytest.raises(trio.BusyResourceError):
-            await second.wait()
+            await wait_for(second)
         second.forget()
         peer.send(b"x")
 

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.nursery.readiness import HANGING_UP, READING, Readable
 from tests.nursery.parts import tcp_pair
-from tests.nursery.waiting import Pair, pass_by, waits
+from tests.nursery.waiting import Pair, pass_by, wait_for, waits
 
 pytestmark = pytest.mark.virtual_time
 
@@ -53,7 +53,7 @@ async def test_who_waits_reads_before_the_hangup_is_told(pair: Pair) -> None:
     readable, order = Readable(ours), list[str]()
 
     async def read() -> None:
-        await readable.wait()
+        await wait_for(readable)
         order.append("read")
 
     readable.watch(lambda: order.append("gone"))

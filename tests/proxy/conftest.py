@@ -1,5 +1,6 @@
 """Fixtures for tests of the proxy: `net` for proxies, backends and clients, `serve` and `connect` for tcp sessions,
-`clock` for virtual time, `pair` for a stream alone, `house` for https, `leaving` for what is sent in two ways.
+`clock` for virtual time, `pair` for a stream alone, `house` for https, `leaving` for what is sent in two ways,
+`ends` for relays and tunnels.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -9,12 +10,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.testing import Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.nursery.parts import tcp_pair
-from tests.proxy.https_house import House
+from tests.proxy.https_house import House, left_in_order
 from tests.proxy.parts import LONG, LONG_IN_REAL_TIME, Net, Pair
+from tests.proxy.relay_ends import Ends, NoPipes
 from tests.proxy.tcp_sessions import CONFIG, Start
 
 
@@ -95,7 +98,13 @@ async def connect() -> AsyncIterator[Callable[[RunningProxy], Awaitable[Client]]
 async def house(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBackend) -> AsyncIterator[House]:
     """An https listener before a backend."""
     house = House(tmp_path, start_proxy, start_backend)
-    yield house
-    for client in house.clients:
-        await trio.aclose_forcefully(client.stream)
-    assert not [line for line in house.proxy.log if "Traceback" in line]
+    async with left_in_order(house):
+        yield house
+
+
+@pytest.fixture(params=[PipeStock, NoPipes], ids=["spliced", "copied"])
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    """A client and a backend on either side of a proxy, which has pipes or has none."""
+    made = Ends(request.param())
+    yield made
+    made.close()

@@ -1,11 +1,32 @@
 """An https listener before a backend, and clients of it."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
-from sozu_trio.testing import Client
+import trio
+
+from sozu_trio.testing import Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
 from tests.proxy.parts import OK
 from tests.proxy.secure import open_client, secure_text
+
+
+class Inhabited(Protocol):
+    """A proxy and its clients."""
+
+    clients: list[Client]
+    proxy: RunningProxy
+
+
+@contextlib.asynccontextmanager
+async def left_in_order(house: Inhabited) -> AsyncIterator[None]:
+    """Afterwards all clients are let go of, and no session has failed by an exception that nobody foresaw."""
+    yield
+    for client in house.clients:
+        await trio.aclose_forcefully(client.stream)
+    assert not [line for line in house.proxy.log if "Traceback" in line]
 
 
 class House:

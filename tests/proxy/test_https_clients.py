@@ -18,6 +18,7 @@ from sozu_trio.errors import HandshakeFailed
 from sozu_trio.proxy import https
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.proxy.https_house import left_in_order
 from tests.proxy.parts import OK, access_log, request, values
 from tests.proxy.secure import DAY, issued_now, open_client, secure_text, tls_of
 from tests.tls.parts import Issued, issue
@@ -101,10 +102,8 @@ class House:
 @pytest.fixture
 async def house(tmp_path: Path, start_proxy: StartProxy, start_backend: StartBackend) -> AsyncIterator[House]:
     house = House(tmp_path, start_proxy, start_backend)
-    yield house
-    for client in house.clients:
-        await trio.aclose_forcefully(client.stream)
-    assert not [line for line in house.proxy.log if "Traceback" in line]
+    async with left_in_order(house):
+        yield house
 
 
 async def ask(client: Client, *fields: str) -> int:

@@ -1,9 +1,7 @@
-"""Relays: every byte, in order, however it is cut, spliced or copied, cancelled or not; and tunnels of two."""
+"""Relays: every byte, in order, however it is cut, spliced or copied, cancelled or not."""
 
 import random
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
 import trio
@@ -11,96 +9,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from sozu_trio.config.limits import SPLICE_FROM
 from sozu_trio.proxy.pipes import PipeStock
-from sozu_trio.proxy.relay import ALONE, WORTH, Relay, Tunnel
+from sozu_trio.proxy.relay import ALONE, WORTH, Relay
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
+from tests.proxy.relay_ends import TEXT, Ends, receive, send
 
 pytestmark = pytest.mark.virtual_time
-
-TEXT = random.Random(2).randbytes(5 << 20)
-
-
-class NoPipes(PipeStock):
-    """A stock the kernel gives nothing to."""
-
-    def borrow(self) -> None:
-        return None
-
-
-@dataclass
-class Ends:
-    """client <-> (client_side … backend_side) <-> backend, all non-blocking; the two in the middle are the proxy's."""
-
-    pipes: PipeStock
-    client: socket.socket = field(init=False)
-    backend: socket.socket = field(init=False)
-    client_side: Stream = field(init=False)
-    backend_side: Stream = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.client, ours = tcp_pair()
-        self.backend, theirs = tcp_pair()
-        for sock in (self.client, self.backend):
-            sock.setblocking(False)
-        self.client_side, self.backend_side = Stream(ours, 0), Stream(theirs, 0)
-
-    def relay(self, left: int | None) -> Relay:
-        return Relay(self.client_side, self.backend_side, self.pipes, left=left, waiting=lambda _: None)
-
-    def tunnel(self, idle_timeout: float = 0, to_backend: bytes = b"", to_client: bytes = b"") -> Tunnel:
-        return Tunnel(
-            self.client_side,
-            self.backend_side,
-            self.pipes,
-            idle_timeout=idle_timeout,
-            to_backend=to_backend,
-            to_client=to_client,
-        )
-
-    def close(self) -> None:
-        assert self.pipes.lent == 0
-        self.pipes.close()
-        for sock in (self.client, self.backend, self.client_side.sock, self.backend_side.sock):
-            sock.close()
-
-
-@pytest.fixture(params=[PipeStock, NoPipes], ids=["spliced", "copied"])
-def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    made = Ends(request.param())
-    yield made
-    made.close()
-
-
-async def send(sock: socket.socket, data: bytes, rng: random.Random | None = None, *, end: bool = True) -> None:
-    """All of `data`, in pieces of any size where there is `rng`, with pauses in which the receiver catches up."""
-    view = memoryview(data)
-    while view:
-        size = rng.choice([1, 100, 5000, 70_000, 300_000]) if rng else 1 << 20
-        try:
-            view = view[sock.send(view[:size]) :]
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(sock)
-        if rng and rng.random() < 0.3:
-            await trio.sleep(0.01)
-    if end:
-        sock.shutdown(socket.SHUT_WR)
-
-
-async def receive(
-    sock: socket.socket, into: bytearray, most: int | None = None, rng: random.Random | None = None
-) -> None:
-    """Into `into`, until the end or until there are `most`."""
-    while most is None or len(into) < most:
-        try:
-            data = sock.recv(rng.choice([1, 4000, 200_000]) if rng else 1 << 20)
-        except BlockingIOError:
-            await trio.lowlevel.wait_readable(sock)
-            continue
-        if not data:
-            return
-        into += data
-        if rng and rng.random() < 0.1:
-            await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -290,86 +204,6 @@ async def test_a_sink_that_breaks_is_known(amount: int, ends: Ends) -> None:
             await relay.run()
         nursery.cancel_scope.cancel(reason="seen")
     assert relay.failed is ends.backend_side
-
-
-@pytest.mark.parametrize("seed", range(2))
-async def test_a_tunnel_goes_both_ways_at_once(seed: int, ends: Ends) -> None:
-    rng = random.Random(seed)
-    to_backend, to_client = bytearray(), bytearray()
-    back = TEXT[::-1]
-    tunnel = ends.tunnel(to_backend=b"early-", to_client=b"first-")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tunnel.run)
-        nursery.start_soon(send, ends.client, TEXT, rng)
-        nursery.start_soon(send, ends.backend, back, rng)
-        nursery.start_soon(receive, ends.backend, to_backend, None, rng)
-        nursery.start_soon(receive, ends.client, to_client, None, rng)
-    assert to_backend == b"early-" + TEXT
-    assert to_client == b"first-" + back
-    assert (tunnel.outcome, tunnel.failed, tunnel.timed_out) == ("complete", None, False)
-
-
-@pytest.mark.parametrize("who", ["client", "backend"])
-async def test_half_closed_the_other_way_goes_on_for_hours(who: str, ends: Ends) -> None:
-    done, other = (ends.client, ends.backend) if who == "client" else (ends.backend, ends.client)
-    tunnel = ends.tunnel(idle_timeout=60)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tunnel.run)
-        done.send(b"the last I say")
-        done.shutdown(socket.SHUT_WR)
-        await wait_all_tasks_blocked()
-        assert other.recv(100) == b"the last I say"
-        assert other.recv(100) == b""
-        for _ in range(200):
-            await trio.sleep(59)
-            other.send(b"tick")
-            await wait_all_tasks_blocked()
-            assert done.recv(100) == b"tick"
-        other.shutdown(socket.SHUT_WR)
-    assert tunnel.outcome == "complete"
-
-
-async def test_a_byte_in_either_direction_keeps_it_alive(ends: Ends) -> None:
-    tunnel = ends.tunnel(idle_timeout=10)
-    begun = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tunnel.run)
-        for sock, peer in ((ends.client, ends.backend), (ends.backend, ends.client)) * 3:
-            await trio.sleep(9)
-            sock.send(b"x")
-            await wait_all_tasks_blocked()
-            assert peer.recv(10) == b"x"
-    assert trio.current_time() - begun == 6 * 9 + 10
-    assert (tunnel.timed_out, tunnel.outcome) == (True, "idle for too long")
-
-
-async def test_an_idle_timeout_of_zero_is_none(ends: Ends) -> None:
-    tunnel = ends.tunnel(idle_timeout=0)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tunnel.run)
-        await trio.sleep(15_000)
-        ends.client.send(b"still here")
-        await wait_all_tasks_blocked()
-        assert ends.backend.recv(100) == b"still here"
-        nursery.cancel_scope.cancel(reason="seen")
-
-
-@pytest.mark.parametrize(("who", "outcome"), [("client", "the client broke"), ("backend", "the backend broke")])
-async def test_who_breaks_it_ends_it(who: str, outcome: str, ends: Ends) -> None:
-    tunnel = ends.tunnel()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tunnel.run)
-        await wait_all_tasks_blocked()
-        Stream(getattr(ends, who), 0).abort()
-    assert tunnel.outcome == f"{outcome} the connection"
-    assert tunnel.failed is getattr(ends, f"{who}_side")
-
-
-async def test_cancelled_from_outside_it_has_not_timed_out(ends: Ends) -> None:
-    tunnel = ends.tunnel(idle_timeout=10)
-    with trio.move_on_after(5):
-        await tunnel.run()
-    assert (tunnel.timed_out, tunnel.failed) == (False, None)
 
 
 class Copying(Stream):

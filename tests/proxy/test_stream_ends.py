@@ -14,6 +14,7 @@ from sozu_trio.config.limits import GATHER_FROM
 from sozu_trio.nursery.readiness import Readable
 from sozu_trio.proxy.stream import Stream
 from tests.nursery.parts import tcp_pair
+from tests.nursery.waiting import wait_for
 from tests.proxy.parts import MEGABYTE, Pair
 
 pytestmark = pytest.mark.virtual_time
@@ -141,7 +142,7 @@ async def test_left_it_lives_on_where_it_has_gone(*, same: bool) -> None:
         os.dup2(next_one.fileno(), number)
         with socket.socket(fileno=number) as has_its_number:
             theirs.close()
-            for wait in (trio.lowlevel.wait_readable, lambda sock: Readable(sock).wait()):
+            for wait in (trio.lowlevel.wait_readable, lambda sock: wait_for(Readable(sock))):
                 with trio.move_on_after(0.01) as waiting:
                     await wait(has_its_number)
                 assert waiting.cancelled_caught, "whoever got its number is woken for what happens to it"
