@@ -2,8 +2,9 @@
 
 Patterns are compared label by label from the right, and at the first label where two of them differ the name itself
 goes before `*` and `*` before a regex; of two regexes the one declared first goes first; the host `*` comes last. So
-the plain name is always first and the `*.suffix` of plain labels second, and both are dicts; only patterns with a regex
-need the trie. Where the rules of a host have none for path and method, the next host is tried.
+the plain name is always first and the `*.suffix` of plain labels second, and both are dicts. Patterns with a regex are
+found by the plain labels they end with, the most labels first; only what stands before these needs a trie. Where the
+rules of a host have none for path and method, the next host is tried.
 """
 
 import re
@@ -22,14 +23,15 @@ REGEX_UNITS = 100
 class HostRules:
     """The path rules of many host patterns, as `compile_hosts` makes them."""
 
-    __slots__ = ("_any", "_names", "_patterns", "_trie", "_wildcards")
+    __slots__ = ("_any", "_names", "_patterns", "_tries", "_wildcards")
 
     def __init__(self) -> None:
         self._names: dict[bytes, PathRules] = {}
         self._wildcards: dict[bytes, PathRules] = {}
         self._patterns: dict[str, tuple[Sequence[Label], PathRules]] = {}
-        """What is in the trie: labels from the right and rules of each host, as declared."""
-        self._trie: _Node | None = None
+        """What is in the tries: labels from the right and rules of each host, as declared."""
+        self._tries: dict[bytes, _Node] = {}
+        """By the plain labels that patterns end with, as in a host; empty for those that end with a regex."""
         self._any: PathRules | None = None
 
     def find(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
@@ -42,9 +44,22 @@ class HostRules:
             rules = self._wildcards.get(suffix) if label else None
             if rules is not None and (decision := rules.find(path, method)) is not None:
                 return decision
-        if self._trie is not None and (decision := self._trie.find(split_host(host), path, method)) is not None:
+        if self._tries and (decision := self._find_pattern(host, path, method)) is not None:
             return decision
         return None if self._any is None else self._any.find(path, method)
+
+    def _find_pattern(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
+        """As `find`, among the patterns with a regex."""
+        labels = split_host(host)
+        if not labels[0]:
+            return None  # Else what follows the last dot would be taken for the end of the host.
+        rest = host
+        for depth in range(len(labels) - 1, -1, -1):
+            rest = rest.partition(b".")[2] if depth else b""
+            trie = self._tries.get(rest)
+            if trie is not None and (decision := trie.find(labels, path, method, depth)) is not None:
+                return decision
+        return None
 
     def rules_of(self, hostname: str) -> PathRules | None:
         """Those of one pattern, as `canonical_host` spells it."""
@@ -60,7 +75,7 @@ class HostRules:
         """One that can be changed without changing this one."""
         copy = HostRules()
         copy._names, copy._wildcards = dict(self._names), dict(self._wildcards)
-        copy._patterns, copy._trie, copy._any = self._patterns, self._trie, self._any
+        copy._patterns, copy._tries, copy._any = self._patterns, self._tries, self._any
         return copy
 
     def put(self, hostname: str, rules: PathRules | None) -> None:
@@ -74,27 +89,30 @@ class HostRules:
 
     def put_patterns(self, patterns: Iterable[tuple[str, PathRules]], pace: Pace) -> Sliced[None]:
         """Give all patterns with a regex, as declared, their rules; only before this is in use."""
-        before, self._patterns, self._trie = self._patterns, {}, None
+        before, self._patterns, self._tries = self._patterns, {}, {}
         for hostname, rules in patterns:
             known = before.get(hostname)
             labels = parse_host(hostname)[::-1] if known is None else known[0]
             self._patterns[hostname] = labels, rules
-            self._trie = self._trie or _Node()
-            self._trie.add(labels, rules)
+            plain = _plain_labels(labels)
+            self._tries.setdefault(b".".join(reversed(plain)), _Node()).add(labels[len(plain) :], rules)
             if pace.spend(REGEX_UNITS if known is None else 2 * len(labels)):
                 yield
 
 
 class _Node:
-    """All patterns with the same last labels; `rules` are of these labels alone, `wildcard` of `*` before them."""
+    """All patterns with the same last labels; `rules` are of these labels alone, `wildcard` of `*` before them.
+
+    It has None instead of what would be empty: that is not fetched from memory to be found empty.
+    """
 
     __slots__ = ("names", "regexes", "rules", "wildcard")
 
     def __init__(self) -> None:
         self.rules: PathRules | None = None
         self.wildcard: PathRules | None = None
-        self.names: dict[bytes, _Node] = {}
-        self.regexes: dict[re.Pattern[bytes], _Node] = {}
+        self.names: dict[bytes, _Node] | None = None
+        self.regexes: dict[re.Pattern[bytes], _Node] | None = None
 
     def add(self, labels: Sequence[Label], rules: PathRules) -> None:
         if not labels:
@@ -104,27 +122,33 @@ class _Node:
         if isinstance(label, Wildcard):
             self.wildcard = rules
         elif isinstance(label, bytes):
+            self.names = {} if self.names is None else self.names
             self.names.setdefault(label, _Node()).add(rest, rules)
         else:
+            self.regexes = {} if self.regexes is None else self.regexes
             self.regexes.setdefault(label, _Node()).add(rest, rules)
 
-    def find(self, labels: Sequence[bytes], path: bytes, method: bytes, depth: int = 0) -> Decision | None:
+    def find(self, labels: Sequence[bytes], path: bytes, method: bytes, depth: int) -> Decision | None:
         """`labels` from the right; those before `depth` led here."""
         if depth == len(labels):
             return None if self.rules is None else self.rules.find(path, method)
         label = labels[depth]
         if not label:
             return None
-        child = self.names.get(label)
-        if child is not None and (decision := child.find(labels, path, method, depth + 1)) is not None:
-            return decision
-        wildcard = self.wildcard if depth + 1 == len(labels) else None
-        if wildcard is not None and (decision := wildcard.find(path, method)) is not None:
-            return decision
-        for pattern, child in self.regexes.items():
-            matched = child if pattern.fullmatch(label) is not None else None
-            if matched is not None and (decision := matched.find(labels, path, method, depth + 1)) is not None:
+        depth += 1
+        if self.names is not None:
+            child = self.names.get(label)
+            if child is not None and (decision := child.find(labels, path, method, depth)) is not None:
                 return decision
+        if self.wildcard is not None and depth == len(labels):
+            decision = self.wildcard.find(path, method)
+            if decision is not None:
+                return decision
+        if self.regexes is not None:
+            for pattern, child in self.regexes.items():
+                matched = child if pattern.fullmatch(label) is not None else None
+                if matched is not None and (decision := matched.find(labels, path, method, depth)) is not None:
+                    return decision
         return None
 
 
@@ -172,6 +196,16 @@ def _put(rules_of: dict[bytes, PathRules], name: bytes, rules: PathRules | None)
         rules_of.pop(name, None)
     else:
         rules_of[name] = rules
+
+
+def _plain_labels(labels: Iterable[Label]) -> list[bytes]:
+    """Those before the first one that is none."""
+    plain = []
+    for label in labels:
+        if not isinstance(label, bytes):
+            break
+        plain.append(label)
+    return plain
 
 
 def plain_name(labels: Sequence[Label]) -> bytes | None:

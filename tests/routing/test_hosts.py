@@ -48,7 +48,7 @@ FORMS: list[tuple[str, list[bytes], list[bytes]]] = [
     ("*./b+/.com", [b"a.b.com", b"a.bb.com"], [b"b.com", b"a.c.com", b"x.a.b.com", b".b.com"]),
     ("127.0.0.1", [b"127.0.0.1"], [b"127.0.0.2", b"x.127.0.0.1"]),
     ("[::1]", [b"[::1]"], [b"[::2]", b"::1"]),
-    ("/.*/", [b"localhost", b"[::1]", b"[::ffff:1.2.3.4]"], [b"", b"a.b"]),
+    ("/.*/", [b"localhost", b"[::1]", b"[::ffff:1.2.3.4]"], [b"", b"a.b", b"a.", b".a", b"."]),
 ]
 
 
