@@ -197,6 +197,23 @@ class Relay:
             self._pipe = None
 
 
+class _Idleness:
+    """What both directions of a tunnel put off: its deadline. They do not refer to the tunnel for it, which refers to
+    them: a cycle, and what they hold would be left to the garbage collector.
+    """
+
+    __slots__ = ("scope", "timeout")
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: seconds, 0 = none."""
+        self.timeout = timeout
+        self.scope = trio.CancelScope()
+
+    def put_off(self) -> None:
+        if self.timeout:
+            self.scope.deadline = trio.current_time() + self.timeout
+
+
 class Tunnel:
     """Both directions at once, each closed when its source has closed: a peer may shut its side and read on for
     hours.
@@ -223,13 +240,12 @@ class Tunnel:
         self.timed_out = False
         self.paused = False
         """`run` returned because of `cancel`, and may be called again: nothing is lost."""
-        self.idle_timeout = idle_timeout
+        self._idle = _Idleness(idle_timeout)
         self._is_cut = False
         self._is_pausing = False
         self._idle_left = idle_timeout if idle_left is None else idle_left
-        self._scope = trio.CancelScope()
         self._directions = [
-            Relay(source, sink, pipes, left=None, waiting=_ignore, moved=self._rearm)
+            Relay(source, sink, pipes, left=None, waiting=_ignore, moved=self._idle.put_off)
             for source, sink in ((client, backend), (backend, client))
         ]
         for relay, first, is_over in zip(self._directions, (to_backend, to_client), ended, strict=True):
@@ -240,29 +256,35 @@ class Tunnel:
         """Relay until both have closed, one has failed, or no byte has moved in either direction for the idle timeout
         (0 = none).
         """
+        scope = self._idle.scope
         if self.idle_timeout:
-            self._scope.deadline = trio.current_time() + self._idle_left
-        with self._scope:
+            scope.deadline = trio.current_time() + self._idle_left
+        with scope:
             try:
                 async with trio.open_nursery() as nursery:
                     for relay in self._directions:
                         nursery.start_soon(self._one_way, relay)
             except* OSError:
                 self.failed = next((relay.failed for relay in self._directions if relay.failed), None)
-        self.paused = self._is_pausing and self._scope.cancelled_caught and not (self._is_cut or self.failed)
+        self.paused = self._is_pausing and scope.cancelled_caught and not (self._is_cut or self.failed)
         if self._is_cut:
             self.failed = self.backend
         elif self.paused:
             self._is_pausing = False
-            self._idle_left = max(0.0, self._scope.deadline - trio.current_time())
-            self._scope = trio.CancelScope()
+            self._idle_left = max(0.0, scope.deadline - trio.current_time())
+            self._idle.scope = trio.CancelScope()
         else:
-            self.timed_out = self._scope.cancelled_caught and not self._is_pausing
+            self.timed_out = scope.cancelled_caught and not self._is_pausing
 
     def cancel(self, reason: str | None = None) -> None:
         """Have `run` return, so that the tunnel can move, or be run again."""
         self._is_pausing = True
-        self._scope.cancel(reason=reason)
+        self._idle.scope.cancel(reason=reason)
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds without a byte in either direction after which it ends; 0 = none."""
+        return self._idle.timeout
 
     @property
     def idle_left(self) -> float:
@@ -277,7 +299,7 @@ class Tunnel:
     def cut(self) -> None:
         """End it at once because the backend's connection is cut, which nobody may be waiting for just now."""
         self._is_cut = True
-        self._scope.cancel(reason="the backend's connection was cut")
+        self._idle.scope.cancel(reason="the backend's connection was cut")
 
     async def _one_way(self, relay: Relay) -> None:
         await relay.run()
@@ -293,10 +315,6 @@ class Tunnel:
                 "the client broke the connection" if self.failed is self.client else "the backend broke the connection"
             )
         return "idle for too long" if self.timed_out else "complete"
-
-    def _rearm(self) -> None:
-        if self.idle_timeout:
-            self._scope.deadline = trio.current_time() + self.idle_timeout
 
 
 def _ignore(_: Stream) -> None:

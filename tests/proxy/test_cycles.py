@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -10,9 +11,12 @@ from trio.testing import MockClock
 
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.http1 import HttpConnection
+from sozu_trio.proxy.tls_stream import TlsStream
 from sozu_trio.proxy.upload import Upload
 from sozu_trio.testing import BackendConnection, Client
+from tests.proxy.https_house import House
 from tests.proxy.parts import OK, Net, at_end, request
+from tests.proxy.secure import tls_of, vanish
 
 MANY = 6
 LASTS = 60
@@ -117,8 +121,27 @@ async def test_nothing_is_kept_of_those_who_have_gone(net: Net, clock: MockClock
     assert alive()[HttpConnection] <= 1, "but for the one that was told last"
 
 
+@pytest.mark.usefixtures("collector_is_off")
+@pytest.mark.parametrize("last", [b"", b"\x17\x03\x03\x00\x20" + bytes(32)], ids=["no close_notify", "no record"])
+async def test_who_has_broken_tls_leaves_nothing(house: House, clock: MockClock, last: bytes) -> None:
+    await house.start()
+    before = alive()
+    for _ in range(MANY):
+        client = await house.client()
+        await client.send(request("GET /"))
+        assert (await client.response()).status == 200
+        socket.socket.send(tls_of(client).sock, last)
+        vanish(client)
+    await trio.sleep(LASTS)
+    for client in house.clients:
+        await trio.aclose_forcefully(client.stream)
+    house.clients.clear()
+    del client
+    assert alive()[TlsStream] - before[TlsStream] <= 1, "but for the one that was told last"
+
+
 def alive() -> dict[type, int]:
     """How many there are of what belongs to a client."""
     every = gc.get_objects()
-    kinds = (HttpConnection, Exchange, Upload)
+    kinds = (HttpConnection, Exchange, Upload, TlsStream)
     return {kind: sum(isinstance(each, kind) for each in every) for kind in kinds}

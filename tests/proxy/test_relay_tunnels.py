@@ -1,7 +1,9 @@
 """Tunnels: two relays, each with an end of its own, and an idle timeout for both."""
 
+import gc
 import random
 import socket
+import weakref
 
 import pytest
 import trio
@@ -91,3 +93,23 @@ async def test_cancelled_from_outside_it_has_not_timed_out(ends: Ends) -> None:
     with trio.move_on_after(5):
         await tunnel.run()
     assert (tunnel.timed_out, tunnel.failed) == (False, None)
+
+
+@pytest.mark.parametrize(("source", "sink"), [("client", "backend"), ("backend", "client")])
+async def test_what_it_holds_goes_with_it_when_the_sink_breaks(source: str, sink: str, ends: Ends) -> None:
+    tunnel = ends.tunnel(idle_timeout=10)
+    gone = weakref.ref(tunnel)
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tunnel.run)
+            nursery.start_soon(send, getattr(ends, source), TEXT * 8)
+            await wait_all_tasks_blocked()
+            Stream(getattr(ends, sink), 0).abort()
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel(reason="seen")
+        assert tunnel.failed is getattr(ends, f"{sink}_side")
+        del tunnel
+        assert gone() is None
+    finally:
+        gc.enable()
