@@ -50,14 +50,15 @@ class HostRules:
 
     def _find_pattern(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
         """As `find`, among the patterns with a regex."""
-        labels = split_host(host)
-        if not labels[0]:
-            return None  # Else what follows the last dot would be taken for the end of the host.
+        labels: list[bytes] = []
         rest = host
-        for depth in range(len(labels) - 1, -1, -1):
-            rest = rest.partition(b".")[2] if depth else b""
+        while rest:
+            label, dot, rest = (host, b"", b"") if host.startswith(b"[") else rest.partition(b".")
+            if dot and not rest:
+                return None  # The last label is empty, which is not the end of the host.
+            labels.append(label)
             trie = self._tries.get(rest)
-            if trie is not None and (decision := trie.find(labels, path, method, depth)) is not None:
+            if trie is not None and (decision := trie.find(labels, len(labels) - 1, path, method)) is not None:
                 return decision
         return None
 
@@ -128,26 +129,25 @@ class _Node:
             self.regexes = {} if self.regexes is None else self.regexes
             self.regexes.setdefault(label, _Node()).add(rest, rules)
 
-    def find(self, labels: Sequence[bytes], path: bytes, method: bytes, depth: int) -> Decision | None:
-        """`labels` from the right; those before `depth` led here."""
-        if depth == len(labels):
+    def find(self, labels: Sequence[bytes], index: int, path: bytes, method: bytes) -> Decision | None:
+        """`labels` as in a host; those after `index` led here."""
+        if index < 0:
             return None if self.rules is None else self.rules.find(path, method)
-        label = labels[depth]
+        label = labels[index]
         if not label:
             return None
-        depth += 1
         if self.names is not None:
             child = self.names.get(label)
-            if child is not None and (decision := child.find(labels, path, method, depth)) is not None:
+            if child is not None and (decision := child.find(labels, index - 1, path, method)) is not None:
                 return decision
-        if self.wildcard is not None and depth == len(labels):
+        if index == 0 and self.wildcard is not None:
             decision = self.wildcard.find(path, method)
             if decision is not None:
                 return decision
         if self.regexes is not None:
             for pattern, child in self.regexes.items():
                 matched = child if pattern.fullmatch(label) is not None else None
-                if matched is not None and (decision := matched.find(labels, path, method, depth)) is not None:
+                if matched is not None and (decision := matched.find(labels, index - 1, path, method)) is not None:
                     return decision
         return None
 
