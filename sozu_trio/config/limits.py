@@ -60,6 +60,10 @@ READ_SIZE = 65536
 """Bytes asked of a socket for a head and whatever body came with it."""
 RELAY_SIZE = 262144
 """Bytes per read of a body that is copied: 4 ms of CPU per 10 MiB against 6 with 64 KiB (docs/performance.md)."""
+MOST_READ = 524288
+"""The same of one whose receiver takes all at once: 10 % less CPU per 10 MiB. What is held for one that does not has
+READ_SIZE.
+"""
 GATHER_FROM = 16384
 """Bytes that pieces have on average from which they are sent from where they are: below it to put them together is
 cheaper.

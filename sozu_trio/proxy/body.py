@@ -108,11 +108,13 @@ class Body:
         """Those that go on. Known when the body has ended."""
         return fields_unlike(self.trailers, self.unwanted)
 
-    async def read(self, patience: Patience | None = None) -> list[Piece]:
-        """The next pieces, perhaps none although more will come: `ended` tells. Raises what `malformed`, `cut` make."""
+    async def read(self, patience: Patience | None = None, most: int = RELAY_SIZE) -> list[Piece]:
+        """The next pieces, of at most `most` bytes read; perhaps none although more will come: `ended` tells. Raises
+        what `malformed`, `cut` make.
+        """
         self.started = True
         try:
-            size = min(self.left, RELAY_SIZE) if self.framing is LENGTH else RELAY_SIZE
+            size = min(self.left, most) if self.framing is LENGTH else most
             data = await self.stream.receive(size, patience)
         except OSError as error:
             raise self.cut(str(error)) from error

@@ -211,21 +211,23 @@ class Stream:
         if self._is_due and self._readable.volley is not None:
             self._readable.volley.fire()
 
-    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
-        """As `send` of `pieces` put together; large ones the kernel takes from where they are."""
+    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> bool:
+        """As `send` of `pieces` put together; large ones the kernel takes from where they are. Whether it is known to
+        have taken all at once.
+        """
         size = sum(map(len, pieces))
         if len(pieces) > MOST_GATHERED or size < len(pieces) * GATHER_FROM:
-            await self.send(b"".join(pieces), patience)
-            return
+            pieces = (b"".join(pieces),)
         try:
-            done = self.sock.sendmsg(pieces)
+            done = self.sock.send(pieces[0]) if len(pieces) == 1 else self.sock.sendmsg(pieces)
         except BlockingIOError:
             done = 0
         self.bytes_out += done
         if done < size:
             await self.send(memoryview(b"".join(pieces))[done:], patience)
-        else:
-            await self.count()
+            return False
+        await self.count()
+        return True
 
     def receive_now(self, size: int) -> bytes:
         """As `receive`, uncounted; raises BlockingIOError where it would wait."""

@@ -204,9 +204,10 @@ class TlsStream(Stream):
             self._cut = False  # It is sent once more, at once.
         return sent
 
-    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> None:
-        """As `send` of `pieces` put together: each by itself would be a record."""
+    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> bool:
+        """As `send` of `pieces` put together: each by itself would be a record. How soon is not known."""
         await self.send(b"".join(pieces), patience)
+        return False
 
     def receive_now(self, size: int) -> bytes:
         try:

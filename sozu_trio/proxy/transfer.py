@@ -7,6 +7,7 @@ one write.
 
 from collections.abc import Sequence
 
+from sozu_trio.config.limits import MOST_READ, READ_SIZE, RELAY_SIZE
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.pipes import PipeStock
@@ -39,13 +40,15 @@ async def transfer(
     if body.framing is LENGTH and framing is LENGTH:
         await _relay(body, sink, pipes, patience)
         return
+    most = RELAY_SIZE
     while True:
-        pieces = await body.read(patience)
+        pieces = await body.read(patience, most)
         if body.ended:
             await sink.send_pieces(whole(body, pieces, framing), patience)
             return
         if pieces:
-            await sink.send_pieces(frame(pieces, framing), patience)
+            at_once = await sink.send_pieces(frame(pieces, framing), patience)
+            most = min(2 * most, MOST_READ) if at_once else READ_SIZE
 
 
 async def _relay(body: Body, sink: Stream, pipes: PipeStock, patience: Patience) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
+from sozu_trio.config.limits import MOST_READ, READ_SIZE, RELAY_SIZE, HeadLimits
 from sozu_trio.errors import BadResponse
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.patience import Wheel
@@ -90,6 +90,21 @@ async def test_chunks_of_any_size_however_they_come(lengths: list[int], read: in
     decoder = ChunkedDecoder(HeadLimits(), BadResponse)
     assert b"".join(piece for write in written[1:] for piece in decoder.feed(write)) == b"".join(chunks)
     assert (decoder.done, decoder.trailers, decoder.unused) == (True, [(b"A", b"b")], b"")
+
+
+async def test_more_is_read_for_who_takes_all_at_once_and_little_for_who_does_not() -> None:
+    class Slow(Feed):
+        """Takes half of what it is sent the first time, then all."""
+
+        def send(self, data: bytes) -> int:
+            self.sent.append(data)
+            return len(data) // 2 if len(self.sent) == 4 else len(data)
+
+    source = Feed([b"many"] * 7)
+    body = body_of(Framing.CLOSE, source)
+    await transfer(body, Stream(Slow(), 0), Framing.CLOSE, HEAD, PipeStock(), Wheel().patience())  # type: ignore[arg-type]
+    usual, most = RELAY_SIZE, MOST_READ
+    assert source.asked == [usual, most, most, READ_SIZE, 2 * READ_SIZE, usual, most, most]
 
 
 @pytest.mark.parametrize("feed", [Feed([b"b"]), Feed([ConnectionResetError(104, "reset")])])
