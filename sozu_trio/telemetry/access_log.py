@@ -113,9 +113,12 @@ class AccessLog:
         self._logger = logging.getLogger(LOGGER)
 
     def write(self, record: AccessRecord) -> None:
-        """Append the record's line, if the log directives want it."""
+        """Append the record's line, if the log directives want it. The record must stay as it is."""
         if self._logger.isEnabledFor(logging.ERROR if record.failed else logging.INFO):
-            self._buffer.append(self._format(record, self._stamp))
+            self._buffer.append_later(self._line, record)
+
+    def _line(self, record: AccessRecord) -> str:
+        return self._format(record, self._stamp)
 
     def lost(self, count: int) -> str:
         """The line that says how many are missing, in this log's format; any thread may ask."""

@@ -2,10 +2,12 @@
 
 import threading
 
+import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.telemetry.lines import CHARACTERS, LONGEST, LineBuffer, lines_in
+from sozu_trio.telemetry.lines import CHARACTERS, LONGEST, TOGETHER, LineBuffer, lines_in
 
 
 def test_lines_come_out_in_order_and_as_many_as_asked_for() -> None:
@@ -69,6 +71,56 @@ def test_a_batch_ends_with_the_line_that_makes_it_large() -> None:
 
 def test_a_traceback_belongs_to_its_line() -> None:
     assert [lines_in(text) for text in ("a", "a\nb", "a\n\tb\n\tc", "a\n\tb\nc")] == [1, 2, 1, 2]
+
+
+def test_lines_for_later_are_made_when_some_are_taken() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> str:
+        made.append(number)
+        return f"line {number}"
+
+    buffer = LineBuffer(10)
+    for number in range(3):
+        buffer.append_later(make, number)
+    assert (made, buffer.held) == ([], 3)
+    assert buffer.take(2) == ["line 0", "line 1"]
+    assert (made, buffer.held) == ([0, 1, 2], 1)
+
+
+def test_lines_for_later_are_made_when_there_are_many() -> None:
+    buffer = LineBuffer(2 * TOGETHER)
+    for number in range(TOGETHER):
+        buffer.append_later(str, number)
+    buffer.append("next")
+    buffer.append_later(str, "last")
+    assert buffer.take(1000) == [*map(str, range(TOGETHER)), "next", "last"]
+
+
+def test_lines_for_later_are_dropped_one_by_one() -> None:
+    buffer = LineBuffer(3)
+    for text in ("a", "x" * (LONGEST + 1), "b", "c", "d"):
+        buffer.append_later(str, text)
+    assert (buffer.take(10), buffer.dropped) == (["a", "b", "c"], 2)
+    assert buffer.held == 0
+
+
+def test_a_line_that_cannot_be_made_is_lost_alone(caplog: pytest.LogCaptureFixture) -> None:
+    buffer = LineBuffer(10)
+    for text in ("1", "one", "2"):
+        buffer.append_later(lambda text: str(int(text)), text)
+    assert (buffer.take(10), buffer.dropped) == (["1", "2"], 1)
+    assert "a line could not be made" in caplog.text
+
+
+async def test_waiting_ends_with_a_line_for_later(autojump_clock: trio.testing.MockClock) -> None:
+    buffer = LineBuffer(10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(buffer.wait)
+        await wait_all_tasks_blocked()
+        buffer.append_later(str, 1)
+    await buffer.wait()
+    assert buffer.take(1) == ["1"]
 
 
 def test_a_line_from_before_the_loop_is_there_at_once() -> None:
