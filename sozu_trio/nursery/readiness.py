@@ -18,8 +18,9 @@ nginx does we take it for gone. TCP relays, where half-close is ordinary, do not
 
 The set is looked at in each pass of Trio's loop, by an instrument, so that whoever is woken runs in that same pass, and
 what they have to say leaves at its end (`volley.py`). All reads come before the first of them runs, so that the code
-of the kernel is in the cache for all but one: 5 % less CPU for a small request on 64 connections. A system task waits
-for the set itself: that ends Trio's own wait when something happens in it. Both begin with the first wait of a run.
+of the kernel is in the cache for all but one: 5 % less CPU for a small request on 64 connections. So do first looks at
+what has come, for the same reason, where there are many: another 7 %. A system task waits for the set itself: that ends
+Trio's own wait when something happens in it. Both begin with the first wait of a run.
 """
 
 import contextlib
@@ -40,6 +41,8 @@ READING_AND_WRITING: Final = READING | select.EPOLLOUT
 HANGING_UP: Final = select.EPOLLRDHUP
 """The kernel adds EPOLLHUP and EPOLLERR to whatever is asked for."""
 HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+Foresee = Callable[[bytes], object]
+"""A first look at what has come. What it raises is not heard: whoever waited is to find the same."""
 BUSY: Final = "another task is already waiting for this socket"
 
 
@@ -50,7 +53,9 @@ class Readable:
     It is the outcome of its own waits: to make an `outcome.Value` for each, and use it up, is 4 % of a request.
     """
 
-    __slots__ = ("_number", "_set", "asked", "data", "failure", "on_hangup", "size", "sock", "task", "volley")
+    __slots__ = (
+        "_number", "_set", "asked", "data", "failure", "foresee", "on_hangup", "size", "sock", "task", "volley",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -63,6 +68,7 @@ class Readable:
         """Who waits."""
         self.size = 0
         """Bytes that are to be read at the end of the wait; 0 = nothing."""
+        self.foresee: Foresee | None = None
         self.data: bytes | None = None
         self.failure: Exception | None = None
         """What the reading came to; None and None where there was nothing to read after all."""
@@ -71,8 +77,9 @@ class Readable:
         self.volley: Volley | None = None
         """Of the run in which it was waited for."""
 
-    def expect(self, size: int = 0) -> Callable[[RaiseCancelT], Abort]:
+    def expect(self, size: int = 0, foresee: Foresee | None = None) -> Callable[[RaiseCancelT], Abort]:
         """What to give to `wait_task_rescheduled`, at once: it lasts until the socket is readable or has failed.
+        `foresee` may have seen what was read by then.
 
         That returns what was read, at most `size` bytes; None where there was nothing, or too much was there for others
         (READ_TOGETHER), so that it is still to be read. It raises what reading does, and trio.ClosedResourceError where
@@ -84,6 +91,7 @@ class Readable:
             self._ask_for(READING)
         self.task = current_task()
         self.size = size
+        self.foresee = foresee
         return self._abort
 
     def unwrap(self) -> bytes | None:
@@ -194,6 +202,7 @@ class _Set(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         """Reschedule all whose time has come; they run in this pass. It must not raise: Trio would call it no more."""
         strange, room = False, READ_TOGETHER
+        read: list[Readable] = []
         found = self._epoll.poll(0)
         self.volley.begin(len(found))
         for number, events in found:
@@ -207,6 +216,7 @@ class _Set(trio.abc.Instrument):
                     try:
                         data = readable.data = readable.sock.recv(readable.size)
                         room -= len(data)
+                        read.append(readable)
                     except BlockingIOError:
                         pass  # Somebody else's event, or a checksum that was wrong: see BUGS in select(2).
                     except Exception as error:
@@ -221,6 +231,8 @@ class _Set(trio.abc.Instrument):
                 readable.rest()
             except OSError:  # It was closed, and nobody said so.
                 readable.forget()
+        if self.volley.gathers:
+            _foresee_all(read)
         if strange:
             self._renew()
 
@@ -250,6 +262,16 @@ class _Set(trio.abc.Instrument):
                 trio.lowlevel.remove_instrument(self)
             trio.lowlevel.notify_closing(self._epoll)
             self._epoll.close()
+
+
+def _foresee_all(read: list[Readable]) -> None:
+    """Have a first look taken at what has been read."""
+    for readable in read:
+        if readable.data and readable.foresee is not None:
+            try:
+                readable.foresee(readable.data)
+            except Exception:
+                continue  # It is looked at again, where that harms nobody else.
 
 
 _current: Final[trio.lowlevel.RunVar[_Set | None]] = trio.lowlevel.RunVar("sockets that are waited for", None)

@@ -251,22 +251,18 @@ class HttpConnection:
 
     def _ends_unasked(self) -> bool:
         """Whether an outdated connection ends now: a request that has come to one in use is answered first."""
-        if self._is_used and (self._buffer or not self.stream.is_quiet()):
+        if self._requests and (self._buffer or not self.stream.is_quiet()):
             return False
         self._begins_anew = self._can_begin_anew()
         return True
 
     def _can_begin_anew(self) -> bool:
         """Whether nothing was read of the connection; a PROXY header was."""
-        return not (self._is_used or self._buffer or self.gone or self.listener.expect_proxy)
+        return not (self._requests or self._buffer or self.gone or self.listener.expect_proxy)
 
     def _is_new(self) -> bool:
         """Whether it has only just connected: its first request is then no race of the client's own making."""
-        return not self._is_used and trio.current_time() < self._connected + LAST_CALL
-
-    @property
-    def _is_used(self) -> bool:
-        return self._requests > 0
+        return self._requests == 0 and trio.current_time() < self._connected + LAST_CALL
 
     async def _serve_some(self) -> bool:
         """Serve requests until the connection is to end, or until its scope has been cancelled in vain: then True."""
@@ -329,7 +325,7 @@ class HttpConnection:
             if not draining or (stream.is_quiet() and not self._is_new()):
                 self._drain.enter_idle(patience)
             try:
-                self._buffer = await stream.receive_later(READ_SIZE)
+                self._buffer = await stream.receive_later(READ_SIZE, foresee=self._parser.foresee)
             finally:
                 self._is_released = self._drain.leave_idle(patience)
             if not self._buffer:
@@ -372,7 +368,7 @@ class HttpConnection:
         Asked where it is the first request, or the worker is being replaced.
         """
         timeouts = self.listener.timeouts
-        if self._is_used:
+        if self._requests:
             return timeouts.front
         if self.draining:
             return LAST_CALL

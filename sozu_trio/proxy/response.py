@@ -43,15 +43,15 @@ async def respond(exchange: "Exchange", connection: Connection, request: bytes =
                 await backend.send(request[sent:], exchange.patience)
         except OSError:
             pass  # It may have answered before it closed; reading tells.
+    parser = ResponseParser(exchange.connection.listener.limits, exchange.head.method)
     try:
-        buffer = await backend.receive_later(READ_SIZE, exchange.patience)
+        buffer = await backend.receive_later(READ_SIZE, exchange.patience, parser.foresee)
     except OSError as error:
         raise BackendClosed(f"the backend's connection broke: {error.strerror}") from error
     if not buffer:
         raise BackendClosed("the backend closed without a response")
     exchange.heard()
-    parser = ResponseParser(exchange.connection.listener.limits)
-    head = parser.parse(buffer, exchange.head.method)
+    head = parser.parse(buffer)
     if head is None or head.status < 200:
         head, buffer = await _final_head(exchange, backend, parser, head, buffer)
         if head.status == SWITCHING_PROTOCOLS:
@@ -82,12 +82,12 @@ async def _final_head(
     for _ in range(MOST_INTERIM):
         while head is None:
             buffer += await _more(exchange, backend)
-            head = parser.parse(buffer, exchange.head.method)
+            head = parser.parse(buffer)
         if head.status >= 200 or head.status == SWITCHING_PROTOCOLS:
             return head, buffer
         await _pass_interim(exchange, head)
         buffer = buffer[head.size :]
-        head = parser.parse(buffer, exchange.head.method) if buffer else None
+        head = parser.parse(buffer) if buffer else None
     raise BadResponse("more interim responses than anybody needs")
 
 

@@ -20,7 +20,7 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_task_r
 
 from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
 from sozu_trio.nursery import readiness
-from sozu_trio.nursery.readiness import Readable
+from sozu_trio.nursery.readiness import Foresee, Readable
 from sozu_trio.proxy.patience import Patience
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -104,14 +104,16 @@ class Stream:
                 await self.rest()
             return data
 
-    async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
-        """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
+    async def receive_later(self, size: int, patience: Patience | None = None, foresee: Foresee | None = None) -> bytes:
+        """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail. `foresee` may
+        have seen it by then.
+        """
         if self._late:
             await self.settle(patience)
         if patience is not None:
             patience.expect(self)
         try:
-            data: bytes | None = await wait_task_rescheduled(self._readable.expect(size))
+            data: bytes | None = await wait_task_rescheduled(self._readable.expect(size, foresee))
         except trio.ClosedResourceError:
             data = None  # It was severed: whatever is done with it now says so.
         except OSError:

@@ -26,6 +26,7 @@ from trio.lowlevel import wait_task_rescheduled
 
 from sozu_trio.config.limits import IMMEDIATE_OPERATIONS, READ_SIZE
 from sozu_trio.errors import HandshakeFailed
+from sozu_trio.nursery.readiness import Foresee
 from sozu_trio.proxy.close_notify import make_close_notify
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.stream import SEVERED, UNCONNECTED, Piece, Stream
@@ -90,9 +91,7 @@ class TlsStream(Stream):
 
     @property
     def session(self) -> Session | None:
-        """What another connection may resume: that of the ticket which came last. None while there is none, and after
-        the end.
-        """
+        """What another connection may resume: of the ticket that came last; None for none, and after the end."""
         return None if self.is_closed else session_of(self._tls)
 
     @property
@@ -129,7 +128,7 @@ class TlsStream(Stream):
             self.bytes_in += len(data)
             return data
 
-    async def receive_later(self, size: int, patience: Patience | None = None) -> bytes:
+    async def receive_later(self, size: int, patience: Patience | None = None, foresee: Foresee | None = None) -> bytes:
         """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
         if self._unsent or self._late or self._has_something():
             self._fire()
@@ -140,7 +139,7 @@ class TlsStream(Stream):
             patience.expect(self)
         room = min(size, LARGEST_RECORD)
         try:
-            data: bytes | None = await wait_task_rescheduled(self._readable.expect(room))
+            data: bytes | None = await wait_task_rescheduled(self._readable.expect(room, foresee))
         except (trio.ClosedResourceError, ssl.SSLWantReadError):
             data = None  # It was severed, and whatever is done with it now says so; or no record is whole yet.
         except OSError as error:

@@ -22,12 +22,21 @@ REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]++) ([\x21-\x7e]++) HTTP
 class RequestParser:
     """Reads the requests of one connection, one head after the other."""
 
-    __slots__ = ("_judge", "_limits", "_searched")
+    __slots__ = ("_foreseen", "_judge", "_limits", "_searched")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._judge: LineJudge | None = None
         self._searched = 0  # up to where the buffer was searched for the end of the head
+        self._foreseen: tuple[bytes, RequestHead] | None = None  # a buffer and the head it begins with
+
+    def foresee(self, buffer: bytes) -> None:
+        """Read an ordinary head that is all there, for the `parse` of this very `buffer` that comes next. May raise
+        what that will.
+        """
+        parts = recognise_request(buffer, self._limits)
+        if parts is not None:
+            self._foreseen = buffer, understand_request(parts)
 
     def parse(self, buffer: bytes) -> RequestHead | None:
         """Read the head at the start of `buffer`, which holds every byte since the message began; None = need more.
@@ -35,6 +44,9 @@ class RequestParser:
         After a head the parser is ready for the next message, after a refusal it is of no further use.
         Raises RequestRefused: 400, 405, 414, 417, 431, 501 or 505.
         """
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and foreseen[0] is buffer:
+            return foreseen[1]
         # A head that comes whole, as nearly all do, needs no search for its end: the recogniser finds it or fails.
         if self._judge is None or buffer.find(b"\r\n\r\n", self._searched) >= 0:
             parts = recognise_request(buffer, self._limits)

@@ -20,40 +20,54 @@ STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x
 
 
 class ResponseParser:
-    """Reads the responses of one connection, one head after the other."""
+    """Reads the responses to one request, interim ones first, one head after the other."""
 
-    __slots__ = ("_judge", "_limits", "_searched")
+    __slots__ = ("_foreseen", "_judge", "_limits", "_method", "_searched")
 
-    def __init__(self, limits: HeadLimits) -> None:
+    def __init__(self, limits: HeadLimits, method: bytes) -> None:
+        """`method` is the request's: an answer to HEAD has no body."""
         self._limits = limits
+        self._method = method
         self._judge: LineJudge | None = None
         self._searched = 0  # up to where the buffer was searched for the end of the head
+        self._foreseen: tuple[bytes, ResponseHead] | None = None  # a buffer and the head it begins with
 
-    def parse(self, buffer: bytes, method: bytes) -> ResponseHead | None:
+    def foresee(self, buffer: bytes) -> None:
+        """Read an ordinary head that is all there, for the `parse` of this very `buffer` that comes next. May raise
+        what that will.
+        """
+        parts = recognise_response(buffer, self._limits)
+        if parts is not None:
+            self._foreseen = buffer, understand_response(parts, self._method)
+
+    def parse(self, buffer: bytes) -> ResponseHead | None:
         """Read the head at the start of `buffer`, which holds every byte since the message began; None = need more.
 
-        `method` is the request's: an answer to HEAD has no body. After a head, an interim one (1xx) too, the parser is
-        ready for the next, after a refusal it is of no further use. Raises BadResponse.
+        After a head, an interim one (1xx) too, the parser is ready for the next, after a refusal it is of no further
+        use. Raises BadResponse.
         """
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and foreseen[0] is buffer:
+            return foreseen[1]
         # A head that comes whole, as nearly all do, needs no search for its end: the recogniser finds it or fails.
         if self._judge is None or buffer.find(b"\r\n\r\n", self._searched) >= 0:
             parts = recognise_response(buffer, self._limits)
             if parts is not None:
                 if self._judge is not None:
                     self._forget()
-                return understand_response(parts, method)
+                return understand_response(parts, self._method)
         self._searched = max(0, len(buffer) - 3)
-        return self.parse_strictly(buffer, method)
+        return self.parse_strictly(buffer)
 
-    def parse_strictly(self, buffer: bytes, method: bytes) -> ResponseHead | None:
+    def parse_strictly(self, buffer: bytes) -> ResponseHead | None:
         """As `parse`, but without the recogniser, which must never come to another result."""
         judge = self._judge or self._new_judge()
         size = judge.judge(buffer)
         if size is None:
             return None
         parts = read_response_lines(judge.lines, size)
-        head = understand_response(parts, method)
-        confirm_response(mended(judge.lines[0], parts), parts, method)
+        head = understand_response(parts, self._method)
+        confirm_response(mended(judge.lines[0], parts), parts, self._method)
         self._forget()
         return head
 

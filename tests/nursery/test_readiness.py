@@ -11,8 +11,10 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.lowlevel import wait_task_rescheduled
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from sozu_trio.config.limits import VOLLEY_FROM
 from sozu_trio.nursery.readiness import Readable, notify_closing
 from tests.descriptors import open_descriptors
 from tests.nursery.parts import tcp_pair
@@ -321,3 +323,30 @@ def test_what_is_forgotten_after_the_end_of_its_run(pair: Pair) -> None:
     readable = Readable(ours)
     trio.run(waits, readable, clock=MockClock(autojump_threshold=0))
     readable.forget()
+
+
+@pytest.mark.parametrize(("sessions", "seen"), [(VOLLEY_FROM - 1, 0), (VOLLEY_FROM, VOLLEY_FROM)])
+async def test_where_there_are_many_a_first_look_is_taken_before_any_goes_on(sessions: int, seen: int) -> None:
+    pairs = [tcp_pair() for _ in range(sessions)]
+    looked_at: list[bytes] = []
+    came: list[bytes | None] = []
+
+    def look(data: bytes) -> None:
+        looked_at.append(data)
+        if data == b"1":
+            raise RuntimeError("not heard")
+
+    async def receive(sock: socket.socket) -> None:
+        came.append(await wait_task_rescheduled(Readable(sock).expect(10, look)))
+        assert len(looked_at) == seen
+
+    async with trio.open_nursery() as nursery:
+        for _, ours in pairs:
+            nursery.start_soon(receive, ours)
+        await wait_all_tasks_blocked()
+        for number, (peer, _) in enumerate(pairs):
+            peer.send(b"%d" % number)
+    assert sorted(each or b"" for each in came) == [b"%d" % number for number in range(sessions)]
+    for each in pairs:
+        each[0].close()
+        each[1].close()

@@ -1,5 +1,6 @@
 """Requests as they come over the wire: what is read, what is refused with which status, and that cuts never matter."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -33,6 +34,12 @@ def outcome_of(buffers: list[bytes], limits: HeadLimits = LIMITS, parse: Parse =
     except RequestRefused as refused:
         return refused.status
     return None
+
+
+def foreseeing(parser: RequestParser, buffer: bytes) -> RequestHead | None:
+    with contextlib.suppress(RequestRefused):
+        parser.foresee(buffer)
+    return parser.parse(buffer)
 
 
 def read(buffer: bytes) -> RequestHead:
@@ -373,12 +380,14 @@ def heads(draw: st.DrawFn) -> bytes:
 @example(get(b"Content-Length: 5", b"Content-Length: 5"), LIMITS)
 @settings(max_examples=1000, deadline=None)
 def test_recogniser_and_judge_agree(buffer: bytes, limits: HeadLimits) -> None:
-    assert outcome(buffer, limits) == outcome(buffer, limits, RequestParser.parse_strictly)
+    judged = outcome(buffer, limits, RequestParser.parse_strictly)
+    assert outcome(buffer, limits) == outcome(buffer, limits, foreseeing) == judged
 
 
 @given(heads(), st.data(), st.sampled_from([LIMITS, TIGHT]))
 @settings(max_examples=300, deadline=None)
 def test_any_cuts_give_the_same(buffer: bytes, data: st.DataObject, limits: HeadLimits) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, len(buffer)), max_size=8)) | {len(buffer)})
-    assert outcome_of([buffer[:cut] for cut in cuts], limits) == outcome(buffer, limits)
+    pieces = [buffer[:cut] for cut in cuts]
+    assert outcome_of(pieces, limits) == outcome_of(pieces, limits, foreseeing) == outcome(buffer, limits)
     assert outcome_of(prefixes(buffer), limits) == outcome(buffer, limits)

@@ -1,5 +1,6 @@
 """Responses as backends send them: what is read, what is bad, and that cuts never matter."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +16,7 @@ LIMITS = HeadLimits()
 TIGHT = HeadLimits(head=60, fields=2)
 
 Outcome = ResponseHead | str | None
-Parse = Callable[[ResponseParser, bytes, bytes], ResponseHead | None]
+Parse = Callable[[ResponseParser, bytes], ResponseHead | None]
 
 
 def outcome_of(
@@ -25,18 +26,24 @@ def outcome_of(
     method: bytes = b"GET",
 ) -> Outcome:
     """The first verdict while the buffer grows: a head, "bad", or None when it never came to one."""
-    parser = ResponseParser(limits)
+    parser = ResponseParser(limits, method)
     try:
         for buffer in buffers:
-            if head := parse(parser, buffer, method):
+            if head := parse(parser, buffer):
                 return head
     except BadResponse:
         return "bad"
     return None
 
 
+def foreseeing(parser: ResponseParser, buffer: bytes) -> ResponseHead | None:
+    with contextlib.suppress(BadResponse):
+        parser.foresee(buffer)
+    return parser.parse(buffer)
+
+
 def read(buffer: bytes, method: bytes = b"GET") -> ResponseHead:
-    head = ResponseParser(LIMITS).parse(buffer, method)
+    head = ResponseParser(LIMITS, method).parse(buffer)
     assert head is not None
     return head
 
@@ -137,12 +144,12 @@ def test_a_missing_reason_is_empty() -> None:
 
 
 def test_interim_responses_come_before_the_final_one() -> None:
-    parser = ResponseParser(LIMITS)
+    parser = ResponseParser(LIMITS, b"GET")
     buffer = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    interim = parser.parse(buffer, b"GET")
+    interim = parser.parse(buffer)
     assert interim is not None
     assert (interim.status, interim.framing) == (103, Framing.NONE)
-    final = parser.parse(buffer[interim.size :], b"GET")
+    final = parser.parse(buffer[interim.size :])
     assert final is not None
     assert (final.status, final.framing, final.length) == (200, Framing.LENGTH, 0)
 
@@ -223,3 +230,5 @@ def test_recogniser_judge_and_cuts_agree(buffer: bytes, limits: HeadLimits, meth
     whole = outcome_of([buffer], limits, method=method)
     assert outcome_of([buffer], limits, ResponseParser.parse_strictly, method) == whole
     assert outcome_of(prefixes(buffer), limits, method=method) == whole
+    assert outcome_of([buffer], limits, foreseeing, method) == whole
+    assert outcome_of(prefixes(buffer), limits, foreseeing, method) == whole

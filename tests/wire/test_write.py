@@ -22,7 +22,7 @@ def read_request(buffer: bytes) -> RequestHead:
 
 
 def read_response(buffer: bytes) -> ResponseHead:
-    head = ResponseParser(LIMITS).parse(buffer, b"GET")
+    head = ResponseParser(LIMITS, b"GET").parse(buffer)
     assert head is not None
     return head
 
@@ -151,9 +151,9 @@ def test_what_is_read_and_written_reads_the_same(method: bytes, target: bytes, f
 def test_responses_read_and_written_read_the_same(status: int, reason: bytes, fields: list[Field]) -> None:
     lines = [b"%b: %b" % field for field in fields]
     buffer = b"\r\n".join([b"HTTP/1.1 %d %b" % (status, reason), b"Content-Length: 4", *lines, b"", b""])
-    parser = ResponseParser(LIMITS)
+    parser = ResponseParser(LIMITS, b"GET")
     try:
-        head = parser.parse(buffer, b"GET")
+        head = parser.parse(buffer)
     except BadResponse:
         return
     if head is None:
