@@ -2,9 +2,9 @@
 
 Patterns are compared label by label from the right, and at the first label where two of them differ the name itself
 goes before `*` and `*` before a regex; of two regexes the one declared first goes first; the host `*` comes last. So
-the plain name is always first and the `*.suffix` of plain labels second, and both are dicts. Patterns with a regex are
-found by the plain labels they end with, the most labels first; only what stands before these needs a trie. Where the
-rules of a host have none for path and method, the next host is tried.
+the plain name is always first, the `*.suffix` of plain labels second, and a regex before plain labels third: all are
+found in dicts. Other patterns are found by the plain labels they end with, the most labels first; what stands before
+these is a trie. Where the rules of a host have none for path and method, the next host is tried.
 """
 
 import re
@@ -23,15 +23,19 @@ REGEX_UNITS = 100
 class HostRules:
     """The path rules of many host patterns, as `compile_hosts` makes them."""
 
-    __slots__ = ("_any", "_names", "_patterns", "_tries", "_wildcards")
+    __slots__ = ("_any", "_lengths", "_names", "_patterns", "_regexes", "_tries", "_wildcards")
 
     def __init__(self) -> None:
         self._names: dict[bytes, PathRules] = {}
         self._wildcards: dict[bytes, PathRules] = {}
         self._patterns: dict[str, tuple[Sequence[Label], PathRules]] = {}
-        """What is in the tries: labels from the right and rules of each host, as declared."""
+        """All with a regex: labels from the right and rules of each, as declared."""
+        self._regexes: dict[bytes, tuple[tuple[re.Pattern[bytes], PathRules], ...]] = {}
+        """Those whose first label alone is one, by the plain labels after it; by b"" where there are none."""
         self._tries: dict[bytes, _Node] = {}
-        """By the plain labels that patterns end with, as in a host; empty for those that end with a regex."""
+        """All with a regex, by the plain labels they end with: for others than those."""
+        self._lengths: set[int] = set()
+        """How many labels the others have: a host may have 30,000, and each look takes longer the more there are."""
         self._any: PathRules | None = None
 
     def find(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
@@ -39,26 +43,30 @@ class HostRules:
         rules = self._names.get(host)
         if rules is not None and (decision := rules.find(path, method)) is not None:
             return decision
-        if self._wildcards:
-            label, _, suffix = host.partition(b".")
-            rules = self._wildcards.get(suffix) if label else None
-            if rules is not None and (decision := rules.find(path, method)) is not None:
-                return decision
-        if self._tries and (decision := self._find_pattern(host, path, method)) is not None:
-            return decision
+        if self._wildcards or self._patterns:
+            label, dot, suffix = (host, b"", b"") if host.startswith(b"[") else host.partition(b".")
+            if label and (suffix or not dot):
+                rules = self._wildcards.get(suffix)
+                if rules is not None and (decision := rules.find(path, method)) is not None:
+                    return decision
+                for pattern, rules in self._regexes.get(suffix, ()):
+                    if pattern.fullmatch(label) is not None and (decision := rules.find(path, method)) is not None:
+                        return decision
+            if host.count(b".") + 1 in self._lengths:
+                decision = self._find_in_tries(host, path, method)
+                if decision is not None:
+                    return decision
         return None if self._any is None else self._any.find(path, method)
 
-    def _find_pattern(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
-        """As `find`, among the patterns with a regex."""
-        labels: list[bytes] = []
-        rest = host
-        while rest:
-            label, dot, rest = (host, b"", b"") if host.startswith(b"[") else rest.partition(b".")
-            if dot and not rest:
-                return None  # The last label is empty, which is not the end of the host.
-            labels.append(label)
+    def _find_in_tries(self, host: bytes, path: bytes, method: bytes) -> Decision | None:
+        labels = split_host(host)
+        if not labels[0]:
+            return None  # Else what follows the last dot would be taken for the end of the host.
+        rest = host.partition(b".")[2]
+        for depth in range(len(labels) - 2, -1, -1):
+            rest = rest.partition(b".")[2] if depth else b""
             trie = self._tries.get(rest)
-            if trie is not None and (decision := trie.find(labels, len(labels) - 1, path, method)) is not None:
+            if trie is not None and (decision := trie.find(labels, depth, path, method)) is not None:
                 return decision
         return None
 
@@ -76,7 +84,8 @@ class HostRules:
         """One that can be changed without changing this one."""
         copy = HostRules()
         copy._names, copy._wildcards = dict(self._names), dict(self._wildcards)
-        copy._patterns, copy._tries, copy._any = self._patterns, self._tries, self._any
+        copy._patterns, copy._regexes = self._patterns, self._regexes
+        copy._tries, copy._lengths, copy._any = self._tries, self._lengths, self._any
         return copy
 
     def put(self, hostname: str, rules: PathRules | None) -> None:
@@ -90,15 +99,25 @@ class HostRules:
 
     def put_patterns(self, patterns: Iterable[tuple[str, PathRules]], pace: Pace) -> Sliced[None]:
         """Give all patterns with a regex, as declared, their rules; only before this is in use."""
-        before, self._patterns, self._tries = self._patterns, {}, {}
+        before, self._patterns = self._patterns, {}
+        self._regexes, self._tries, self._lengths = {}, {}, set()
         for hostname, rules in patterns:
             known = before.get(hostname)
             labels = parse_host(hostname)[::-1] if known is None else known[0]
             self._patterns[hostname] = labels, rules
-            plain = _plain_labels(labels)
-            self._tries.setdefault(b".".join(reversed(plain)), _Node()).add(labels[len(plain) :], rules)
+            self._put_pattern(labels, rules)
             if pace.spend(REGEX_UNITS if known is None else 2 * len(labels)):
                 yield
+        for suffix, trie in self._tries.items():
+            self._regexes[suffix] = trie.last_regexes()
+            if pace.spend(1 + len(self._regexes[suffix])):
+                yield
+
+    def _put_pattern(self, labels: Sequence[Label], rules: PathRules) -> None:
+        plain = _plain_labels(labels)
+        self._tries.setdefault(b".".join(reversed(plain)), _Node()).add(labels[len(plain) :], rules)
+        if len(plain) + 1 < len(labels):
+            self._lengths.add(len(labels))
 
 
 class _Node:
@@ -129,25 +148,30 @@ class _Node:
             self.regexes = {} if self.regexes is None else self.regexes
             self.regexes.setdefault(label, _Node()).add(rest, rules)
 
-    def find(self, labels: Sequence[bytes], index: int, path: bytes, method: bytes) -> Decision | None:
-        """`labels` as in a host; those after `index` led here."""
-        if index < 0:
+    def last_regexes(self) -> tuple[tuple[re.Pattern[bytes], PathRules], ...]:
+        """Those that are the first label of a host, in the order of their places."""
+        children = (self.regexes or {}).items()
+        return tuple((pattern, child.rules) for pattern, child in children if child.rules is not None)
+
+    def find(self, labels: Sequence[bytes], depth: int, path: bytes, method: bytes) -> Decision | None:
+        """`labels` from the right; those before `depth` led here."""
+        if depth == len(labels):
             return None if self.rules is None else self.rules.find(path, method)
-        label = labels[index]
+        label = labels[depth]
         if not label:
             return None
         if self.names is not None:
             child = self.names.get(label)
-            if child is not None and (decision := child.find(labels, index - 1, path, method)) is not None:
+            if child is not None and (decision := child.find(labels, depth + 1, path, method)) is not None:
                 return decision
-        if index == 0 and self.wildcard is not None:
+        if self.wildcard is not None and depth + 1 == len(labels):
             decision = self.wildcard.find(path, method)
             if decision is not None:
                 return decision
         if self.regexes is not None:
             for pattern, child in self.regexes.items():
                 matched = child if pattern.fullmatch(label) is not None else None
-                if matched is not None and (decision := matched.find(labels, index - 1, path, method)) is not None:
+                if matched is not None and (decision := matched.find(labels, depth + 1, path, method)) is not None:
                     return decision
         return None
 

@@ -111,6 +111,8 @@ HOSTNAMES = [
     "*./b|d/",
     "/a/./.*/",
     "/[ab]/",
+    "a./[bd]/.b",
+    "/.*/./a|b/.b",
     "::1",
     "127.0.0.1",
     "*.0.0.1",
@@ -128,7 +130,24 @@ frontends = st.builds(
     st.sampled_from([Position.TREE, Position.TREE, Position.TREE, Position.PRE, Position.POST]),
 )
 hosts = st.sampled_from(
-    [b"a.b", b"c.b", b"a.d", b"b", b"a", b"", b"[::1]", b"[0::1]", b"127.0.0.1", b"a.a.b", b".b", b"a."]
+    [
+        b"a.b",
+        b"c.b",
+        b"a.d",
+        b"b",
+        b"a",
+        b"",
+        b"[::1]",
+        b"[0::1]",
+        b"127.0.0.1",
+        b"a.a.b",
+        b".b",
+        b"a.",
+        b"a.b.",
+        b"a..b",
+        b"..",
+        b"a.a.a.b",
+    ]
 )
 paths = st.sampled_from([b"/", b"/x", b"/xy", b"/x/y", b"/x/y/z", b"/y", b"/z", b"*", b""])
 
