@@ -19,7 +19,7 @@ nginx does we take it for gone. TCP relays, where half-close is ordinary, do not
 The set is looked at in each pass of Trio's loop, by an instrument, so that whoever is woken runs in that same pass, and
 what they have to say leaves at its end (`volley.py`). All reads come before the first of them runs, so that the code
 of the kernel is in the cache for all but one: 5 % less CPU for a small request on 64 connections. So do first looks at
-what has come, for the same reason, where there are many: another 7 %. A system task waits for the set itself: that ends
+what has come, for the same reason, where there are many: another 6 %. A system task waits for the set itself: that ends
 Trio's own wait when something happens in it. Both begin with the first wait of a run.
 """
 
@@ -69,6 +69,7 @@ class Readable:
         self.size = 0
         """Bytes that are to be read at the end of the wait; 0 = nothing."""
         self.foresee: Foresee | None = None
+        """Who has a first look at what is read, in this wait or the last."""
         self.data: bytes | None = None
         self.failure: Exception | None = None
         """What the reading came to; None and None where there was nothing to read after all."""

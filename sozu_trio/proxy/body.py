@@ -6,7 +6,7 @@ earlier is an error, never the end of the message.
 
 from collections.abc import Callable, Sequence
 
-from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
+from sozu_trio.config.limits import HeadLimits
 from sozu_trio.errors import ExchangeError
 from sozu_trio.proxy.forwarding import fields_unlike
 from sozu_trio.proxy.patience import Patience
@@ -108,7 +108,7 @@ class Body:
         """Those that go on. Known when the body has ended."""
         return fields_unlike(self.trailers, self.unwanted)
 
-    async def read(self, patience: Patience | None = None, most: int = RELAY_SIZE) -> list[Piece]:
+    async def read(self, most: int, patience: Patience | None = None) -> list[Piece]:
         """The next pieces, of at most `most` bytes read; perhaps none although more will come: `ended` tells. Raises
         what `malformed`, `cut` make.
         """

@@ -164,7 +164,7 @@ class HttpConnection:
             if self._exchange is not None and not self._exchange.over:
                 # Cancellation is no Exception, alone or in a group.
                 self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by the operator")
-            elif self.stream.owes:
+            elif self.stream.owes and not self.stream.is_closed:
                 self._cut_unread(limit="")
             raise
         finally:
@@ -223,6 +223,8 @@ class HttpConnection:
         if exchange is not None and not exchange.over:
             exchange.cut("took too long to read the answer")
             return False
+        if self.stream.is_closed:
+            return False  # It was severed meanwhile.
         if self.stream.owes:
             self._cut_unread()
             return False

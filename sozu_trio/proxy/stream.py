@@ -213,23 +213,30 @@ class Stream:
         if self._is_due and self._readable.volley is not None:
             self._readable.volley.fire()
 
-    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> bool:
-        """As `send` of `pieces` put together; large ones the kernel takes from where they are. Whether it is known to
-        have taken all at once.
+    def arranged(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """`pieces` for `send_pieces`: where they are, or put together where that is cheaper. Within TLS it always is,
+        for each by itself would be a record.
         """
-        size = sum(map(len, pieces))
-        if len(pieces) > MOST_GATHERED or size < len(pieces) * GATHER_FROM:
-            pieces = (b"".join(pieces),)
-        try:
-            done = self.sock.send(pieces[0]) if len(pieces) == 1 else self.sock.sendmsg(pieces)
-        except BlockingIOError:
-            done = 0
-        self.bytes_out += done
-        if done < size:
-            await self.send(memoryview(b"".join(pieces))[done:], patience)
-            return False
-        await self.count()
-        return True
+        if not self.splices or len(pieces) > MOST_GATHERED or sum(map(len, pieces)) < len(pieces) * GATHER_FROM:
+            return (b"".join(pieces),)
+        return pieces
+
+    async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> bool:
+        """As `send`, of all that `arranged` has made. Whether the kernel is known to have taken it at once."""
+        left, at_once = pieces, True
+        while True:
+            try:
+                done = self.sock.send(left[0]) if len(left) == 1 else self.sock.sendmsg(left)
+            except BlockingIOError:
+                at_once = False
+                await self.wait_writable(patience)
+                continue
+            self.bytes_out += done
+            left = _beyond(left, done)
+            if not left:
+                await self.count()
+                return at_once
+            at_once = False
 
     def receive_now(self, size: int) -> bytes:
         """As `receive`, uncounted; raises BlockingIOError where it would wait."""
@@ -337,3 +344,12 @@ class Stream:
         self.abort()
         self.sock = SEVERED
         self._readable = Readable(SEVERED)
+
+
+def _beyond(pieces: Sequence[Piece], sent: int) -> Sequence[Piece]:
+    """What is left of `pieces` after `sent` bytes."""
+    for at, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[at + 1 :]]
+        sent -= len(piece)
+    return []

@@ -129,7 +129,7 @@ class TlsStream(Stream):
             return data
 
     async def receive_later(self, size: int, patience: Patience | None = None, foresee: Foresee | None = None) -> bytes:
-        """As `receive`, where nothing can have come yet: wait first, and spare the read that would fail."""
+        """As that of Stream; `foresee` gets what one record had."""
         if self._unsent or self._late or self._has_something():
             self._fire()
             await self.settle(patience)
@@ -204,7 +204,7 @@ class TlsStream(Stream):
         return sent
 
     async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> bool:
-        """As `send` of `pieces` put together: each by itself would be a record. How soon is not known."""
+        """As `send`; how soon it was taken is not known."""
         await self.send(b"".join(pieces), patience)
         return False
 

@@ -7,7 +7,7 @@ one write.
 
 from collections.abc import Sequence
 
-from sozu_trio.config.limits import MOST_READ, READ_SIZE, RELAY_SIZE
+from sozu_trio.config.limits import MANY_PIECES, MOST_READ, READ_SIZE, RELAY_SIZE
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.pipes import PipeStock
@@ -34,21 +34,34 @@ async def transfer(
     """Send `head` and then all of `body` to `sink`. Raises OSError for the sink, the body's errors for its source."""
     early = body.early
     if body.ended and not body.started:
-        await sink.send_pieces([head, *whole(body, early, framing)], patience)
+        await sink.send_pieces(sink.arranged([head, *whole(body, early, framing)]), patience)
         return
-    await sink.send_pieces([head, *frame(early, framing)], patience)
+    await sink.send_pieces(sink.arranged([head, *frame(early, framing)]), patience)
     if body.framing is LENGTH and framing is LENGTH:
         await _relay(body, sink, pipes, patience)
         return
-    most = RELAY_SIZE
+    size = READ_SIZE
     while True:
-        pieces = await body.read(patience, most)
+        pieces: Sequence[Piece] = await body.read(size, patience)
+        count, at_once = len(pieces), True
+        if pieces or body.ended:
+            # Those that were put together are not held while their receiver is waited for.
+            pieces = sink.arranged(whole(body, pieces, framing) if body.ended else frame(pieces, framing))
+            at_once = await sink.send_pieces(pieces, patience)
         if body.ended:
-            await sink.send_pieces(whole(body, pieces, framing), patience)
             return
-        if pieces:
-            at_once = await sink.send_pieces(frame(pieces, framing), patience)
-            most = min(2 * most, MOST_READ) if at_once else READ_SIZE
+        size = _next_size(size, count, sink, at_once=at_once)
+        if count > MANY_PIECES:
+            await sink.rest()
+
+
+def _next_size(size: int, pieces: int, sink: Stream, *, at_once: bool) -> int:
+    """Bytes to read after `size` that came in so many `pieces`, and which `sink` has taken `at_once` or not."""
+    if pieces > MANY_PIECES:
+        return READ_SIZE
+    if not sink.splices:
+        return RELAY_SIZE
+    return min(size + READ_SIZE, MOST_READ) if at_once else READ_SIZE
 
 
 async def _relay(body: Body, sink: Stream, pipes: PipeStock, patience: Patience) -> None:

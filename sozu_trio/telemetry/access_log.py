@@ -115,7 +115,8 @@ class AccessLog:
     def write(self, record: AccessRecord) -> None:
         """Append the record's line, if the log directives want it. The record must stay as it is."""
         if self._logger.isEnabledFor(logging.ERROR if record.failed else logging.INFO):
-            self._buffer.append_later(self._line, record)
+            # Whatever is long in it has come from the client.
+            self._buffer.append_later(self._line, record, record.bytes_in)
 
     def _line(self, record: AccessRecord) -> str:
         return self._format(record, self._stamp)

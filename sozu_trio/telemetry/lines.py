@@ -4,8 +4,8 @@ Appending never waits and never fails, from the loop, from another thread or bef
 must not slow traffic. What is over capacity is dropped and counted, and the count comes out as a line later
 (`telemetry/sink.py`). So is what would take too much memory: lines are as long as clients make them.
 
-A line that has yet to be made from something may be left to whoever takes it: many in one go cost less than each
-between two other things, by 7 % of all that a small request costs on 64 connections.
+A line that has yet to be made from something may be left to whoever takes it, in the thread where they are taken: many
+in one go cost less than each between two other things, by 7 % of all that a small request costs on 64 connections.
 """
 
 import logging
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 LONGEST: Final = 1 << 19
 """Characters of a line; a longer one is dropped. A head makes 330,000 at most: 64 KiB, each byte `\\\\xff` in JSON."""
@@ -27,10 +27,15 @@ CHARACTERS: Final = 1 << 24
 """Held at most: for each of 8192 lines ten times what one has mostly."""
 TOGETHER: Final = 64
 """Lines that are made at the latest when there are so many: half a millisecond of CPU."""
+HEAVY: Final = 1 << 15
+"""Characters of what lines are to be made of, from which they are made: what is not printable takes 0.2 µs each."""
 
 
 class LineBuffer:
-    """Holds up to `capacity` lines, and no more than CHARACTERS. Any thread may append; one task waits."""
+    """Holds up to `capacity` lines, and no more than CHARACTERS. Any thread may append; one task waits.
+
+    Lines for later are used alone, or their place among the others is not as they came.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.dropped = 0
@@ -40,6 +45,8 @@ class LineBuffer:
         """How many lines each, and their text."""
         self._later: list[tuple[Callable[[Any], str], Any]] = []
         """Lines yet to be made: how, and from what."""
+        self._weight = 0
+        """Characters of that."""
         self._beyond = 0
         """Lines held beyond one per entry."""
         self._characters = 0
@@ -63,18 +70,22 @@ class LineBuffer:
         if self._sleeper is not None:
             self.wake()
 
-    def append_later(self, make: Callable[[T], str], of: T) -> None:
-        """Append `make(of)` when somebody takes lines, or with some that come later. For the thread in which they are
-        taken; `of` must stay as it is.
+    def append_later(self, make: Callable[[_T], str], of: _T, weight: int) -> None:
+        """Append `make(of)` when somebody takes lines, or with some that come later; `weight`: about how many
+        characters there are to look at. `of` must stay as it is. A line that `make` fails to make is logged and lost.
         """
+        if self.held >= self.capacity:
+            self.drop(1)
+            return
         self._later.append((make, of))
-        if len(self._later) >= TOGETHER:
+        self._weight += weight
+        if self._weight > HEAVY or len(self._later) >= TOGETHER:
             self._make_lines()
         elif self._sleeper is not None:
             self.wake()
 
     def _make_lines(self) -> None:
-        later, self._later = self._later, []
+        later, self._later, self._weight = self._later, [], 0
         lines = []
         for make, of in later:
             try:

@@ -31,9 +31,11 @@ class RequestParser:
         self._foreseen: tuple[bytes, RequestHead] | None = None  # a buffer and the head it begins with
 
     def foresee(self, buffer: bytes) -> None:
-        """Read an ordinary head that is all there, for the `parse` of this very `buffer` that comes next. May raise
-        what that will.
+        """At the beginning of a message: read an ordinary head that is all there, for the `parse` of this very `buffer`
+        that comes next. May raise what that will.
         """
+        if self._judge is not None:
+            return
         parts = recognise_request(buffer, self._limits)
         if parts is not None:
             self._foreseen = buffer, understand_request(parts)

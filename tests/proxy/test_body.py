@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sozu_trio.config.limits import HeadLimits
+from sozu_trio.config.limits import RELAY_SIZE, HeadLimits
 from sozu_trio.errors import BadResponse, ClientGone, ExchangeError
 from sozu_trio.proxy.body import Body
 from sozu_trio.proxy.stream import Piece, Stream
@@ -23,7 +23,7 @@ async def read_all(body: Body) -> bytes:
     body.begin()
     pieces: list[Piece] = list(body.early)
     while not body.ended:
-        pieces += await body.read()
+        pieces += await body.read(RELAY_SIZE)
     return b"".join(pieces)
 
 
@@ -94,7 +94,7 @@ async def test_no_more_than_it_may_have(framing: Framing, length: int, data: byt
         body.bound(most, beyond)
         pieces: list[Piece] = list(body.early)
         while not body.ended:
-            pieces += await body.read()
+            pieces += await body.read(RELAY_SIZE)
         return b"".join(pieces)
 
     assert await read(5) == b"abcde"

@@ -112,7 +112,7 @@ async def test_pieces_arrive_as_if_they_were_one(pieces: list[Piece], pair: Pair
     data = b"".join(pieces)
     received = bytearray()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stream.send_pieces, pieces)
+        nursery.start_soon(stream.send_pieces, stream.arranged(pieces))
         await wait_all_tasks_blocked()
         while len(received) < len(data):
             await trio.lowlevel.wait_readable(peer)
@@ -142,7 +142,7 @@ async def test_large_pieces_are_not_put_together(pair: Pair) -> None:
     pieces = [memoryview(MEGABYTE[:65536])] * 3
     tracemalloc.start()
     try:
-        await stream.send_pieces(pieces)
+        await stream.send_pieces(stream.arranged(pieces))
         assert tracemalloc.get_traced_memory()[1] < len(MEGABYTE[:65536])
     finally:
         tracemalloc.stop()

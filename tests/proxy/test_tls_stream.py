@@ -215,7 +215,7 @@ async def test_many_records_go_at_once(contexts: ServerContexts) -> None:
 async def test_pieces_are_one_record(contexts: ServerContexts) -> None:
     async with connected(contexts) as (client, server):
         pieces: list[Piece] = [b"head", memoryview(MEGABYTE[:12_000]), b"end"]
-        await server.send_pieces(pieces)
+        await server.send_pieces(server.arranged(pieces))
         assert await client.receive(65536) == b"".join(pieces)
 
 

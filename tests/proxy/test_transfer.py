@@ -2,7 +2,7 @@
 
 import socket
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import trio
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from sozu_trio.config.limits import MOST_READ, READ_SIZE, RELAY_SIZE, HeadLimits
+from sozu_trio.config.limits import MANY_PIECES, MOST_READ, READ_SIZE, RELAY_SIZE, HeadLimits
 from sozu_trio.errors import BadResponse
 from sozu_trio.proxy.body import Body
-from sozu_trio.proxy.patience import Wheel
+from sozu_trio.proxy.patience import Patience, Wheel
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.proxy.stream import Piece, Stream
 from sozu_trio.proxy.transfer import frame, transfer, whole
@@ -77,7 +77,7 @@ async def test_the_rest_follows_as_it_comes() -> None:
     assert await moved(body_of(Framing.CLOSE, Feed([b"a", b"b"])), Framing.CLOSE) == [HEAD, b"a", b"b", b""]
 
 
-@given(st.lists(st.sampled_from([1, 9_000]) | st.integers(1, 40_000), max_size=12), st.integers(1000, RELAY_SIZE))
+@given(st.lists(st.sampled_from([1, 9_000]) | st.integers(1, 40_000), max_size=12), st.integers(1000, READ_SIZE))
 @settings(max_examples=100, deadline=None)
 async def test_chunks_of_any_size_however_they_come(lengths: list[int], read: int) -> None:
     """One write of one chunk for each read, put together or not."""
@@ -98,13 +98,50 @@ async def test_more_is_read_for_who_takes_all_at_once_and_little_for_who_does_no
 
         def send(self, data: bytes) -> int:
             self.sent.append(data)
-            return len(data) // 2 if len(self.sent) == 4 else len(data)
+            return len(data) // 2 if len(self.sent) == 10 else len(data)
 
-    source = Feed([b"many"] * 7)
+    source = Feed([b"many"] * 12)
     body = body_of(Framing.CLOSE, source)
     await transfer(body, Stream(Slow(), 0), Framing.CLOSE, HEAD, PipeStock(), Wheel().patience())  # type: ignore[arg-type]
-    usual, most = RELAY_SIZE, MOST_READ
-    assert source.asked == [usual, most, most, READ_SIZE, 2 * READ_SIZE, usual, most, most]
+    more = [READ_SIZE * step for step in range(1, 9)]
+    assert more[-1] == MOST_READ
+    assert source.asked == [*more, MOST_READ, *more[:4]]
+
+
+async def test_what_goes_into_tls_is_read_as_before() -> None:
+    class Within(Stream):
+        splices = False
+
+    source = Feed([b"many"] * 3)
+    body = body_of(Framing.CLOSE, source)
+    await transfer(body, Within(Feed(), 0), Framing.CLOSE, HEAD, PipeStock(), Wheel().patience())  # type: ignore[arg-type]
+    assert source.asked == [READ_SIZE, *[RELAY_SIZE] * 3]
+
+
+async def test_little_is_read_of_what_comes_in_tiny_chunks() -> None:
+    """To take many apart holds up all others."""
+    few, many = b"1\r\nx\r\n" * MANY_PIECES, b"1\r\nx\r\n" * (MANY_PIECES + 1)
+    source = Feed([few, many, many, few, b"0\r\n\r\n"])
+    await moved(body_of(Framing.CHUNKED, source), Framing.CHUNKED)
+    assert source.asked == [READ_SIZE, 2 * READ_SIZE, READ_SIZE, READ_SIZE, 2 * READ_SIZE]
+
+
+async def test_pieces_that_were_put_together_are_not_held_while_they_are_sent() -> None:
+    held: list[int] = []
+
+    class Watched(Stream):
+        async def send_pieces(self, pieces: Sequence[Piece], patience: Patience | None = None) -> bool:
+            held.append(tracemalloc.get_traced_memory()[0])
+            return await super().send_pieces(pieces, patience)
+
+    body = body_of(Framing.CHUNKED, Feed([b"1\r\nx\r\n" * 10_000, b"0\r\n\r\n"]))
+    tracemalloc.start()
+    try:
+        await transfer(body, Watched(Feed(), 0), Framing.CHUNKED, HEAD, PipeStock(), Wheel().patience())  # type: ignore[arg-type]
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert max(held) < 50_000 < 1_000_000 < most
 
 
 @pytest.mark.parametrize("feed", [Feed([b"b"]), Feed([ConnectionResetError(104, "reset")])])

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from sozu_trio.telemetry.lines import CHARACTERS, LONGEST, TOGETHER, LineBuffer, lines_in
+from sozu_trio.telemetry.lines import CHARACTERS, HEAVY, LONGEST, TOGETHER, LineBuffer, lines_in
 
 
 def test_lines_come_out_in_order_and_as_many_as_asked_for() -> None:
@@ -82,7 +82,7 @@ def test_lines_for_later_are_made_when_some_are_taken() -> None:
 
     buffer = LineBuffer(10)
     for number in range(3):
-        buffer.append_later(make, number)
+        buffer.append_later(make, number, 1)
     assert (made, buffer.held) == ([], 3)
     assert buffer.take(2) == ["line 0", "line 1"]
     assert (made, buffer.held) == ([0, 1, 2], 1)
@@ -91,24 +91,37 @@ def test_lines_for_later_are_made_when_some_are_taken() -> None:
 def test_lines_for_later_are_made_when_there_are_many() -> None:
     buffer = LineBuffer(2 * TOGETHER)
     for number in range(TOGETHER):
-        buffer.append_later(str, number)
+        buffer.append_later(str, number, 1)
     buffer.append("next")
-    buffer.append_later(str, "last")
+    buffer.append_later(str, "last", 1)
     assert buffer.take(1000) == [*map(str, range(TOGETHER)), "next", "last"]
 
 
 def test_lines_for_later_are_dropped_one_by_one() -> None:
     buffer = LineBuffer(3)
     for text in ("a", "x" * (LONGEST + 1), "b", "c", "d"):
-        buffer.append_later(str, text)
-    assert (buffer.take(10), buffer.dropped) == (["a", "b", "c"], 2)
-    assert buffer.held == 0
+        buffer.append_later(str, text, 1)
+    assert (buffer.held, buffer.dropped) == (3, 2), "over capacity they are not even kept"
+    assert (buffer.take(10), buffer.dropped, buffer.held) == (["a", "b"], 3, 0)
+
+
+def test_lines_for_later_are_made_when_they_are_heavy() -> None:
+    made: list[str] = []
+
+    def make(text: str) -> str:
+        made.append(text)
+        return text
+
+    buffer = LineBuffer(100)
+    for number in range(6):
+        buffer.append_later(make, "x", HEAVY // 2)
+        assert len(made) == (number + 1) // 3 * 3
 
 
 def test_a_line_that_cannot_be_made_is_lost_alone(caplog: pytest.LogCaptureFixture) -> None:
     buffer = LineBuffer(10)
     for text in ("1", "one", "2"):
-        buffer.append_later(lambda text: str(int(text)), text)
+        buffer.append_later(lambda text: str(int(text)), text, 1)
     assert (buffer.take(10), buffer.dropped) == (["1", "2"], 1)
     assert "a line could not be made" in caplog.text
 
@@ -118,7 +131,7 @@ async def test_waiting_ends_with_a_line_for_later(autojump_clock: trio.testing.M
     async with trio.open_nursery() as nursery:
         nursery.start_soon(buffer.wait)
         await wait_all_tasks_blocked()
-        buffer.append_later(str, 1)
+        buffer.append_later(str, 1, 1)
     await buffer.wait()
     assert buffer.take(1) == ["1"]
 
