@@ -61,7 +61,7 @@ READ_SIZE = 65536
 RELAY_SIZE = 262144
 """Bytes per read of a body that is copied: 4 ms of CPU per 10 MiB against 6 with 64 KiB (docs/performance.md)."""
 MOST_READ = 524288
-"""The same of a chunked body whose receiver takes all at once: 14 % less CPU per 10 MiB. So much may be held for one
+"""The same of a chunked body whose receiver takes all at once: 12 % less CPU per 10 MiB. So much may be held for one
 that stops.
 """
 MANY_PIECES = 256

@@ -61,7 +61,7 @@ def _next_size(size: int, pieces: int, sink: Stream, *, at_once: bool) -> int:
         return READ_SIZE
     if not sink.splices:
         return RELAY_SIZE
-    return min(size + READ_SIZE, MOST_READ) if at_once else READ_SIZE
+    return min(size * 2, MOST_READ) if at_once else max(size // 2, READ_SIZE)
 
 
 async def _relay(body: Body, sink: Stream, pipes: PipeStock, patience: Patience) -> None:
