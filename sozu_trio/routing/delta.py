@@ -83,9 +83,12 @@ def diff(before: State, after: State) -> Delta:
     in the same order: where one of 10,000 clusters has changed it takes a millisecond.
     """
     listeners, clusters = _unlike(before.listeners, after.listeners), _unlike(before.clusters, after.clusters)
-    moved = set(_moved(before.http_frontends, after.http_frontends))
-    frontends = before.http_frontends, after.http_frontends
-    http_frontends = frontends if moved else _unlike(*frontends)
+    http_frontends = _unlike(before.http_frontends, after.http_frontends)
+    moved: set[FrontendKey] = set()
+    if any(map(is_ordered, http_frontends[1].values())):
+        # What follows these may have to be put behind them.
+        http_frontends = before.http_frontends, after.http_frontends
+        moved.update(_moved(*http_frontends))
     tcp_frontends = _unlike(before.tcp_frontends, after.tcp_frontends)
     backends, certificates = _unlike(before.backends, after.backends), _unlike(before.certificates, after.certificates)
     declared = None
@@ -164,8 +167,6 @@ def _moved(before: Mapping[FrontendKey, HttpFrontend], after: Mapping[FrontendKe
 
     What stays in place is the longest beginning of the new order that goes in the old order, too.
     """
-    if not any(map(is_ordered, _unlike(before, after)[1].values())):
-        return []  # What follows is in the order it was in.
     places = {key: place for place, key in enumerate(before)}
     moved: list[FrontendKey] = []
     last = -1
