@@ -1,8 +1,8 @@
 """Identifiers for sessions and requests: ULIDs, 26 characters that sort by time and are unique without asking anyone.
 
-48 bits of milliseconds, then 80 random ones, in Crockford's base 32. Within a millisecond, and while the clock stands
-still or goes back, the random part counts up by one, so identifiers of one source always ascend. They are names, not
-secrets: one lets its neighbours be guessed.
+48 bits of milliseconds, then 80 that are random once in a second or so and otherwise count up by one, in Crockford's
+base 32: identifiers of one source always ascend, whatever its clock does. They are names, not secrets: one lets its
+neighbours be guessed.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,16 @@ _RANDOM_BYTES = 10
 class IdSource:
     """Makes ULIDs. `now` gives seconds since the epoch, `random_bytes` that many random bytes."""
 
-    __slots__ = ("_early", "_early_text", "_high", "_low", "_millisecond", "_now", "_random_bytes", "_text")
+    __slots__ = (
+        "_early", "_early_text", "_high", "_high_text", "_low", "_millisecond", "_now", "_random_bytes", "_text",
+    )  # fmt: skip
 
     def __init__(self, now: Callable[[], float], random_bytes: Callable[[int], bytes]) -> None:
         self._now = now
         self._random_bytes = random_bytes
         self._millisecond = -1
         self._high = 0
+        self._high_text = ""
         self._low = 0
         self._text = ""
         self._early = -1
@@ -32,9 +35,12 @@ class IdSource:
         # The last 20 bits count in place; the 22 characters above them are kept until they change.
         millisecond = int(self._now() * 1000)
         if millisecond > self._millisecond:
-            random = int.from_bytes(self._random_bytes(_RANDOM_BYTES))
-            self._start(millisecond, random >> 20, random & 0xFFFFF)
-        elif self._low < 0xFFFFF:
+            if millisecond >> 10 != self._early:
+                random = int.from_bytes(self._random_bytes(_RANDOM_BYTES))
+                self._start(millisecond, random >> 20, random & 0xFFFFF)
+                return self._text + _PAIRS[self._low >> 10] + _PAIRS[self._low & 1023]
+            self._turn_to(millisecond)
+        if self._low < 0xFFFFF:
             self._low += 1
         else:
             # Carries into the random part, and from its very end into the time, which is then ahead of the clock.
@@ -44,16 +50,15 @@ class IdSource:
         return self._text + _PAIRS[low >> 10] + _PAIRS[low & 1023]
 
     def _start(self, millisecond: int, high: int, low: int) -> None:
-        self._millisecond, self._high, self._low = millisecond, high, low
-        # All but the last ten bits of the time hold for a second, so their text is kept as well.
-        if millisecond >> 10 != self._early:
-            self._early = millisecond >> 10
-            self._early_text = "".join([_PAIRS[(millisecond >> shift) & 1023] for shift in (40, 30, 20, 10)])
-        self._text = (
-            f"{self._early_text}{_PAIRS[millisecond & 1023]}"
-            f"{_PAIRS[high >> 50]}{_PAIRS[(high >> 40) & 1023]}{_PAIRS[(high >> 30) & 1023]}"
-            f"{_PAIRS[(high >> 20) & 1023]}{_PAIRS[(high >> 10) & 1023]}{_PAIRS[high & 1023]}"
-        )
+        self._high, self._low = high, low
+        self._high_text = "".join([_PAIRS[(high >> shift) & 1023] for shift in (50, 40, 30, 20, 10, 0)])
+        self._early = millisecond >> 10
+        self._early_text = "".join([_PAIRS[(self._early >> shift) & 1023] for shift in (30, 20, 10, 0)])
+        self._turn_to(millisecond)
+
+    def _turn_to(self, millisecond: int) -> None:
+        self._millisecond = millisecond
+        self._text = f"{self._early_text}{_PAIRS[millisecond & 1023]}{self._high_text}"
 
 
 def milliseconds_of(ulid: str) -> int:
