@@ -312,8 +312,7 @@ class Stream:
 
     def close(self) -> None:
         self._fire()
-        self._readable.forget()
-        self.sock.close()
+        self._readable.close()
 
     def leave(self) -> None:
         """Let go of a connection that lives on in another process: its socket is there, too.

@@ -119,8 +119,8 @@ async def test_a_socket_may_be_waited_for_by_one_after_the_other(pair: Pair) -> 
         assert ours.recv(10) == b"x"
 
 
-@pytest.mark.parametrize("by_socket", [True, False])
-async def test_who_waits_for_what_is_closed_is_told(pair: Pair, *, by_socket: bool) -> None:
+@pytest.mark.parametrize("how", ["notify", "forget", "close"])
+async def test_who_waits_for_what_is_closed_is_told(pair: Pair, how: str) -> None:
     _, ours = pair
     readable = Readable(ours)
 
@@ -131,10 +131,13 @@ async def test_who_waits_for_what_is_closed_is_told(pair: Pair, *, by_socket: bo
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
-        if by_socket:
+        if how == "notify":
             notify_closing(ours)
-        else:
+        elif how == "forget":
             readable.forget()
+        else:
+            readable.close()
+            assert ours.fileno() < 0
     notify_closing(ours)
     ours.close()
     notify_closing(ours)
@@ -199,7 +202,7 @@ def test_every_run_has_a_set_of_its_own(pair: Pair) -> None:
 
 Step = tuple[int, str]
 STEPS = st.lists(
-    st.tuples(st.integers(0, 3), st.sampled_from(["send", "read", "wait", "pass", "close", "forget", "end"])),
+    st.tuples(st.integers(0, 3), st.sampled_from(["send", "read", "wait", "pass", "close", "forget", "leave", "end"])),
     max_size=40,
 )
 
@@ -230,6 +233,8 @@ async def _play(steps: list[Step]) -> None:
         else:
             if step == "forget":
                 readables[number].forget()
+            elif step == "leave":
+                readables[number].close()
             ours.close()
             peer.close()
             pairs[number] = tcp_pair()
