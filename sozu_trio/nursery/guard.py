@@ -5,22 +5,51 @@ coroutine around another: each time a session waits, and goes on, it would be pa
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from sozu_trio.errors import HandshakeFailed, ProxyHeaderError
 
 
-@contextmanager
-def guard(name: str, log: logging.Logger) -> Iterator[None]:
+class Guard:
     """Around the session `name`: a lost connection is a debug line, a client's mistake an info line, the rest a
     traceback at error. Cancellation passes.
     """
-    try:
-        yield
-    except* OSError as lost:
-        log.debug("session %s: connection lost: %s", name, "; ".join(str(error) for error in lost.exceptions))
-    except* (HandshakeFailed, ProxyHeaderError) as refused:
-        log.info("session %s: closed: %s", name, "; ".join(str(error) for error in refused.exceptions))
-    except* Exception as failures:
-        log.error("session %s failed", name, exc_info=failures)
+
+    __slots__ = ("_log", "_name")
+
+    def __init__(self, name: str, log: logging.Logger) -> None:
+        self._name = name
+        self._log = log
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if isinstance(error, Exception):
+            self._tell(ExceptionGroup("", [error]))
+            return True
+        if not isinstance(error, BaseExceptionGroup):
+            return False
+        failures, rest = error.split(Exception)
+        if failures is not None:
+            self._tell(failures)
+        if rest is None or rest is error:
+            return rest is None
+        raise rest
+
+    def _tell(self, failures: ExceptionGroup[Exception]) -> None:
+        # By `except*` they would be raised once more: a cycle of each with a frame, left to the garbage collector.
+        lost, others = failures.split(OSError)
+        refused, errors = (None, None) if others is None else others.split((HandshakeFailed, ProxyHeaderError))
+        if lost is not None:
+            self._log.debug("session %s: connection lost: %s", self._name, _in_words(lost))
+        if refused is not None:
+            self._log.info("session %s: closed: %s", self._name, _in_words(refused))
+        if errors is not None:
+            self._log.error("session %s failed", self._name, exc_info=errors)
+
+
+def _in_words(failures: ExceptionGroup[Exception]) -> str:
+    return "; ".join(str(error) for error in failures.exceptions)

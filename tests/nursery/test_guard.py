@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from sozu_trio.errors import ProxyHeaderError
-from sozu_trio.nursery.guard import guard
+from sozu_trio.nursery.guard import Guard
 
 log = logging.getLogger("tests.guard")
 
@@ -21,14 +21,14 @@ def raise_(*errors: BaseException) -> None:
 
 def test_who_ends_well_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with guard("01J", log):
+    with Guard("01J", log):
         pass
     assert not caplog.records
 
 
 def test_a_lost_connection_is_a_debug_line_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with guard("01J", log):
+    with Guard("01J", log):
         raise_(ConnectionResetError(104, "Connection reset by peer"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.DEBUG, None)
@@ -39,7 +39,7 @@ def test_anything_else_is_an_error_with_its_traceback_and_the_sessions_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with guard("01J", log):
+    with Guard("01J", log):
         raise_(ZeroDivisionError("ours"))
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "session 01J failed")
@@ -49,7 +49,7 @@ def test_anything_else_is_an_error_with_its_traceback_and_the_sessions_name(
 
 def test_a_clients_mistake_is_an_info_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with guard("01J", log):
+    with Guard("01J", log):
         raise_(ProxyHeaderError("no PROXY protocol header"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.INFO, None)
@@ -58,7 +58,7 @@ def test_a_clients_mistake_is_an_info_line(caplog: pytest.LogCaptureFixture) -> 
 
 def test_of_several_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with guard("01J", log):
+    with Guard("01J", log):
         raise_(BrokenPipeError(32, "Broken pipe"), ValueError("ours"))
     assert [record.levelno for record in caplog.records] == [logging.DEBUG, logging.ERROR]
 
@@ -70,7 +70,7 @@ async def test_cancellation_passes(inside_a_nursery: bool, caplog: pytest.LogCap
             nursery.start_soon(trio.sleep_forever)
 
     with trio.move_on_after(1) as scope:
-        with guard("01J", log):
+        with Guard("01J", log):
             await (wait if inside_a_nursery else trio.sleep_forever)()
         pytest.fail("the guard has swallowed a cancellation")
     assert scope.cancelled_caught
@@ -79,5 +79,5 @@ async def test_cancellation_passes(inside_a_nursery: bool, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
 def test_what_ends_the_program_passes(error: BaseException) -> None:
-    with pytest.raises(type(error)), guard("01J", log):
+    with pytest.raises(type(error)), Guard("01J", log):
         raise error
