@@ -32,5 +32,5 @@ async def _kill(node: SessionNode) -> bool:
             raise ChannelError(f"session {node.name} is on its way from one worker to the next: try again")
         if not fate.is_ours:
             return False
-    node.scope.cancel(reason="killed by the operator")
+    node.kill()
     return True

@@ -11,7 +11,8 @@ it is counted before its task starts, so that `max_connections` holds exactly.
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,7 @@ from sozu_trio.control.moves import Parcel
 from sozu_trio.nursery.accept import accept_forever, accept_queued
 from sozu_trio.nursery.capacity import Capacity
 from sozu_trio.nursery.drain import Drain, Waiter
-from sozu_trio.nursery.guard import guard
+from sozu_trio.nursery.guard import Guard
 from sozu_trio.nursery.overload import Overload
 from sozu_trio.nursery.places import Held
 from sozu_trio.nursery.readiness import notify_closing
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 SessionKind = Literal["http", "websocket", "tcp"]
 """What a connection is used for: `websocket` is one that was upgraded, to whatever protocol."""
 
+KILLED = "killed by the operator"
 COMPLAIN_EVERY = 1.0
 """Seconds between two lines about descriptors that have run out."""
 
@@ -66,7 +68,10 @@ class SessionNode:
     listener: "ListenerNode"
     started: float
     """Trio's clock."""
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    waits: Waiter | None = None
+    """What its waits are in just now, if it may wait: cancelled when it is killed. See `wait_in`."""
+    is_killed: bool = False
+    """An operator has ended it: whoever serves it is to return soon, however it goes on otherwise."""
     kind: SessionKind = "http"
     """Whoever serves it says so when it becomes something else."""
     tunnel: Waiter | None = None
@@ -87,6 +92,27 @@ class SessionNode:
         """Who connected."""
         host, port, *_ = self.peer
         return Address(host, port)
+
+    def wait_in(self, waits: Waiter) -> None:
+        """What follows waits in `waits`, so that it can be killed. A scope of its own around each session would cost
+        5 % of a new connection and 0.5 KiB, and there mostly is one already.
+        """
+        self.waits = waits
+        if self.is_killed:
+            waits.cancel(reason=KILLED)
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self.is_killed = True
+        if self.waits is not None:
+            self.waits.cancel(reason=KILLED)
+
+    @contextmanager
+    def until_killed(self) -> Iterator[None]:
+        """Around what waits in no other scope that `wait_in` was told of."""
+        with trio.CancelScope() as scope:
+            self.wait_in(scope)
+            yield
 
 
 Serve = Callable[[SessionNode], Awaitable[None]]
@@ -251,7 +277,7 @@ class Door:
 
     async def _serve(self, node: SessionNode, serve: Serve) -> None:
         try:
-            with node.scope, guard(node.name, log):
+            with Guard(node.name, log):
                 await serve(node)
         except BaseException:
             # Nothing but cancellation passes the guard, alone or in groups.
@@ -261,8 +287,9 @@ class Door:
             raise
         finally:
             node.at_end()
-            notify_closing(node.sock)
-            node.sock.close()
+            if node.sock.fileno() >= 0:
+                notify_closing(node.sock)
+                node.sock.close()
             del self._node.sessions[node.name]
             self._doors.capacity.places.leave(node.held)
             self._doors.capacity.give()
@@ -288,7 +315,7 @@ class Door:
 
     async def _see_off(self, sock: socket.socket, goodbye: Goodbye) -> None:
         try:
-            with guard("refusal", log):
+            with Guard("refusal", log):
                 await goodbye()
         finally:
             sock.close()

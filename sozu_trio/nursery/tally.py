@@ -107,8 +107,8 @@ class Tally:
                 return False
             self._slots[key] = slot
             self._used[slot] = 1
-        self._counts[key] = self._counts.get(key, 0) + number
-        self._publish(slot, key, self._counts[key])
+        count = self._counts[key] = self._counts.get(key, 0) + number
+        self._publish(slot, key, count)
         return True
 
     def give(self, key: int) -> None:

@@ -6,7 +6,6 @@ scope lasts as long as the connection; what a cancellation means depends on what
 """
 
 import logging
-import time
 from http import HTTPStatus
 from typing import Final
 
@@ -19,7 +18,6 @@ from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
 from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
-from sozu_trio.proxy.answers import answer
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding
 from sozu_trio.proxy.linger import linger
@@ -27,19 +25,17 @@ from sozu_trio.proxy.outdated import is_outdated
 from sozu_trio.proxy.pace import patience_for
 from sozu_trio.proxy.patience import Patience
 from sozu_trio.proxy.proxy import Proxy
+from sozu_trio.proxy.refusing import refuse
 from sozu_trio.proxy.secured import Routes, Secured
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.routing.http_routes import NO_ROUTES
 from sozu_trio.routing.table import NO_TABLE, Table
-from sozu_trio.telemetry.access_log import AccessRecord
 from sozu_trio.wire.heads import RequestHead
-from sozu_trio.wire.lines import HEAD_TOO_LARGE, LINE_TOO_LONG, TOO_MANY_FIELDS
 from sozu_trio.wire.request import RequestParser
 
 log = logging.getLogger(__name__)
 
-_LIMITS: Final = {LINE_TOO_LONG: "request_line", HEAD_TOO_LARGE: "head_size", TOO_MANY_FIELDS: "fields"}
-"""Which limit a head has passed that was refused for one of these."""
+CUT: Final = "cut by the operator"
 
 
 class HttpConnection:
@@ -81,6 +77,7 @@ class HttpConnection:
         self._adopt(listener)
         self.patience = self._make_patience()
         """For every wait of this connection; who is waited for, and for how long, changes."""
+        node.wait_in(self.patience)
         self.gone = False
         self._is_released = False
         """It was woken from its last wait because descriptors are needed."""
@@ -153,19 +150,20 @@ class HttpConnection:
                 again = False
                 with self.patience:
                     again = await self._serve_some()
-                if self.patience.scope.cancelled_caught:
+                if self.patience.scope.cancelled_caught and not self.node.is_killed:
                     again = await self._woken()
+                if self.node.is_killed:
+                    self._cut()
+                    return False
                 if not again:
                     return self._begins_anew
                 self.patience = self._make_patience()
+                self.node.wait_in(self.patience)
                 if self._exchange is not None:
                     self._exchange.patience = self.patience
         except BaseException as error:
-            if self._exchange is not None and not self._exchange.over:
-                # Cancellation is no Exception, alone or in a group.
-                self._exchange.cut("an error of ours" if isinstance(error, Exception) else "cut by the operator")
-            elif self.stream.owes and not self.stream.is_closed:
-                self._cut_unread(limit="")
+            # Cancellation is no Exception, alone or in a group.
+            self._cut("an error of ours" if isinstance(error, Exception) else CUT)
             raise
         finally:
             self.stream.stop_watching()
@@ -173,6 +171,13 @@ class HttpConnection:
                 self.stream.close()
             # It refers to this connection: a cycle, which would be left to the garbage collector.
             self._exchange = None
+
+    def _cut(self, why: str = CUT) -> None:
+        """Nothing more is sent, nor read."""
+        if self._exchange is not None and not self._exchange.over:
+            self._exchange.cut(why)
+        elif self.stream.owes and not self.stream.is_closed:
+            self._cut_unread(limit="")
 
     def _hung_up(self) -> None:
         self.gone = True
@@ -208,6 +213,7 @@ class HttpConnection:
         """The scope was cancelled: a deadline, a drain, another Table, or the client has gone. Whether to go on."""
         expired, exchange = self.patience.expired, self._exchange
         with self.proxy.wheel.patience() as self.patience:
+            self.node.wait_in(self.patience)
             if exchange is not None and not exchange.over:
                 why = exchange.ran_out()
                 exchange.patience = self.patience
@@ -220,6 +226,8 @@ class HttpConnection:
                 await self.stream.settle(self.patience)
             elif expired and not self.stream.owes:
                 await self._end_late()
+        if self.node.is_killed:
+            return False
         if exchange is not None and not exchange.over:
             exchange.cut("took too long to read the answer")
             return False
@@ -250,6 +258,10 @@ class HttpConnection:
             await self._refuse(late)
         else:
             self.proxy.counters.limited("idle")
+
+    async def _refuse(self, refused: RequestRefused) -> None:
+        unread, self._buffer = self._buffer, b""
+        await refuse(self, refused, unread)
 
     def _ends_unasked(self) -> bool:
         """Whether an outdated connection ends now: a request that has come to one in use is answered first."""
@@ -365,35 +377,7 @@ class HttpConnection:
         )
 
     def _idle_timeout(self) -> float:
-        """Seconds to wait for a request's first byte: who has sent none yet gets no longer than a head may take.
-
-        Asked where it is the first request, or the worker is being replaced.
-        """
-        timeouts = self.listener.timeouts
+        """Seconds to wait for a request's first byte, where it is the first request or the worker is being replaced."""
         if self._requests:
-            return timeouts.front
-        if self.draining:
-            return LAST_CALL
-        return min((limit for limit in (timeouts.front, timeouts.request) if limit), default=0)
-
-    async def _refuse(self, refused: RequestRefused) -> None:
-        """Answer a head that is none: nothing of it reaches a backend, the connection ends."""
-        ulid = self.proxy.ids.next()
-        data = answer(refused.status, ulid, close=True, id_field=self.listener.sozu_id_header, hsts=self.hsts)
-        log.debug("session %s: %s", self.name, refused)
-        record = AccessRecord(self.name, self.client_text, "HTTP", time.time(), request_id=ulid)
-        record.status, record.message, record.failed = refused.status, str(refused), True
-        record.bytes_in, record.bytes_out = len(self._buffer), len(data)
-        self._buffer = b""
-        if self.secured is not None:
-            self.secured.note(record)
-        counters = self.proxy.counters
-        counters.client_errors += 1
-        counters.limited(refused.limit or _LIMITS.get(str(refused), ""))
-        counters.by_status[refused.status // 100] += 1
-        counters.bytes_in += record.bytes_in
-        counters.bytes_out += record.bytes_out
-        counters.access_lines += 1
-        self.proxy.access_log.write(record)
-        await self.stream.send(data, self.patience)
-        await linger(self.stream)
+            return self.listener.timeouts.front
+        return LAST_CALL if self.draining else self.terms.first_timeout

@@ -14,7 +14,7 @@ from sozu_trio.errors import ProxyHeaderError
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.first_word import hears_first_word
 from sozu_trio.proxy.http1 import HttpConnection
-from sozu_trio.proxy.https import accept_https
+from sozu_trio.proxy.https import HttpsConnection, accept_https
 from sozu_trio.proxy.proxy import Proxy
 from sozu_trio.proxy.proxy_header import who_and_where
 from sozu_trio.proxy.stream import Stream
@@ -32,7 +32,9 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
         if listener is None:
             return  # It was let in and its listener removed, in this order.
         if isinstance(listener, HttpsListener):
-            connection = await accept_https(proxy, node, listener)
+            connection: HttpsConnection | bool = False
+            with node.until_killed():
+                connection = await accept_https(proxy, node, listener)
             if isinstance(connection, bool):
                 again = connection
                 continue
@@ -42,11 +44,17 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
         stream = Stream(node.sock, listener.timeouts.front)
         header, early = None, b""
         if listener.expect_proxy:
-            if not await hears_first_word(stream, listener.timeouts.request or math.inf, node):
+            speaks = False
+            with node.until_killed():
+                speaks = await hears_first_word(stream, listener.timeouts.request or math.inf, node)
+            if not speaks:
                 return
             if (proxy.table.listeners.get(node.listener.key) or listener) is not listener:
                 continue
-            header, early = await _proxy_header(stream, listener)
+            with node.until_killed():
+                header, early = await _proxy_header(stream, listener)
+            if header is None:
+                return
         client, destination = who_and_where(node, header)
         if header is not None and not proxy.places.arrive(node.held, client.host):
             proxy.counters.refused_sources += 1
@@ -55,7 +63,8 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
         if isinstance(listener, HttpListener):
             again = await HttpConnection(proxy, node, stream, listener, client, destination, early).run()
         else:
-            await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
+            with node.until_killed():
+                await serve_tcp(proxy, node, stream, listener, client, destination, header, early)
             return
 
 

@@ -12,7 +12,15 @@ from sozu_trio.wire.heads import RequestHead, ResponseHead
 class Terms:
     """Those of one listener as it is configured."""
 
-    __slots__ = ("backend_timeouts", "id_field", "id_is_usual", "listener", "response_lines", "upgrade_protocols")
+    __slots__ = (
+        "backend_timeouts",
+        "first_timeout",
+        "id_field",
+        "id_is_usual",
+        "listener",
+        "response_lines",
+        "upgrade_protocols",
+    )
 
     def __init__(self, listener: HttpListener) -> None:
         self.listener = listener
@@ -24,7 +32,10 @@ class Terms:
         """What each response gets beside its own fields, with a place for the request's id: one that came as HTTP/1.0,
         and one that came as HTTP/1.1.
         """
-        self.backend_timeouts = BackendTimeouts(listener.timeouts.connect, listener.timeouts.back)
+        timeouts = listener.timeouts
+        self.first_timeout = min((limit for limit in (timeouts.front, timeouts.request) if limit), default=0.0)
+        """Seconds for the first byte of a connection: who has sent none yet gets no longer than a head may take."""
+        self.backend_timeouts = BackendTimeouts(timeouts.connect, timeouts.back)
 
     def drop_id(self, head: RequestHead | ResponseHead, buffer: bytes) -> None:
         """Leave out somebody else's id, however it is spelt; `head` stands at the start of `buffer`.

@@ -125,7 +125,8 @@ async def go_on_relaying(
     state.count(1)
     connection = state.use(backend)
     try:
-        await _go_on(proxy, node, connection, tunnel, record, trio.current_time() - parcel.lasted)
+        with node.until_killed():
+            await _go_on(proxy, node, connection, tunnel, record, trio.current_time() - parcel.lasted)
     finally:
         discard(connection)
         client.close()

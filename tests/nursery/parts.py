@@ -199,7 +199,8 @@ class FakeHandler:
         self.counters.sessions += 1
         self.counters.sessions_total += 1
         try:
-            await self._serve_counted(node)
+            with node.until_killed():
+                await self._serve_counted(node)
         finally:
             self.counters.sessions -= 1
 

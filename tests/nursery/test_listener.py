@@ -83,8 +83,9 @@ def admit_nobody(_: object) -> None:
     """No session of another worker has a place here."""
 
 
-async def stay(_: SessionNode) -> None:
-    await trio.sleep_forever()
+async def stay(node: SessionNode) -> None:
+    with node.until_killed():
+        await trio.sleep_forever()
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -323,7 +324,7 @@ async def test_one_session_can_be_ended_alone() -> None:
     with connected(inn.sock, 2) as clients:
         async with inn.open():
             await wait_all_tasks_blocked()
-            inn.node.sessions["session-1"].scope.cancel(reason="killed")
+            inn.node.sessions["session-1"].kill()
             await wait_all_tasks_blocked()
             assert [is_closed(client) for client in clients] == [True, False]
             assert (inn.sessions, inn.node.cut) == (["session-2"], 0)

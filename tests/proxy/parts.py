@@ -188,7 +188,7 @@ class Alone:
     drain: Drain
     client: Client
     scope: trio.CancelScope
-    """Of the session alone."""
+    """Of the session alone, as a stop cancels it."""
 
 
 @asynccontextmanager
@@ -209,15 +209,17 @@ async def open_alone(config: Config, *, begin: bytes = b"", draining: bool = Fal
     peer = Address("192.0.2.7", 5000)
     connection = HttpConnection(proxy, session, Stream(ours, 60), listener, peer, listener.address, b"")
 
+    scope = trio.CancelScope()
+
     async def run() -> None:
-        with session.scope:
+        with scope:
             await connection.run()
 
     async with trio.open_nursery() as services, trio.open_nursery() as sessions:
         services.start_soon(proxy.wheel.run)
         sessions.start_soon(run, name="session")
         try:
-            yield Alone(proxy, node.drain, client, session.scope)
+            yield Alone(proxy, node.drain, client, scope)
         finally:
             await trio.aclose_forcefully(client.stream)
             services.cancel_scope.cancel(reason="the test is over")

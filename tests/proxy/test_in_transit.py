@@ -55,7 +55,7 @@ async def test_whoever_is_cut_just_before_it_is_offered_waits_for_its_fate(
 
     def cut_first(self: Departure) -> list[_Offering]:
         for offering in self._queue:
-            offering.node.scope.cancel(reason="killed by the operator")
+            offering.node.kill()
         return next_batch(self)
 
     async with open_succession(await start_backend(serve)) as succession:
