@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from benchmarks.bars import Row, milliseconds
-from benchmarks.processes import TICKS, Process, cpu_ticks, family, free_port
+from benchmarks.processes import TICKS, Process, cpu_ticks, family, free_port, rests
 from benchmarks.state import longest_hold, say, seconds_to_serve
 from sozu_trio.control.client import open_client
 
@@ -125,7 +125,8 @@ def command(folder: Path) -> list[str]:
 
 
 async def timed(process: Process, folder: Path, verb: str, body: Mapping[str, Any], how: str) -> list[Row]:
-    """One request: how long it took, and what it held."""
+    """One request: how long it took, and what it held. What was put off until main serves is done before."""
+    process.wait_until(rests(), what="come to rest")
     async with open_client(folder / "sock") as client:
         began, cpu = time.monotonic(), cpu_of_main(process)
         with anyio.fail_after(LONGEST_CHANGE):
