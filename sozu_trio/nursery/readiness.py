@@ -152,20 +152,9 @@ class Readable:
             assert self.on_hangup is None, "it would never be told"
             self._set, self.asked = None, 0
 
-    def close(self) -> None:
-        """Forget the socket and close it, which takes it out of the kernel's set by itself: nobody else has it."""
-        if self._set is not None:
-            self._set.strike_off(self._number, self)
-            self._set, self.asked = None, 0
-        self._wake()
-        self.sock.close()
-
     def forget(self) -> None:
         """Leave the set, and wake whoever waits, as Trio's `notify_closing` does."""
         self._leave()
-        self._wake()
-
-    def _wake(self) -> None:
         if self.task is not None:
             task, self.task = self.task, None
             reschedule(task, outcome.Error(trio.ClosedResourceError("another task closed this socket")))
@@ -200,16 +189,10 @@ class _Set(trio.abc.Instrument):
     def change(self, number: int, events: int) -> None:
         self._epoll.modify(number, events)
 
-    def strike_off(self, number: int, readable: Readable) -> bool:
-        """Off the list, if `readable` is there."""
-        if self.readable.get(number) is not readable:
-            return False
-        del self.readable[number]
-        return True
-
     def take_out(self, number: int, readable: Readable) -> None:
-        if not self.strike_off(number, readable):
+        if self.readable.get(number) is not readable:
             return
+        del self.readable[number]
         with contextlib.suppress(OSError, ValueError):  # It was closed first, or the set was.
             self._epoll.unregister(number)
 

@@ -312,7 +312,8 @@ class Stream:
 
     def close(self) -> None:
         self._fire()
-        self._readable.close()
+        self._readable.forget()
+        self.sock.close()
 
     def leave(self) -> None:
         """Let go of a connection that lives on in another process: its socket is there, too.
