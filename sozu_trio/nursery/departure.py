@@ -242,6 +242,10 @@ class Departure:
         most = min(self._room, BATCH_DESCRIPTORS)
         while self._queue and len(batch) < BATCH:
             offering = self._queue[0]
+            if offering.node.is_killed:
+                # Where it is told so it ends, and nobody else knows.
+                self._queue.popleft().decide(is_taken=False)
+                continue
             size += offering.parcel.size
             descriptors += len(offering.descriptors)
             if batch and (size > BATCH_SIZE or descriptors > most):

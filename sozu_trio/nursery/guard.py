@@ -27,17 +27,20 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if isinstance(error, Exception):
-            self._tell(ExceptionGroup("", [error]))
-            return True
-        if not isinstance(error, BaseExceptionGroup):
+        if isinstance(error, BaseExceptionGroup):
+            failures, rest = error.split(Exception)
+        elif isinstance(error, Exception):
+            failures, rest = ExceptionGroup("", [error]), None
+        else:
             return False
-        failures, rest = error.split(Exception)
         if failures is not None:
             self._tell(failures)
-        if rest is None or rest is error:
+        if rest is None or failures is None:
             return rest is None
-        raise rest
+        try:
+            raise rest
+        finally:
+            del error, traceback, failures, rest  # Else they would refer to this frame, and it to them.
 
     def _tell(self, failures: ExceptionGroup[Exception]) -> None:
         # By `except*` they would be raised once more: a cycle of each with a frame, left to the garbage collector.

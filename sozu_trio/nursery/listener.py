@@ -14,7 +14,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 
@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 SessionKind = Literal["http", "websocket", "tcp"]
 """What a connection is used for: `websocket` is one that was upgraded, to whatever protocol."""
 
-KILLED = "killed by the operator"
+KILLED: Final = "killed by the operator"
+"""Why a session's waits are cancelled."""
 COMPLAIN_EVERY = 1.0
 """Seconds between two lines about descriptors that have run out."""
 
@@ -112,7 +113,11 @@ class SessionNode:
         """Around what waits in no other scope that `wait_in` was told of."""
         with trio.CancelScope() as scope:
             self.wait_in(scope)
-            yield
+            try:
+                yield
+            finally:
+                if self.waits is scope:
+                    self.waits = None
 
 
 Serve = Callable[[SessionNode], Awaitable[None]]

@@ -9,7 +9,7 @@ upgrades     changes of protocol that are asked for
 upload       the client's body on its way to the backend
 body         one message's body, read; transfer: written
 forwarding   what we tell the backend about the client; client_fields: who it is, by its certificate
-answers      responses of our own; turning_away: of a connection that may not stay
+answers      responses of our own; refusing: to what is no request; turning_away: of a connection that may not stay
 tcp          a session of a tcp listener
 relay        bytes unread from socket to socket, splice(2); pipes: what it needs for that
 tunnels      tunnels that may move to the next worker; resuming: sessions that came from the one before
@@ -21,6 +21,7 @@ backend_states  all backends over all Tables; swaps: each follows a swap at its 
 stream       a connected socket; patience: how long to wait for it; pace: how slow it may be
 trimming     memory that a crowd has left
 https        a connection of an https listener; secured: what its requests must be for, and HSTS
+ends         why a session has ended that neither of its peers has
 outdated     connections whose listener has become another one
 first_word   a client that has said nothing yet; proxy_header: what may come before TLS
 tls_stream   a socket with TLS; close_notify: how it ends; tls_listeners: OpenSSL's contexts, over all Tables

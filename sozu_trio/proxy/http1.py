@@ -7,7 +7,6 @@ scope lasts as long as the connection; what a cancellation means depends on what
 
 import logging
 from http import HTTPStatus
-from typing import Final
 
 import trio
 
@@ -18,6 +17,7 @@ from sozu_trio.control.moves import KeptAlive
 from sozu_trio.errors import RequestRefused
 from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.ends import CUT, cut_short_by
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.proxy.forwarding import Forwarding
 from sozu_trio.proxy.linger import linger
@@ -34,8 +34,6 @@ from sozu_trio.wire.heads import RequestHead
 from sozu_trio.wire.request import RequestParser
 
 log = logging.getLogger(__name__)
-
-CUT: Final = "cut by the operator"
 
 
 class HttpConnection:
@@ -162,8 +160,7 @@ class HttpConnection:
                 if self._exchange is not None:
                     self._exchange.patience = self.patience
         except BaseException as error:
-            # Cancellation is no Exception, alone or in a group.
-            self._cut("an error of ours" if isinstance(error, Exception) else CUT)
+            self._cut(cut_short_by(error))
             raise
         finally:
             self.stream.stop_watching()

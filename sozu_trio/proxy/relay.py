@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from sozu_trio.config.limits import READ_SIZE, RELAY_SIZE, SPLICE_FROM
+from sozu_trio.proxy.ends import CUT
 from sozu_trio.proxy.pipes import Pipe, PipeStock
 from sozu_trio.proxy.stream import Stream
 
@@ -309,7 +310,7 @@ class Tunnel:
     def outcome(self) -> str:
         """Why it ended, in few words."""
         if self._is_cut:
-            return "cut by the operator: its backend was removed"
+            return f"{CUT}: its backend was removed"
         if self.failed:
             return (
                 "the client broke the connection" if self.failed is self.client else "the backend broke the connection"

@@ -21,6 +21,7 @@ from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_task_r
 from sozu_trio.config.limits import GATHER_FROM, IMMEDIATE_OPERATIONS, MOST_GATHERED
 from sozu_trio.nursery import readiness
 from sozu_trio.nursery.readiness import Foresee, Readable
+from sozu_trio.proxy.ends import CUT
 from sozu_trio.proxy.patience import Patience
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -62,7 +63,7 @@ class _Severed(socket.socket):
 
 
 def _reset() -> ConnectionResetError:
-    return ConnectionResetError(errno.ECONNRESET, "cut by the operator")
+    return ConnectionResetError(errno.ECONNRESET, CUT)
 
 
 SEVERED: Final = _Severed()

@@ -16,6 +16,7 @@ from sozu_trio.errors import LimitReached, NoBackend
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.backends import Connection
 from sozu_trio.proxy.connect import BackendTimeouts, discard
+from sozu_trio.proxy.ends import cut_short_by
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.tunnels import About, log_tunnel, relay_or_move
@@ -47,11 +48,7 @@ async def serve_tcp(
         proxy.counters.exhausted += isinstance(error, NoBackend)
         record.message, record.failed = str(error), True
     except BaseException as error:
-        # Cancellation is no Exception, alone or in a group.
-        record.message, record.failed = (
-            "an error of ours" if isinstance(error, Exception) else "cut by the operator",
-            True,
-        )
+        record.message, record.failed = cut_short_by(error), True
         stream.abort()
         raise
     finally:

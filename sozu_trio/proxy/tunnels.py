@@ -17,6 +17,7 @@ from sozu_trio.nursery.departure import depart
 from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.proxy.backends import BackendState, Connection
 from sozu_trio.proxy.connect import discard
+from sozu_trio.proxy.ends import cut_short_by
 from sozu_trio.proxy.relay import Tunnel
 from sozu_trio.proxy.stream import Stream
 from sozu_trio.telemetry.access_log import AccessRecord
@@ -155,7 +156,7 @@ async def _go_on(
         if tunnel.failed:
             _abort(tunnel)
     except BaseException as error:
-        record.message = "an error of ours" if isinstance(error, Exception) else "cut by the operator"
+        record.message = cut_short_by(error)
         record.failed = True
         _abort(tunnel)
         raise

@@ -1,6 +1,6 @@
 """Identifiers for sessions and requests: ULIDs, 26 characters that sort by time and are unique without asking anyone.
 
-48 bits of milliseconds, then 80 that are random once in a second or so and otherwise count up by one, in Crockford's
+48 bits of milliseconds, then 80 that are random at first in each 1,024 ms and otherwise count up by one, in Crockford's
 base 32: identifiers of one source always ascend, whatever its clock does. They are names, not secrets: one lets its
 neighbours be guessed.
 """

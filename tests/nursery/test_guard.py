@@ -1,5 +1,7 @@
 """The guard: nothing but cancellation passes, and the log tells whose failure it was."""
 
+import contextlib
+import gc
 import logging
 
 import pytest
@@ -61,6 +63,46 @@ def test_of_several_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with Guard("01J", log):
         raise_(BrokenPipeError(32, "Broken pipe"), ValueError("ours"))
     assert [record.levelno for record in caplog.records] == [logging.DEBUG, logging.ERROR]
+    assert caplog.records[0].getMessage() == "session 01J: connection lost: [Errno 32] Broken pipe"
+
+
+async def test_of_failures_beside_a_cancellation_each_is_told_and_the_cancellation_passes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    caplog.set_level(logging.DEBUG)
+    with trio.CancelScope() as scope:
+        with Guard("01J", log):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                scope.cancel(reason="the test")
+                nursery.start_soon(fail)
+        pytest.fail("the guard has swallowed a cancellation")
+    assert scope.cancelled_caught
+    assert [record.getMessage() for record in caplog.records] == [
+        "session 01J: connection lost: [Errno 32] Broken pipe"
+    ]
+
+
+def test_it_keeps_nothing_of_what_has_passed() -> None:
+    class Passing(BaseException):
+        """Like a cancellation."""
+
+    def fail() -> None:
+        with Guard("01J", log):
+            raise_(BrokenPipeError(32, "Broken pipe"), Passing())
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            with contextlib.suppress(BaseExceptionGroup):
+                fail()
+        assert not [each for each in gc.get_objects() if isinstance(each, Passing)]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("inside_a_nursery", [False, True])

@@ -189,6 +189,7 @@ class Alone:
     client: Client
     scope: trio.CancelScope
     """Of the session alone, as a stop cancels it."""
+    session: SessionNode
 
 
 @asynccontextmanager
@@ -219,7 +220,7 @@ async def open_alone(config: Config, *, begin: bytes = b"", draining: bool = Fal
         services.start_soon(proxy.wheel.run)
         sessions.start_soon(run, name="session")
         try:
-            yield Alone(proxy, node.drain, client, scope)
+            yield Alone(proxy, node.drain, client, scope, session)
         finally:
             await trio.aclose_forcefully(client.stream)
             services.cancel_scope.cancel(reason="the test is over")

@@ -15,7 +15,7 @@ from sozu_trio.nursery import killing
 from sozu_trio.nursery.departure import Departure, _Offering
 from sozu_trio.testing import BackendConnection
 from sozu_trio.testing.plugin import StartBackend
-from tests.proxy.moving import Moving, Successor, open_succession, without_backends
+from tests.proxy.moving import ROOM, Moving, Successor, open_succession, without_backends
 from tests.proxy.parts import GET, OK, is_reset, values
 from tests.proxy.succeeding import one_of_each, serve, served
 from tests.proxy.test_tunnels import open_tunnel
@@ -55,7 +55,7 @@ async def test_whoever_is_cut_just_before_it_is_offered_waits_for_its_fate(
 
     def cut_first(self: Departure) -> list[_Offering]:
         for offering in self._queue:
-            offering.node.kill()
+            offering.node.listener.connections.cancel(reason="hard stop")
         return next_batch(self)
 
     async with open_succession(await start_backend(serve)) as succession:
@@ -126,6 +126,32 @@ async def test_one_that_leaves_itself_refuses_nobody(start_backend: StartBackend
         said = await succession.move(first, third)
         assert (said.moved, said.left) == (1, 0)
         await served(client)
+
+
+async def test_whoever_is_killed_just_before_it_is_offered_is_not(
+    start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_batch = Departure._next_batch
+
+    def kill_first(self: Departure) -> list[_Offering]:
+        for offering in self._queue:
+            offering.node.kill()
+        return next_batch(self)
+
+    async with open_succession(await start_backend(serve)) as succession:
+        old = succession.workers[0]
+        clients = await one_of_each(succession)
+        monkeypatch.setattr(Departure, "_next_batch", kill_first)
+        successor = Successor(await succession.hand_over(old))
+        await successor.hear()
+        await successor.channel.send(ROOM)
+        with trio.fail_after(1):
+            await old.over.wait()
+        for client in clients[:2]:
+            assert await client.receive_all() == b""
+        for client in clients[2:]:
+            assert await is_reset(client)
+        successor.die()
 
 
 @pytest.mark.parametrize("answer", ["taken", "died"])

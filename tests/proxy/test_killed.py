@@ -10,6 +10,7 @@ from sozu_trio.config.limits import LINGER
 from sozu_trio.errors import ExchangeError
 from sozu_trio.nursery.drain import Waiter
 from sozu_trio.nursery.listener import SessionNode
+from sozu_trio.proxy.ends import CUT
 from sozu_trio.proxy.exchange import Exchange
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
 from sozu_trio.testing.plugin import StartBackend
@@ -20,7 +21,6 @@ from tests.proxy.tcp_sessions import Connect, Start, line_of, stay
 
 pytestmark = pytest.mark.usefixtures("leaving")
 
-CUT = "cut by the operator"
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"
 
 

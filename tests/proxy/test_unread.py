@@ -119,3 +119,14 @@ async def test_one_that_is_cut_by_the_operator_ends_by_reset(unread: Alone, cloc
     unread.scope.cancel(reason="hard stop")
     assert await is_reset(unread.client)
     assert unread.proxy.counters.limited_response_time == 0
+
+
+async def test_one_that_is_killed_ends_by_reset_and_is_told_of(
+    unread: Alone, net: Net, streams: list[Stream], clock: MockClock
+) -> None:
+    owes = any(stream.owes for stream in streams)
+    unread.session.kill()
+    assert await is_reset(unread.client)
+    told = [line for line in net.proxies[0].log if "has not read all of a response that was logged" in line]
+    assert len(told) == owes
+    assert unread.proxy.counters.limited_response_time == 0

@@ -37,6 +37,30 @@ def test_ids_ascend_whatever_the_clock_does(clock: list[int], random: Random) ->
     assert milliseconds_of(ids[0]) == int(clock[0] / 1000 * 1000)
 
 
+@given(st.lists(st.integers(-50, 1500), min_size=1, max_size=50), st.integers(0, 2**41), st.randoms())
+@settings(max_examples=200)
+def test_each_tells_its_time_while_the_clock_goes_on(steps: list[int], millisecond: int, random: Random) -> None:
+    """By small steps, also back: what is kept of the one before is of the right time."""
+    asked = 0
+
+    def random_bytes(count: int) -> bytes:
+        nonlocal asked
+        asked += 1
+        return random.randbytes(count)
+
+    latest, turns, before = millisecond, {millisecond >> 10}, ""
+    source = IdSource(lambda: (millisecond + 0.5) / 1000, random_bytes)
+    for step in [0, *steps]:
+        millisecond = max(0, millisecond + step)
+        latest = max(latest, millisecond)
+        turns.add(latest >> 10)
+        ulid = source.next()
+        assert milliseconds_of(ulid) == latest
+        assert ulid > before
+        before = ulid
+    assert asked == len(turns)
+
+
 @pytest.mark.parametrize(
     "random",
     [
