@@ -243,7 +243,7 @@ class Departure:
         while self._queue and len(batch) < BATCH:
             offering = self._queue[0]
             if offering.node.is_killed:
-                # Where it is told so it ends, and nobody else knows.
+                # It ends here, at its next wait: the successor would know nothing of that.
                 self._queue.popleft().decide(is_taken=False)
                 continue
             size += offering.parcel.size
