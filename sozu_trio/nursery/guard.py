@@ -33,10 +33,11 @@ class Guard:
             failures, rest = ExceptionGroup("", [error]), None
         else:
             return False
-        if failures is not None:
-            self._tell(failures)
-        if rest is None or failures is None:
-            return rest is None
+        if failures is None:
+            return False
+        self._tell(failures)
+        if rest is None:
+            return True
         try:
             raise rest
         finally:

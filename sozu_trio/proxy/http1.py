@@ -73,9 +73,8 @@ class HttpConnection:
         self._came_to = listener
         """What its client has met, whatever it has become since."""
         self._adopt(listener)
-        self.patience = self._make_patience()
+        self.patience = self._wait_in(self._make_patience())
         """For every wait of this connection; who is waited for, and for how long, changes."""
-        node.wait_in(self.patience)
         self.gone = False
         self._is_released = False
         """It was woken from its last wait because descriptors are needed."""
@@ -121,6 +120,11 @@ class HttpConnection:
     def _make_patience(self) -> Patience:
         return patience_for(self.proxy.wheel, self.stream, self.listener.min_body_rate, "out")
 
+    def _wait_in(self, patience: Patience) -> Patience:
+        """What follows waits in `patience`."""
+        self.node.wait_in(patience)
+        return patience
+
     @property
     def draining(self) -> bool:
         """Whether it ends after what it has begun."""
@@ -155,8 +159,7 @@ class HttpConnection:
                     return False
                 if not again:
                     return self._begins_anew
-                self.patience = self._make_patience()
-                self.node.wait_in(self.patience)
+                self.patience = self._wait_in(self._make_patience())
                 if self._exchange is not None:
                     self._exchange.patience = self.patience
         except BaseException as error:
@@ -209,8 +212,7 @@ class HttpConnection:
     async def _woken(self) -> bool:
         """The scope was cancelled: a deadline, a drain, another Table, or the client has gone. Whether to go on."""
         expired, exchange = self.patience.expired, self._exchange
-        with self.proxy.wheel.patience() as self.patience:
-            self.node.wait_in(self.patience)
+        with self._wait_in(self.proxy.wheel.patience()) as self.patience:
             if exchange is not None and not exchange.over:
                 why = exchange.ran_out()
                 exchange.patience = self.patience

@@ -44,17 +44,14 @@ async def serve_session(proxy: Proxy, node: SessionNode) -> None:
         stream = Stream(node.sock, listener.timeouts.front)
         header, early = None, b""
         if listener.expect_proxy:
-            speaks = False
             with node.until_killed():
-                speaks = await hears_first_word(stream, listener.timeouts.request or math.inf, node)
-            if not speaks:
-                return
-            if (proxy.table.listeners.get(node.listener.key) or listener) is not listener:
-                continue
-            with node.until_killed():
+                if not await hears_first_word(stream, listener.timeouts.request or math.inf, node):
+                    return
+                if (proxy.table.listeners.get(node.listener.key) or listener) is not listener:
+                    continue
                 header, early = await _proxy_header(stream, listener)
             if header is None:
-                return
+                return  # It was killed.
         client, destination = who_and_where(node, header)
         if header is not None and not proxy.places.arrive(node.held, client.host):
             proxy.counters.refused_sources += 1

@@ -34,18 +34,18 @@ class IdSource:
         """An identifier greater than all before it."""
         # The last 20 bits count in place; the 22 characters above them are kept until they change.
         millisecond = int(self._now() * 1000)
-        if millisecond > self._millisecond:
-            if millisecond >> 10 != self._early:
-                random = int.from_bytes(self._random_bytes(_RANDOM_BYTES))
-                self._start(millisecond, random >> 20, random & 0xFFFFF)
-                return self._text + _PAIRS[self._low >> 10] + _PAIRS[self._low & 1023]
-            self._turn_to(millisecond)
-        if self._low < 0xFFFFF:
-            self._low += 1
+        if millisecond >> 10 > self._early:
+            random = int.from_bytes(self._random_bytes(_RANDOM_BYTES))
+            self._start(millisecond, random >> 20, random & 0xFFFFF)
         else:
-            # Carries into the random part, and from its very end into the time, which is then ahead of the clock.
-            carried, high = divmod(self._high + 1, 1 << 60)
-            self._start(self._millisecond + carried, high, 0)
+            if millisecond > self._millisecond:
+                self._turn_to(millisecond)
+            if self._low < 0xFFFFF:
+                self._low += 1
+            else:
+                # Carries into the random part, and from its very end into the time, which is then ahead of the clock.
+                carried, high = divmod(self._high + 1, 1 << 60)
+                self._start(self._millisecond + carried, high, 0)
         low = self._low
         return self._text + _PAIRS[low >> 10] + _PAIRS[low & 1023]
 

@@ -3,6 +3,7 @@ where they end up.
 """
 
 import os
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from sozu_trio.control.messages import Cut, Kill, Stop
 from sozu_trio.control.moves import Offer, Taken
 from sozu_trio.nursery import killing
 from sozu_trio.nursery.departure import Departure, _Offering
+from sozu_trio.nursery.listener import SessionNode
 from sozu_trio.testing import BackendConnection
 from sozu_trio.testing.plugin import StartBackend
 from tests.proxy.moving import ROOM, Moving, Successor, open_succession, without_backends
@@ -21,6 +23,18 @@ from tests.proxy.succeeding import one_of_each, serve, served
 from tests.proxy.test_tunnels import open_tunnel
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("leaving")]
+
+
+def just_before_an_offer(monkeypatch: pytest.MonkeyPatch, do: Callable[[SessionNode], None]) -> None:
+    """Have it done to each session that is about to be offered, so soon before that its task has not run since."""
+    next_batch = Departure._next_batch
+
+    def do_first(self: Departure) -> list[_Offering]:
+        for offering in self._queue:
+            do(offering.node)
+        return next_batch(self)
+
+    monkeypatch.setattr(Departure, "_next_batch", do_first)
 
 
 @pytest.mark.parametrize("answer", ["taken", "died"])
@@ -50,18 +64,10 @@ async def test_a_hard_stop_waits_for_the_fate_of_those_in_transit(answer: str, s
 async def test_whoever_is_cut_just_before_it_is_offered_waits_for_its_fate(
     answer: str, start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So soon before that its task has not run since."""
-    next_batch = Departure._next_batch
-
-    def cut_first(self: Departure) -> list[_Offering]:
-        for offering in self._queue:
-            offering.node.listener.connections.cancel(reason="hard stop")
-        return next_batch(self)
-
     async with open_succession(await start_backend(serve)) as succession:
         old = succession.workers[0]
         clients = await one_of_each(succession)
-        monkeypatch.setattr(Departure, "_next_batch", cut_first)
+        just_before_an_offer(monkeypatch, lambda node: node.listener.connections.cancel(reason="hard stop"))
         successor = Successor(await succession.hand_over(old))
         assert len((await successor.offered()).parcels) == 4
         await trio.sleep(100)
@@ -131,17 +137,10 @@ async def test_one_that_leaves_itself_refuses_nobody(start_backend: StartBackend
 async def test_whoever_is_killed_just_before_it_is_offered_is_not(
     start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    next_batch = Departure._next_batch
-
-    def kill_first(self: Departure) -> list[_Offering]:
-        for offering in self._queue:
-            offering.node.kill()
-        return next_batch(self)
-
     async with open_succession(await start_backend(serve)) as succession:
         old = succession.workers[0]
         clients = await one_of_each(succession)
-        monkeypatch.setattr(Departure, "_next_batch", kill_first)
+        just_before_an_offer(monkeypatch, SessionNode.kill)
         successor = Successor(await succession.hand_over(old))
         await successor.hear()
         await successor.channel.send(ROOM)
