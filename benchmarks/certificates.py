@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from benchmarks.bars import Row, milliseconds
-from benchmarks.processes import TICKS, Process, cpu_ticks, family, free_port, rests
+from benchmarks.ports import free_port
+from benchmarks.processes import TICKS, Process, cpu_ticks, family, rests
 from benchmarks.state import longest_hold, say, seconds_to_serve
 from sozu_trio.control.client import open_client
 

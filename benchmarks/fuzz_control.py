@@ -33,7 +33,7 @@ from benchmarks.fuzz_beside import (
     watch_memory,
 )
 from benchmarks.fuzz_lines import Shots
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from sozu_trio.control.frames import Lines
 from sozu_trio.control.protocol import NoReply, Reply, read_reply
 

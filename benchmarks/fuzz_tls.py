@@ -34,7 +34,8 @@ from benchmarks.fuzz_beside import (
 )
 from benchmarks.fuzz_hellos import Hellos, recorded
 from benchmarks.fuzz_records import renegotiate, tamper
-from benchmarks.processes import Process, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import Process
 from benchmarks.tls import Certificate
 from benchmarks.tls_records import read_records
 from sozu_trio.control.client import open_client

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import Process, free_port, listens_on, says
+from benchmarks.ports import free_port
+from benchmarks.processes import Process, listens_on, says
 
 HERE = Path(__file__).resolve().parent
 HOST = "bench.example"

@@ -141,13 +141,6 @@ def cpu_ticks(pid: int) -> int:
     return sum(map(int, fields[11:15]))
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def listens_on(port: int) -> Callable[[Process], bool]:
     """Ready when 127.0.0.1:`port` accepts a connection."""
 

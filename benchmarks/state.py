@@ -15,7 +15,8 @@ import anyio
 
 from benchmarks.bars import Row, milliseconds
 from benchmarks.measure import WrongAnswer
-from benchmarks.processes import Process, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import Process
 from sozu_trio.control.client import Client, open_client
 
 CLUSTERS = 10_000

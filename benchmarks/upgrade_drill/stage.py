@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers import HOST, SMALL, backend_serving
-from benchmarks.processes import POLL, Process, ProcessTrouble, free_port, says
+from benchmarks.ports import free_port
+from benchmarks.processes import POLL, Process, ProcessTrouble, says
 from benchmarks.upgrade_drill import echo
 from benchmarks.upgrade_drill.keep_alive import Asked
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measure import SLOWEST, Load, Work, WrongAnswer, check, found, measure, requests_in_turn, scaled
-from benchmarks.processes import Process, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import Process
 
 ANSWERS = {"/right": (200, b"right"), "/other": (200, b"wrong"), "/short": (200, b"rig"), "/missing": (404, b"right")}
 

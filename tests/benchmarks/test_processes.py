@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import Process, ProcessTrouble, free_port, listens_on, rests, says
+from benchmarks.ports import free_port
+from benchmarks.processes import Process, ProcessTrouble, listens_on, rests, says
 
 
 def python(code: str, folder: Path) -> Process:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from sozu_trio import __version__
 from sozu_trio.cli import main
 from sozu_trio.config.addresses import Address
@@ -40,8 +41,7 @@ def listener(address: Address) -> str:
 
 
 def free_address() -> Address:
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        return bound_address(sock)
+    return Address("127.0.0.1", free_port())
 
 
 def free_addresses(monkeypatch: pytest.MonkeyPatch) -> tuple[Address, Address]:

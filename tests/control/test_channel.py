@@ -2,11 +2,9 @@
 
 import array
 import os
-import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 import trio
@@ -21,8 +19,7 @@ from sozu_trio.control.sizes import LARGEST_REPLY, TooLarge
 from sozu_trio.errors import ChannelError
 from sozu_trio.routing.delta import diff
 from sozu_trio.routing.state import EMPTY, declare
-from tests.descriptors import open_descriptors
-from tests.nursery.parts import every_descriptor_taken
+from tests.descriptors import every_descriptor_taken, no_descriptor_free, open_descriptors
 
 pytestmark = pytest.mark.virtual_time
 
@@ -36,17 +33,6 @@ def descriptors() -> Iterator[frozenset[int]]:
     before = open_descriptors()
     yield before
     assert open_descriptors() - before == set()
-
-
-@contextmanager
-def no_descriptor_free() -> Iterator[None]:
-    """Those that are open stay so; no other can be had."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Raw:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sozu_trio.control.spare import SpareDescriptor
-from tests.nursery.parts import every_descriptor_taken
+from tests.descriptors import every_descriptor_taken
 
 
 def test_what_is_given_up_makes_room_for_one() -> None:

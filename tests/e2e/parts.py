@@ -18,7 +18,8 @@ from typing import Protocol
 
 import pytest
 
-from benchmarks.processes import POLL, Process, family, free_port, listens_on, says
+from benchmarks.ports import free_port
+from benchmarks.processes import POLL, Process, family, listens_on, says
 
 READY = 20
 """Seconds a program may take to serve."""

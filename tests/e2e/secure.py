@@ -16,7 +16,7 @@ from typing import Any
 from wsproto import ConnectionType
 from wsproto.events import AcceptConnection, Request
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import PATIENCE, receive_until
 from tests.e2e.parts import require
 from tests.e2e.websocket import WebSocket

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import Process, family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import Process, family
 from tests.e2e.clients import PATIENCE, Load, connect, curl, get, read_wrk, receive_all, receive_until, start_wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import PATIENCE, Load, read_wrk, start_wrk, wrk
 from tests.e2e.control import Control, ctl_json, socket_of
 from tests.e2e.parts import Nginx, Proxy, StartProxy

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from benchmarks.arrivals import Latencies, Outcome
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import PATIENCE, connect, curl, get, receive_all, receive_until
 from tests.e2e.control import Control, Refused, ctl, ctl_json, line_of, running, socket_of
 from tests.e2e.parts import Proxy, StartProxy

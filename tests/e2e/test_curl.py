@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import curl, run_curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import Nginx, StartProxy

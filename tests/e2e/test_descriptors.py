@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import TICKS, cpu_ticks, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import TICKS, cpu_ticks
 from tests.e2e.clients import connect, curl, read_wrk, receive_all, start_wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl_json

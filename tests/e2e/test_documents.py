@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from sozu_trio.cli.demo import welcome
 from sozu_trio.config.load import parse_config
 from tests.e2e.clients import connect, curl, receive_until

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import Process, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import Process
 from tests.e2e.clients import PATIENCE
 from tests.e2e.control import Control, socket_of
 from tests.e2e.parts import SERVE, Proxy, environment_with, wait_until

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import connect, curl, receive_until
 from tests.e2e.control import ctl, ctl_json
 from tests.e2e.parts import Nginx, Proxy, Redis

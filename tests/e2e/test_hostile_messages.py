@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

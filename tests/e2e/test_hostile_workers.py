@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import curl
 from tests.e2e.control import ctl_json
 from tests.e2e.hostile_sibling import FLOOD

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from sozu_trio.config.load import parse_config
 from tests.e2e.clients import PATIENCE, connect, curl, get, receive_all, run_curl
 from tests.e2e.control import ctl_json

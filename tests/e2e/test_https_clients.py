@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import PATIENCE, curl, get
 from tests.e2e.control import ctl, ctl_json
 from tests.e2e.parts import Proxy, StartProxy, require, wait_until

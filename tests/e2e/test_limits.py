@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import connect
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import connect
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl_json

@@ -4,7 +4,8 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from benchmarks.processes import PAGE, family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import PAGE, family
 from tests.e2e.clients import connect, curl, receive_all
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

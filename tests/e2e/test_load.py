@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import read_wrk, start_wrk, wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import Nginx, StartProxy

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.clients import PATIENCE, curl, receive_all, wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import READY, SERVE, Nginx, Proxy, StartProxy, environment_with, wait_until

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import connect, curl, receive_until
 from tests.e2e.parts import Nginx, Redis, StartProxy
 

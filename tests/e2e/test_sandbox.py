@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.attacks import TARGETS
 from tests.e2e.clients import curl
 from tests.e2e.control import ctl, ctl_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import connect, curl, get, receive_all, receive_until
 from tests.e2e.configurations import http_proxy, tcp_proxy
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until

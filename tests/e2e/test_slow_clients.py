@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from benchmarks.measure import Load, Work, load_kept
-from benchmarks.processes import Process, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import Process
 from sozu_trio.config.limits import PAUSE
 from sozu_trio.proxy.proxy import SWEEP_PERIOD
 from sozu_trio.proxy.trimming import AGAIN

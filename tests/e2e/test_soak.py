@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import PATIENCE, connect
 from tests.e2e.configurations import both_proxies
 from tests.e2e.parts import Nginx, Proxy, Redis, StartProxy, wait_until

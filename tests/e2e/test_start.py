@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import Process, free_port, says
+from benchmarks.ports import free_port
+from benchmarks.processes import Process, says
 from tests.e2e.clients import PATIENCE, curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import READY, SERVE, StartProxy, environment_with

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import PATIENCE, connect, get, receive_all, receive_until
 from tests.e2e.configurations import both_proxies
 from tests.e2e.control import Control, ctl_json, line_of, running, socket_of

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import ProcessTrouble, family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import ProcessTrouble, family
 from tests.e2e.clients import connect, curl, get, receive_all
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

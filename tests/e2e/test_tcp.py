@@ -5,7 +5,7 @@ import json
 import random
 import socket
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import connect, receive_all
 from tests.e2e.configurations import tcp_proxy
 from tests.e2e.parts import Redis, StartProxy, wait_until

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import curl, run_curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl, ctl_json

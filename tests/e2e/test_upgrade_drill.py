@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.clients import PATIENCE
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import Nginx, StartProxy, require

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.clients import connect, get, receive_until
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import Control, ctl, ctl_json, line_of, running, socket_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import Control, Refused, ctl, ctl_json, socket_of
 from tests.e2e.parts import Nginx, StartProxy, wait_until

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.clients import PATIENCE, connect, get, read_wrk, receive_all, receive_until, start_wrk
 from tests.e2e.configurations import both_proxies, http_proxy
 from tests.e2e.control import ctl, ctl_json

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from tests.e2e.clients import curl
 from tests.e2e.configurations import http_proxy
 from tests.e2e.parts import Proxy, StartProxy, wait_until

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.clients import PATIENCE, connect, get, receive_all
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl_json

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.processes import family, free_port
+from benchmarks.ports import free_port
+from benchmarks.processes import family
 from tests.e2e.clients import PATIENCE, connect, curl, get, read_wrk, receive_all, start_wrk
 from tests.e2e.configurations import http_proxy
 from tests.e2e.control import ctl_json

@@ -21,7 +21,8 @@ from sozu_trio.control.messages import (
     Report,
 )
 from sozu_trio.nursery.workers import WorkerHandle
-from tests.nursery.parts import no_descriptor_free, send_large
+from tests.descriptors import no_descriptor_free
+from tests.nursery.parts import send_large
 
 PATIENCE = 5
 OWN = "2026-01-31T12:00:00.000042Z 4711 INFO-ACCESS WRK-02\t"

@@ -1,9 +1,7 @@
 """Sockets and a handler for tests of who lives and who dies."""
 
-import contextlib
 import itertools
 import os
-import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,35 +78,6 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ours.setblocking(False)
     return client, ours
-
-
-@contextmanager
-def no_descriptor_free() -> Iterator[None]:
-    """Those that are open stay so; no other can be had."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextmanager
-def every_descriptor_taken() -> Iterator[None]:
-    """As where clients have taken all there were: whoever gives one up can have one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    probe = os.open(os.devnull, os.O_RDONLY)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 10, hard))
-    taken = [probe]
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for descriptor in taken:
-            os.close(descriptor)
 
 
 def send_large(sock: socket.socket, message: object) -> None:

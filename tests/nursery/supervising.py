@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from benchmarks.ports import free_port
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Cluster
 from sozu_trio.config.listeners import Listener
 from sozu_trio.config.program import Program
-from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.state import State, declare
 from tests.nursery.parts import Workers
@@ -41,16 +41,11 @@ def listening_at(*listeners: Listener) -> State:
 
 
 def free_address(host: str = "127.0.0.1") -> Address:
-    with open_listening_socket(Address(host, 0)) as sock:
-        return bound_address(sock)
+    return Address(host, free_port())
 
 
 def free_addresses(count: int) -> list[Address]:
-    socks = [open_listening_socket(Address("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [bound_address(sock) for sock in socks]
-    for sock in socks:
-        sock.close()
-    return addresses
+    return [free_address() for _ in range(count)]
 
 
 def connect(address: Address) -> socket.socket:

@@ -4,14 +4,10 @@ import socket
 
 import pytest
 
+from benchmarks.ports import free_port
 from sozu_trio.config.addresses import Address, parse_address
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, listen_again, open_listening_socket
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with open_listening_socket(Address(host, 0)) as sock:
-        return bound_address(sock).port
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

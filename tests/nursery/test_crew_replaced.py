@@ -17,8 +17,9 @@ from sozu_trio.nursery.asking import look_at
 from sozu_trio.nursery.crew import HEALTHY_AFTER, LONGEST_PAUSE, Crew
 from sozu_trio.nursery.post import Spawned
 from sozu_trio.nursery.worker import serve_worker
+from tests.descriptors import no_descriptor_free
 from tests.nursery.crewing import TIMEOUT, running
-from tests.nursery.parts import FakeHandler, Workers, no_descriptor_free
+from tests.nursery.parts import FakeHandler, Workers
 
 pytestmark = pytest.mark.virtual_time
 

@@ -12,21 +12,16 @@ from sozu_trio.config.addresses import Address
 from sozu_trio.config.listeners import TcpListener
 from sozu_trio.config.program import Program
 from sozu_trio.control.messages import GiveBack, Lend
-from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.routing.state import EMPTY, State, declare
 from tests.nursery.parts import Workers
+from tests.nursery.supervising import free_address
 
 pytestmark = pytest.mark.virtual_time
 
 
 def listening_at(address: Address) -> State:
     return declare([TcpListener(address=address)], [], [], [], [])
-
-
-def free_address() -> Address:
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        return bound_address(sock)
 
 
 @asynccontextmanager

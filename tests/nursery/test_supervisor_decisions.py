@@ -14,7 +14,8 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.workers import WorkerRefused
 from sozu_trio.routing.state import declare
-from tests.nursery.parts import Workers, no_descriptor_free
+from tests.descriptors import no_descriptor_free
+from tests.nursery.parts import Workers
 from tests.nursery.supervising import (
     TIMEOUT,
     Journal,

@@ -18,7 +18,8 @@ from sozu_trio.nursery.overload import Overload
 from sozu_trio.nursery.pressure import RELIEF
 from sozu_trio.nursery.shortage import Shortage
 from sozu_trio.routing.delta import Delta
-from tests.nursery.parts import connected, listening, no_descriptor_free, send_large
+from tests.descriptors import no_descriptor_free
+from tests.nursery.parts import connected, listening, send_large
 from tests.nursery.worker_parts import is_closed, started
 
 pytestmark = pytest.mark.virtual_time

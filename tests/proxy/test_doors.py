@@ -2,10 +2,8 @@
 themselves.
 """
 
-import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -21,6 +19,7 @@ from sozu_trio.proxy.doors import CLUSTERS_PER_SLICE, ProxyHandler
 from sozu_trio.routing.table import NO_TABLE, ClusterEntry
 from sozu_trio.testing import BackendConnection, Client, RunningProxy, ScriptedBackend
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.descriptors import every_descriptor_taken
 from tests.nursery.counting import alone
 
 in_virtual_time = pytest.mark.virtual_time
@@ -206,19 +205,6 @@ async def test_what_cannot_be_looked_at_is_refused(what: str, query: dict[str, o
         await ProxyHandler(Program(), 1, alone()).look(what, query)
 
 
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """The next one that is asked for cannot be had, until some of those now open are closed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with open("/dev/null") as file:
-        next_one = file.fileno()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 @pytest.fixture
 async def crowd(start_proxy: StartProxy, start_backend: StartBackend) -> AsyncIterator[House]:
     """As `house`, with room for everybody. In real time, with the real kernel; all actors share its descriptors."""
@@ -253,7 +239,7 @@ async def test_out_of_descriptors_the_oldest_idle_leave_and_newcomers_are_served
         for client in idle:
             assert await is_served(client)
         newcomers = [await connect_later(crowd) for _ in range(8)]
-        with no_descriptor_left():
+        with every_descriptor_taken():
             for client, connect in newcomers:
                 await connect()
                 assert await is_served(client)
@@ -267,7 +253,7 @@ async def test_out_of_descriptors_the_oldest_idle_leave_and_newcomers_are_served
 async def test_out_of_descriptors_with_nothing_to_give_back_it_rests_and_recovers_by_itself(crowd: House) -> None:
     with trio.fail_after(20):
         client, connect = await connect_later(crowd)
-        with no_descriptor_left():
+        with every_descriptor_taken():
             await connect()
             begun = time.process_time()
             await trio.sleep(10 * EXHAUSTED_PAUSE)

@@ -14,7 +14,7 @@ from sozu_trio.control.messages import HandOver, Stranded
 from sozu_trio.control.moves import OFFERS, Offer, Offered, Taken
 from sozu_trio.nursery import arrival
 from sozu_trio.testing.plugin import StartBackend
-from tests.nursery.parts import every_descriptor_taken
+from tests.descriptors import every_descriptor_taken
 from tests.proxy.moving import ROOM, Successor, open_succession
 from tests.proxy.succeeding import all_go_on, one_of_each, serve, served
 

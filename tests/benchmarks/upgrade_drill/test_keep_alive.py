@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from benchmarks.upgrade_drill.keep_alive import (
     PATIENCE,
     Asked,

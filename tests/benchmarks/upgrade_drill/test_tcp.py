@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from benchmarks.upgrade_drill.echo import echo_bytes
 from benchmarks.upgrade_drill.keep_alive import PATIENCE
 from benchmarks.upgrade_drill.tally import Tally

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from benchmarks.processes import free_port
+from benchmarks.ports import free_port
 from benchmarks.upgrade_drill.echo import echo_messages
 from benchmarks.upgrade_drill.keep_alive import PATIENCE, Asked
 from benchmarks.upgrade_drill.tally import Tally
