@@ -1,5 +1,8 @@
 """Configurations for the proxy under test: backends on 127.0.0.1."""
 
+PATIENT = "front_timeout = 0\nrequest_timeout = 0\n"
+"""Global keys with which clients that say nothing may stay."""
+
 
 def http_proxy(port: int, *backends: int, before: str = "", listener: str = "", cluster: str = "") -> str:
     """A configuration: HTTP on 127.0.0.1:`port` before backends on 127.0.0.1; the others are lines for their tables."""

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.arrivals import Latencies, Outcome
 from benchmarks.ports import free_port
 from benchmarks.processes import family
-from tests.e2e.configurations import http_proxy
+from tests.e2e.configurations import PATIENT, http_proxy
 from tests.e2e.control import ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until
 from tests.e2e.test_limits import sessions
@@ -34,7 +34,6 @@ SLOWER = 5
 """Times by which the slowest of 100 that are served may take longer than at half of that."""
 TIMES = 4
 """Requests of a client that has got in, when there is too much to do."""
-PATIENT = "front_timeout = 0\nrequest_timeout = 0"
 
 
 class Arriving:
@@ -88,7 +87,7 @@ def shed(proxy: Proxy) -> int:
 def test_a_crowd_that_nobody_has_room_for(nginx: Nginx, start_proxy: StartProxy, *, full_drill: bool) -> None:
     """From two processes, four times as many as there is room for; two workers count together."""
     room, rate, seconds = (5000, 1000, 20) if full_drill else (100, 200, 2)
-    limits = f"worker_count = 2\nmax_connections_total = {room}\noverload_lag = 0\n{PATIENT}\n{QUIET}"
+    limits = f"worker_count = 2\nmax_connections_total = {room}\noverload_lag = 0\n{PATIENT}{QUIET}"
     proxy = start_proxy(http_proxy(free_port(), nginx.port, before=limits))
     base, resting = proxy.rss(), proxy.descriptors()
     with (

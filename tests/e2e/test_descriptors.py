@@ -12,7 +12,7 @@ import pytest
 from benchmarks.ports import free_port
 from benchmarks.processes import TICKS, cpu_ticks
 from tests.e2e.clients import connect, curl, read_wrk, receive_all, start_wrk
-from tests.e2e.configurations import http_proxy
+from tests.e2e.configurations import PATIENT, http_proxy
 from tests.e2e.control import ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, require, wait_until
 
@@ -22,14 +22,13 @@ SPINNING = 0.2
 """Of a core: more than this is no rest."""
 RECOVERED = 2.0
 """Seconds after which a page comes when those have left who filled it."""
-PATIENT = "worker_count = 1\nfront_timeout = 0\nrequest_timeout = 0"
 """Clients take as long as they like."""
 
 
 def start(nginx: Nginx, start_proxy: StartProxy) -> Proxy:
     """A proxy with a page, which lets clients take as long as they like."""
     nginx.files.joinpath("page").write_text("page")
-    return start_proxy(http_proxy(free_port(), nginx.port, before=PATIENT))
+    return start_proxy(http_proxy(free_port(), nginx.port, before=f"worker_count = 1\n{PATIENT}"))
 
 
 def worker_of(proxy: Proxy) -> int:

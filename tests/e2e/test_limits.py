@@ -10,14 +10,14 @@ from pathlib import Path
 
 from benchmarks.ports import free_port
 from tests.e2e.clients import connect
-from tests.e2e.configurations import http_proxy
+from tests.e2e.configurations import PATIENT, http_proxy
 from tests.e2e.control import ctl, ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until
 from tests.e2e.test_adoption import lives
 
 WORKERS = 2
 MOST = 20
-LIMIT = f"worker_count = {WORKERS}\nmax_connections_total = {MOST}"
+LIMIT = f"worker_count = {WORKERS}\nmax_connections_total = {MOST}\n{PATIENT}"
 
 
 class Crowd:

@@ -7,12 +7,12 @@ from pathlib import Path
 from benchmarks.ports import free_port
 from benchmarks.processes import PAGE, family
 from tests.e2e.clients import connect, curl, receive_all
-from tests.e2e.configurations import http_proxy
+from tests.e2e.configurations import PATIENT, http_proxy
 from tests.e2e.control import ctl, ctl_json
 from tests.e2e.parts import Nginx, Proxy, StartProxy, wait_until
 from tests.e2e.test_limits import crowd, sessions
 
-PATIENT = "worker_count = 1\nfront_timeout = 0\nrequest_timeout = 0\nmax_memory = 0\n"
+ALONE = f"worker_count = 1\nmax_memory = 0\n{PATIENT}"
 IDLE = 40
 
 
@@ -48,7 +48,7 @@ def sheds(proxy: Proxy) -> list[str]:
 
 def test_near_its_limit_the_idle_leave_and_at_it_nobody_is_let_in(nginx: Nginx, start_proxy: StartProxy) -> None:
     nginx.files.joinpath("page").write_text("page")
-    proxy = start_proxy(http_proxy(free_port(), nginx.port, before=PATIENT))
+    proxy = start_proxy(http_proxy(free_port(), nginx.port, before=ALONE))
     with crowd(proxy.port) as clients:
         clients.come(IDLE)
         wait_until(lambda: sessions(proxy) == IDLE)
@@ -70,7 +70,7 @@ def test_near_its_limit_the_idle_leave_and_at_it_nobody_is_let_in(nginx: Nginx, 
 def test_idle_clients_make_room_for_new_ones(nginx: Nginx, start_proxy: StartProxy) -> None:
     """Nobody has to be turned away; a client with a request under way is none that could leave."""
     nginx.files.joinpath("page").write_text("page")
-    limits = f"{PATIENT}max_connections = 5\nevict_on_queue_full = true"
+    limits = f"{ALONE}max_connections = 5\nevict_on_queue_full = true"
     proxy = start_proxy(http_proxy(free_port(), nginx.port, before=limits))
     with connect(proxy.port) as busy:
         busy.sendall(b"GET /page HT")
