@@ -12,6 +12,7 @@ CPU per request is the figure to compare: throughput depends on what load genera
     tls, state, certificates  what is asked for by these subcommands
     peers      who is measured, and how each is started
     processes  starting, ending and accounting of processes (tests/e2e uses it too)
+    ports      free ones, in turn, for all tests and benchmarks on this machine
     measure    one measurement: check the answer, load, check again
     clients    a load by clients of our own: connections opens one for each request, handshakes does so with TLS,
                uploads sends bodies to upload_backend
