@@ -207,7 +207,8 @@ def test_status_and_log_tell_the_layers_and_the_kernel_agrees(tmp_path: Path, ng
             if user:
                 assert status["Uid"].split()[0] != "0"
                 assert status["Groups"] == ""
-            assert f"WRK-{worker['id']:02}\tsandbox: {', '.join(worker['sandbox'])}" in proxy.output()
+            said = f"WRK-{worker['id']:02}\tsandbox: {', '.join(worker['sandbox'])}"
+            wait_until(lambda said=said: said in proxy.output())  # type: ignore[misc]
 
 
 @AS_ROOT

@@ -139,6 +139,7 @@ def test_one_that_leaves_is_cut_in_the_end(start_proxy: StartProxy) -> None:
         wait_until(lambda: states(proxy) == running(1))
         for client in clients:
             client.close()
+        wait_until(lambda: " has left: " in proxy.output())
         cut = re.search(r"worker 1 .* has left: (\d+) sessions? cut", proxy.output())
         assert cut is not None
         assert int(cut[1]) == of_the_last > 0
