@@ -80,8 +80,7 @@ def test_every_change_is_in_force_once_it_is_answered(rig: Rig, *, full_drill: b
     print(f"\n{lives * STEPS} changes under {load.requests} requests; a loop was held for {hold * 1000:.1f} ms at most")
     assert load.errors == []
     assert load.requests > 100
-    if full_drill:
-        assert hold <= LONGEST_HOLD
+    assert hold <= LONGEST_HOLD * (1 if full_drill else 5)
 
 
 @pytest.mark.drill
@@ -111,9 +110,8 @@ def test_changes_are_not_felt(rig: Rig, *, full_drill: bool) -> None:
     print(f"\nat half of {most.requests / seconds:.0f} requests/s, {rounds * lives * STEPS} changes; {dict(requests)}")
     print(f"the slowest request: {quiet * 1000:.0f} ms without changes, {changing * 1000:.0f} ms with them")
     print(f"a loop was held for {hold * 1000:.1f} ms at most")
-    if full_drill:
-        assert changing - quiet <= FELT
-        assert hold <= LONGEST_HOLD
+    assert changing - quiet <= FELT * (1 if full_drill else 5)
+    assert hold <= LONGEST_HOLD * (1 if full_drill else 5)
 
 
 @pytest.mark.drill
