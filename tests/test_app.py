@@ -23,6 +23,7 @@ from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.routing.state import State, declare
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.addresses import free_address
 
 CONFIG = """
 [[listeners]]
@@ -112,8 +113,7 @@ async def test_listeners_come_and_go_while_traffic_flows_and_no_request_is_lost(
     proxy = await start_proxy(CONFIG, api=await start_backend())
     state = proxy.supervisor.state
     steady = HttpListener(address=proxy.addresses["http"])
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        address = bound_address(sock)
+    address = free_address()
     fleeting = HttpListener(address=address)
     (frontend,) = state.http_frontends.values()
     state = declare(
@@ -188,8 +188,7 @@ async def test_who_had_connected_when_its_listener_went_is_answered(
 @virtual_time
 async def test_both_families_lead_to_the_same_backends(start_proxy: StartProxy, start_backend: StartBackend) -> None:
     backend = await start_backend()
-    with open_listening_socket(Address("::1", 0)) as sock:
-        address = bound_address(sock)
+    address = free_address("::1")
     text = CONFIG.replace(
         'hostname = "example.com" }', f'hostname = "example.com" }}, {{ address = "{address}", hostname = "*" }}'
     )
@@ -241,9 +240,9 @@ async def test_what_the_configuration_has_to_say_is_logged(
 
 @virtual_time
 async def test_an_address_that_is_taken_is_told_and_nothing_listens() -> None:
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock, open_listening_socket(Address("127.0.0.1", 0)) as free:
-        taken, address = bound_address(sock), bound_address(free)
-        free.close()
+    address = free_address()
+    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
+        taken = bound_address(sock)
         listeners = "".join(f'[[listeners]]\nprotocol = "tcp"\naddress = "{each}"\n' for each in (address, taken))
         config = parse_config('log_target = "stderr"\n' + listeners, "test", Path.cwd())
         refused = pytest.RaisesExc(OperatorError, match=f"cannot listen on {taken}")
@@ -275,8 +274,7 @@ class Served:
 async def served(start_backend: StartBackend, folder: Path) -> AsyncIterator[Served]:
     finish = trio.Event()
     backend = await start_backend(saying(b"done", finish))
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        address = bound_address(sock)
+    address = free_address()
     text = CONFIG.replace("$http", str(address)).replace("$api", str(backend))
     file = folder / "proxy.toml"
     file.write_text(f'command_socket = "sock"\nlog_target = "file://log"\nlog_level = "info"\n{text}')

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sozu_trio.config.addresses import Address
+from tests.addresses import free_address
 from tests.cli.scripted import ScriptedProxy
 
 
@@ -13,6 +15,15 @@ from tests.cli.scripted import ScriptedProxy
 def in_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a word about it, the control socket and what belongs to it are in the current directory."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def demonstrated(monkeypatch: pytest.MonkeyPatch) -> tuple[Address, Address]:
+    """Where the demonstration listens, in place of ports that may be taken: by HTTP and by HTTPS."""
+    address, secure = free_address(), free_address()
+    monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(address))
+    monkeypatch.setattr("sozu_trio.cli.demo.SECURE_ADDRESS", str(secure))
+    return address, secure
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from sozu_trio import app
 from sozu_trio.cli import demo
 from sozu_trio.cli.demo import LONGEST_DELAY, open_demonstration, serve_demo, welcome
 from sozu_trio.config.addresses import Address
-from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.testing import Client
 from sozu_trio.testing.harness import RecordedLogs
 
@@ -22,14 +21,8 @@ pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Address:
-    """In place of 127.0.0.1:8080, which may be taken, and another one in place of 8443."""
-    any_port = Address("127.0.0.1", 0)
-    with open_listening_socket(any_port) as one, open_listening_socket(any_port) as other:
-        free, secure = bound_address(one), bound_address(other)
-    monkeypatch.setattr(demo, "ADDRESS", str(free))
-    monkeypatch.setattr(demo, "SECURE_ADDRESS", str(secure))
-    return free
+def address(demonstrated: tuple[Address, Address]) -> Address:
+    return demonstrated[0]
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ports import free_port
 from sozu_trio import __version__
 from sozu_trio.cli import main
 from sozu_trio.config.addresses import Address
@@ -18,6 +17,7 @@ from sozu_trio.config.descriptors import need
 from sozu_trio.config.load import Config
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.supervisor import Supervisor
+from tests.addresses import free_address
 
 serve = importlib.import_module("sozu_trio.cli.serve")  # As an attribute it is the function.
 
@@ -40,18 +40,6 @@ def listener(address: Address) -> str:
     return f'[[listeners]]\nprotocol = "tcp"\naddress = "{address}"\n'
 
 
-def free_address() -> Address:
-    return Address("127.0.0.1", free_port())
-
-
-def free_addresses(monkeypatch: pytest.MonkeyPatch) -> tuple[Address, Address]:
-    """Where the demonstration listens, in place of ports that may be taken."""
-    address, secure = free_address(), free_address()
-    monkeypatch.setattr("sozu_trio.cli.demo.ADDRESS", str(address))
-    monkeypatch.setattr("sozu_trio.cli.demo.SECURE_ADDRESS", str(secure))
-    return address, secure
-
-
 @pytest.fixture
 def stop_when_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     say_ready = serve._say_ready
@@ -65,7 +53,7 @@ def stop_when_ready(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("stop_when_ready")
 def test_it_says_when_it_is_ready_and_when_it_has_stopped(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    addresses = sorted([free_address(), Address("::1", free_address().port)])
+    addresses = sorted([free_address(), free_address("::1")])
     file = written(tmp_path, 'log_target = "stderr"\n' + "".join(map(listener, addresses)))
     assert main(["serve", "-c", file]) == 0
     assert capfd.readouterr().out == (
@@ -208,9 +196,9 @@ def test_a_mistake_of_ours_is_not_passed_off_as_the_operators(tmp_path: Path, mo
 
 @pytest.mark.usefixtures("stop_when_ready")
 def test_without_a_file_it_serves_the_demonstration(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    demonstrated: tuple[Address, Address], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    address, secure = free_addresses(monkeypatch)
+    address, secure = demonstrated
     assert main(["serve"]) == 0
     out = capfd.readouterr().out
     assert f"curl http://{address}/" in out
@@ -219,11 +207,11 @@ def test_without_a_file_it_serves_the_demonstration(
     assert str(secure) in out.partition("sozu_trio ready")[2]
 
 
+@pytest.mark.usefixtures("demonstrated")
 @pytest.mark.parametrize("taken", ["ADDRESS", "SECURE_ADDRESS"])
 def test_without_a_file_a_taken_port_is_told_and_no_welcome(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], taken: str
 ) -> None:
-    free_addresses(monkeypatch)
     with open_listening_socket(Address("127.0.0.1", 0)) as sock:
         monkeypatch.setattr(f"sozu_trio.cli.demo.{taken}", str(bound_address(sock)))
         assert main(["serve"]) == 1

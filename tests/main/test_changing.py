@@ -16,6 +16,7 @@ from sozu_trio.main.changing import HANDLERS, MANY
 from sozu_trio.main.summaries import summary
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.routing.changes import CHANGE_VERBS
+from tests.addresses import free_address
 from tests.main.looking_parts import AskedMain
 from tests.main.running import HTTP, TCP, nothing_changes, objects, running, told_by_main, write
 from tests.tls.parts import issue
@@ -70,8 +71,7 @@ async def main(tmp_path: Path) -> AsyncIterator[AskedMain]:
 @pytest.fixture
 def free() -> str:
     """An address nobody listens at."""
-    with open_listening_socket(Address("127.0.0.1", 0)) as sock:
-        return str(bound_address(sock))
+    return str(free_address())
 
 
 def generations(main: AskedMain) -> list[tuple[int, str]]:

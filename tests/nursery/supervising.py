@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from benchmarks.ports import free_port
 from sozu_trio.config.addresses import Address
 from sozu_trio.config.clusters import Cluster
 from sozu_trio.config.listeners import Listener
@@ -38,14 +37,6 @@ async def running(
 
 def listening_at(*listeners: Listener) -> State:
     return declare(listeners, [], [], [], [])
-
-
-def free_address(host: str = "127.0.0.1") -> Address:
-    return Address(host, free_port())
-
-
-def free_addresses(count: int) -> list[Address]:
-    return [free_address() for _ in range(count)]
 
 
 def connect(address: Address) -> socket.socket:

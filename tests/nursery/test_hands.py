@@ -14,8 +14,8 @@ from sozu_trio.control.messages import Begin, Lend, Listen, Prepare, Stop
 from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.hands import LONGEST_DRAIN
 from sozu_trio.nursery.supervisor import Supervisor
+from tests.addresses import free_address
 from tests.nursery.parts import Workers
-from tests.nursery.supervising import free_address
 from tests.nursery.test_loans import connect, kill, listening_at, served
 
 pytestmark = pytest.mark.virtual_time

@@ -14,8 +14,8 @@ from sozu_trio.config.program import Program
 from sozu_trio.control.messages import GiveBack, Lend
 from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
 from sozu_trio.routing.state import EMPTY, State, declare
+from tests.addresses import free_address
 from tests.nursery.parts import Workers
-from tests.nursery.supervising import free_address
 
 pytestmark = pytest.mark.virtual_time
 

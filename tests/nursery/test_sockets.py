@@ -12,6 +12,7 @@ from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.sockets import ListeningSockets
 from sozu_trio.nursery.steering import steer
 from sozu_trio.routing.state import ListenerKey
+from tests.addresses import free_address
 
 
 @pytest.fixture
@@ -22,11 +23,7 @@ def sockets() -> Iterator[ListeningSockets]:
 
 
 def free_keys(count: int) -> list[ListenerKey]:
-    opened = [open_listening_socket(Address("127.0.0.1", 0)) for _ in range(count)]
-    keys: list[ListenerKey] = [("tcp", bound_address(sock)) for sock in opened]
-    for sock in opened:
-        sock.close()
-    return keys
+    return [("tcp", free_address()) for _ in range(count)]
 
 
 def inherited(sockets: ListeningSockets) -> tuple[ListenerKey, socket.socket]:

@@ -22,9 +22,9 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.nursery import succession
 from sozu_trio.nursery.succession import TRIAL
 from sozu_trio.nursery.supervisor import HEALING_PERIOD, Supervisor
+from tests.addresses import free_address
 from tests.nursery.parts import Workers
 from tests.nursery.succeeding import DRAIN, TIMEOUT, close, come, listening, number_of, running, served, states, upgrade
-from tests.nursery.supervising import free_address
 
 pytestmark = pytest.mark.virtual_time
 

@@ -13,9 +13,9 @@ from sozu_trio.control.messages import (
     TakeOver,
 )
 from sozu_trio.errors import OperatorError
+from tests.addresses import free_address
 from tests.nursery.parts import Workers
 from tests.nursery.succeeding import DRAIN, Told, close, come, listening, number_of, running, served, states, upgrade
-from tests.nursery.supervising import free_address
 
 pytestmark = pytest.mark.virtual_time
 

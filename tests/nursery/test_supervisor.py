@@ -21,16 +21,9 @@ from sozu_trio.nursery.supervisor import Supervisor
 from sozu_trio.nursery.workers import WorkerRefused
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import EMPTY
+from tests.addresses import free_address
 from tests.nursery.parts import Workers
-from tests.nursery.supervising import (
-    accepts,
-    cluster_state,
-    connect,
-    free_address,
-    free_addresses,
-    listening_at,
-    running,
-)
+from tests.nursery.supervising import accepts, cluster_state, connect, listening_at, running
 
 pytestmark = pytest.mark.virtual_time
 
@@ -50,7 +43,7 @@ async def test_the_first_change_listens_everywhere_both_families() -> None:
 
 
 async def test_listeners_are_added_and_removed_while_others_serve() -> None:
-    kept, gone, new = free_addresses(3)
+    kept, gone, new = free_address(), free_address(), free_address()
     workers = Workers()
     async with running(workers, HttpListener(address=kept), TcpListener(address=gone)) as supervisor:
         with connect(kept) as client:
@@ -97,7 +90,7 @@ async def test_who_is_busy_on_a_removed_listener_finishes_however_long_it_takes(
 
 @pytest.mark.parametrize("grace", [0, 10])
 async def test_a_removed_listener_cuts_what_takes_longer_than_it_was_given(grace: float) -> None:
-    address, other = free_addresses(2)
+    address, other = free_address(), free_address()
     async with running(Workers(), TcpListener(address=address), TcpListener(address=other)) as supervisor:
         with connect(address) as busy, connect(other) as patient:
             for client in (busy, patient):
@@ -323,7 +316,7 @@ async def test_who_waits_in_the_queue_of_a_worker_that_died_is_served_by_the_nex
 
 @pytest.mark.parametrize("kind", [Amend, Prepare, Unlisten, Commit, Listen])
 async def test_a_worker_that_dies_in_the_middle_of_a_change_does_not_keep_it_from_happening(kind: type[Ask]) -> None:
-    old, new = free_addresses(2)
+    old, new = free_address(), free_address()
     workers = Workers()
     async with running(workers, TcpListener(address=old), count=2) as supervisor:
         number = workers.ids.index(1)

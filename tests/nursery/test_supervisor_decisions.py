@@ -14,18 +14,10 @@ from sozu_trio.errors import OperatorError
 from sozu_trio.nursery.bind import bound_address, open_listening_socket
 from sozu_trio.nursery.workers import WorkerRefused
 from sozu_trio.routing.state import declare
+from tests.addresses import free_address
 from tests.descriptors import no_descriptor_free
 from tests.nursery.parts import Workers
-from tests.nursery.supervising import (
-    TIMEOUT,
-    Journal,
-    accepts,
-    connect,
-    free_address,
-    free_addresses,
-    listening_at,
-    running,
-)
+from tests.nursery.supervising import TIMEOUT, Journal, accepts, connect, listening_at, running
 
 pytestmark = pytest.mark.virtual_time
 
@@ -34,7 +26,7 @@ REGEX = PathType.REGEX
 
 
 async def test_an_address_that_is_taken_changes_nothing() -> None:
-    kept, free, taken = free_addresses(3)
+    kept, free, taken = free_address(), free_address(), free_address()
     workers = Workers()
     async with running(workers, TcpListener(address=kept)) as supervisor:
         before = supervisor.state
@@ -50,7 +42,7 @@ async def test_an_address_that_is_taken_changes_nothing() -> None:
 
 
 async def test_a_worker_that_refuses_changes_nothing() -> None:
-    kept, new = free_addresses(2)
+    kept, new = free_address(), free_address()
     wrong = declare(
         [HttpListener(address=new)], [], [HttpFrontend(address=new, hostname="*", path="(", path_type=REGEX)], [], []
     )
@@ -67,7 +59,7 @@ async def test_a_worker_that_refuses_changes_nothing() -> None:
 @pytest.mark.parametrize("kind", [Amend, Prepare])
 @pytest.mark.parametrize("silent", [False, True])
 async def test_whatever_fails_before_the_journal_changes_nothing(kind: type[Ask], silent: bool) -> None:
-    old, new = free_addresses(2)
+    old, new = free_address(), free_address()
     workers, journal = Workers(), Journal()
     async with running(workers, TcpListener(address=old)) as supervisor:
         wrong = workers.channel.ignored if silent else workers.channel.refused
@@ -91,7 +83,7 @@ async def test_what_cannot_be_written_down_changes_nothing(error: Exception) -> 
         await trio.lowlevel.checkpoint()
         raise error
 
-    old, new = free_addresses(2)
+    old, new = free_address(), free_address()
     workers = Workers()
     with open_listening_socket(Address("127.0.0.1", 0)) as inherited:
         given = bound_address(inherited)
@@ -108,7 +100,7 @@ async def test_what_cannot_be_written_down_changes_nothing(error: Exception) -> 
 
 
 async def test_the_journal_is_written_when_all_have_prepared_and_nobody_has_begun() -> None:
-    old, new = free_addresses(2)
+    old, new = free_address(), free_address()
     workers = Workers()
 
     async def look() -> None:
@@ -151,7 +143,7 @@ async def test_changes_wait_for_one_another() -> None:
 
         with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="generation 2 does not come after 2")):
             async with trio.open_nursery() as nursery:
-                for address in free_addresses(2):
+                for address in (free_address(), free_address()):
                     nursery.start_soon(change, address)
         assert len(supervisor.listening) == 1
         assert list(supervisor.state.listeners) == [("tcp", supervisor.listening[0])]
@@ -165,7 +157,7 @@ async def test_a_change_cancelled_anywhere_has_happened_wholly_or_not_at_all() -
 
 async def cancelled_change(checkpoints: int) -> bool:
     """Whether a change happens that is cancelled after so many."""
-    old, new = free_addresses(2)
+    old, new = free_address(), free_address()
     workers, journal = Workers(), Journal()
     async with running(workers, TcpListener(address=old)) as supervisor:
         with trio.CancelScope() as scope:
@@ -209,7 +201,7 @@ async def test_a_stop_anywhere_in_a_change_leaves_nothing_listening() -> None:
 
 async def stopped_change(checkpoints: int) -> bool:
     """Whether a change happens when a stop comes after so many."""
-    old, *new = free_addresses(3)
+    old, *new = free_address(), free_address(), free_address()
     told: list[OperatorError] = []
     workers, journal = Workers(), Journal()
     async with running(workers, TcpListener(address=old)) as supervisor:

@@ -16,19 +16,9 @@ from sozu_trio.nursery.transaction import RECORDS_PER_MESSAGE
 from sozu_trio.routing.delta import Delta, diff
 from sozu_trio.routing.drains import Drains
 from sozu_trio.routing.state import with_declared
+from tests.addresses import free_address
 from tests.nursery.parts import Workers
-from tests.nursery.supervising import (
-    PROGRAM,
-    TIMEOUT,
-    Journal,
-    accepts,
-    cluster_state,
-    connect,
-    free_address,
-    free_addresses,
-    listening_at,
-    running,
-)
+from tests.nursery.supervising import PROGRAM, TIMEOUT, Journal, accepts, cluster_state, connect, listening_at, running
 
 pytestmark = pytest.mark.virtual_time
 
@@ -38,7 +28,7 @@ pytestmark = pytest.mark.virtual_time
 async def test_after_the_journal_the_change_stands_whatever_fails_and_the_worker_is_brought_in_step(
     kind: type[Ask], silent: bool
 ) -> None:
-    old, new = free_addresses(2)
+    old, new = free_address(), free_address()
     backend = Backend(cluster_id="api", backend_id="b", address=old)
     before = replace(listening_at(TcpListener(address=old)), backends={"api": {"b": backend}})
     after = listening_at(TcpListener(address=new))

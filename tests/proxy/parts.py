@@ -82,14 +82,6 @@ async def is_reset(client: Client) -> bool:
     return False
 
 
-def refusing_address() -> Address:
-    """Where nobody listens. The port was free a moment ago; connecting to it is refused."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        host, port = sock.getsockname()
-        return Address(host, port)
-
-
 class Net:
     """Proxies, their backends and clients; all of them end with the test."""
 

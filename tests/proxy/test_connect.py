@@ -18,7 +18,8 @@ from sozu_trio.proxy.connect import BackendTimeouts, Connector, discard, give_ba
 from sozu_trio.routing.balancing import make_balancer
 from sozu_trio.telemetry.counters import Counters
 from sozu_trio.testing import RunningProxy
-from tests.proxy.parts import GET, Net, access_log, refusing_address
+from tests.addresses import free_address
+from tests.proxy.parts import GET, Net, access_log
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def refusals(proxy: RunningProxy) -> int:
 
 async def test_next_one_where_one_refuses(net: Net) -> None:
     api = await net.backend()
-    proxy = await net.proxy(refusing_address(), api)
+    proxy = await net.proxy(free_address(), api)
     client = await net.client(proxy)
     for _ in range(5):
         assert (await client.get()).status == 200
@@ -46,7 +47,7 @@ async def test_next_one_where_one_refuses(net: Net) -> None:
 
 
 async def test_all_refuse(net: Net, clock: MockClock) -> None:
-    proxy = await net.proxy(*[refusing_address() for _ in range(5)])
+    proxy = await net.proxy(*[free_address() for _ in range(5)])
     client = await net.client(proxy)
     for tried in (3, 5, 5):
         response = await client.get()
@@ -63,7 +64,7 @@ async def test_retry_after_as_configured(lines: str, field: bytes | None, net: N
 
 
 async def test_back_off_grows_and_ends_with_the_first_connection(net: Net, clock: MockClock) -> None:
-    address = refusing_address()
+    address = free_address()
     proxy = await net.proxy(address)
     client = await net.client(proxy)
     tried: list[float] = []
@@ -91,7 +92,7 @@ async def test_back_off_grows_and_ends_with_the_first_connection(net: Net, clock
 
 
 async def test_back_off_that_ends_while_the_head_is_read(net: Net, clock: MockClock) -> None:
-    address = refusing_address()
+    address = free_address()
     proxy = await net.proxy(address)
     client = await net.client(proxy)
     assert (await client.get()).status == 503
@@ -113,7 +114,7 @@ async def serve_one(stream: trio.SocketStream) -> None:
 
 async def test_backups_only_while_no_primary_is_ready(net: Net, clock: MockClock) -> None:
     backup = await net.backend()
-    proxy = await net.proxy(refusing_address(), backup, backend=["", ", backup = true"])
+    proxy = await net.proxy(free_address(), backup, backend=["", ", backup = true"])
     client = await net.client(proxy)
     for _ in range(3):
         assert (await client.get()).status == 200
@@ -179,7 +180,7 @@ async def test_open_connection() -> None:
 
 async def test_open_connection_that_is_refused() -> None:
     with pytest.raises(ConnectionRefusedError):
-        await open_connection(refusing_address())
+        await open_connection(free_address())
 
 
 async def test_open_connection_that_is_cancelled(deaf: Address, clock: MockClock) -> None:
@@ -213,7 +214,7 @@ async def test_what_is_our_own_fault_is_not_held_against_the_backend(monkeypatch
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(connect_module, "open_connection", out_of_descriptors)
-    connector, state = connector_to(refusing_address())
+    connector, state = connector_to(free_address())
     connector.choose(trio.current_time())
     with pytest.raises(NoBackend, match="3 attempts"):
         await connector.connect()

@@ -19,8 +19,8 @@ from sozu_trio.routing.state import declare
 from sozu_trio.routing.table import NO_TABLE
 from sozu_trio.testing import BackendConnection
 from sozu_trio.testing.plugin import StartBackend, StartProxy
+from tests.addresses import free_address
 from tests.nursery.counting import unlimited
-from tests.proxy.parts import refusing_address
 
 pytestmark = pytest.mark.virtual_time
 
@@ -222,7 +222,7 @@ class Watched:
 @pytest.mark.parametrize("swapped", [False, True])
 async def test_down_and_up_are_told_once_each_however_many_fail(swapped: bool) -> None:
     """In each of ten rounds many fail at the same moment; and where a Table comes between two rounds, all the same."""
-    address = refusing_address()
+    address = free_address()
     watched = Watched(address)
     down, up = (("BACKEND_" + kind, "api", "b", address) for kind in ("DOWN", "UP"))
     watched.swap()
@@ -248,7 +248,7 @@ async def test_down_and_up_are_told_once_each_however_many_fail(swapped: bool) -
 
 
 async def test_down_is_told_again_after_it_was_up() -> None:
-    address = refusing_address()
+    address = free_address()
     watched = Watched(address)
     watched.swap()
     for _ in range(2):
@@ -262,7 +262,7 @@ async def test_down_is_told_again_after_it_was_up() -> None:
 
 
 async def test_a_backend_that_was_down_and_is_added_anew_begins_anew() -> None:
-    address = refusing_address()
+    address = free_address()
     watched = Watched(address)
     watched.swap()
     for _ in range(7):

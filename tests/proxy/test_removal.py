@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from sozu_trio.testing import BackendConnection, Client, RunningProxy
-from tests.proxy.parts import GET, OK, Net, access_log, refusing_address, request
+from tests.addresses import free_address
+from tests.proxy.parts import GET, OK, Net, access_log, request
 from tests.proxy.removing import DROPS, KINDS, Heard, Kind, answer, converse, parse, put, remove
 
 CONFIGURATION = """
@@ -247,7 +248,7 @@ async def test_idle_connections_of_a_backend_that_moves_are_closed_at_once(net: 
 
 async def test_a_weight_that_changes_touches_nothing_else(net: Net, clock: MockClock, gate: Gate) -> None:
     backend = await net.backend(gate)
-    dead = refusing_address()
+    dead = free_address()
     proxy = await net.proxy(backend, dead)
     clients = [await begin(net, proxy) for _ in range(3)]
     before = await backends_of(proxy)

@@ -12,7 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from sozu_trio.proxy.pipes import PipeStock
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.testing.plugin import StartBackend, StartProxy
-from tests.proxy.parts import access_log, refusing_address
+from tests.addresses import free_address
+from tests.proxy.parts import access_log
 from tests.proxy.tcp_sessions import Connect, Start, echo, line_of
 
 pytestmark = pytest.mark.virtual_time
@@ -156,7 +157,7 @@ async def test_a_reset_by_the_backend_reaches_the_client_as_one(
 
 
 async def test_no_backend_closes_and_says_so(serve: Start, connect: Connect) -> None:
-    proxy = await serve(refusing_address(), refusing_address(), refusing_address())
+    proxy = await serve(free_address(), free_address(), free_address())
     client = await connect(proxy)
     assert await client.receive_all() == b""
     record = await line_of(proxy)
@@ -165,7 +166,7 @@ async def test_no_backend_closes_and_says_so(serve: Start, connect: Connect) -> 
 
 
 async def test_another_backend_is_tried(serve: Start, start_backend: StartBackend, connect: Connect) -> None:
-    proxy = await serve(refusing_address(), await start_backend(echo))
+    proxy = await serve(free_address(), await start_backend(echo))
     for _ in range(4):
         client = await connect(proxy)
         await client.send(b"hello")
@@ -175,7 +176,7 @@ async def test_another_backend_is_tried(serve: Start, start_backend: StartBacken
 async def test_a_backend_that_refused_is_left_alone_for_a_while_and_then_tried_again(
     serve: Start, connect: Connect
 ) -> None:
-    refusing = refusing_address()
+    refusing = free_address()
     proxy = await serve(refusing)
     for _ in range(2):
         assert await (await connect(proxy)).receive_all() == b""

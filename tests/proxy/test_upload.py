@@ -12,7 +12,8 @@ from sozu_trio.proxy.stream import Stream
 from sozu_trio.proxy.upload import Upload, bad_body, client_gone
 from sozu_trio.testing import BackendConnection, Client
 from sozu_trio.wire.heads import Framing
-from tests.proxy.parts import OK, Feed, Net, access_log, at_end, is_reset, refusing_address, request, values
+from tests.addresses import free_address
+from tests.proxy.parts import OK, Feed, Net, access_log, at_end, is_reset, request, values
 
 CHUNKED = request("POST /", "Transfer-Encoding: chunked")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -350,7 +351,7 @@ async def test_backend_that_breaks_off_is_noticed_while_the_client_is_silent(net
 async def test_upload_to_a_backend_that_refuses(net: Net, clock: MockClock) -> None:
     """Nothing was written to the first, so even a POST goes on to the second."""
     taker = Taker(count=6)
-    client = await net.client(await net.proxy(refusing_address(), await net.backend(taker)))
+    client = await net.client(await net.proxy(free_address(), await net.backend(taker)))
     await client.send(post(6) + b"abc")
     await trio.sleep(1)
     await client.send(b"def")
